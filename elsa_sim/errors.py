@@ -1,0 +1,77 @@
+"""Every exception that elsa-sim raises on purpose.
+
+::
+
+    ElsaError
+    ├── InputError             bad input; exit status 2
+    │   ├── InputFaults        several faults of one section, found while it is built
+    │   └── ScenarioError      a scenario with its list of faults
+    └── RunFailed              the run failed; exit status 3
+        ├── InvariantViolation an invariant of the simulation does not hold
+        ├── Divergence         a loss or an adapter is no longer finite
+        └── OutOfMemory        a part does not fit a device's memory
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class ElsaError(Exception):
+    """Base of all exceptions of this package."""
+
+
+class InputError(ElsaError):
+    """Something the user wrote cannot be used; the message says what, where, and what would be right."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a scenario: where it is and what would be right.
+
+    ``path`` is the key path (``protocol.rounds``), ``line`` the 1-based line of the file (``None`` when the
+    value does not come from the file), ``message`` what is wrong and what is valid.
+    """
+
+    path: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        return f"{where}{self.path}: {self.message}" if self.path else f"{where}{self.message}"
+
+
+class InputFaults(InputError):
+    """Several faults of one section; their paths are relative to it (``""`` for the section as a whole)."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class ScenarioError(InputError):
+    """A scenario file has faults; all of them are listed."""
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+        self.source = source
+        self.faults = tuple(faults)
+        noun = "fault" if len(self.faults) == 1 else "faults"
+        super().__init__("\n".join([f"{source}: {len(self.faults)} {noun}", *(f"  {f}" for f in self.faults)]))
+
+
+class RunFailed(ElsaError):
+    """A run could not be completed or its result cannot be trusted."""
+
+
+class InvariantViolation(RunFailed):
+    """An invariant does not hold after a run; the message names it."""
+
+
+class Divergence(RunFailed):
+    """A loss or a parameter is not finite any more."""
+
+
+class OutOfMemory(RunFailed):
+    """A part of the model does not fit the memory of its device."""

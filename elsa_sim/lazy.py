@@ -1,0 +1,27 @@
+"""Modules imported at first use, so that `elsa-sim check` and `elsa-sim --help` need no tensor library.
+
+Use::
+
+    if TYPE_CHECKING:
+        import torch
+    else:
+        torch = lazy("torch")
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+
+class _LazyModule(ModuleType):
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__") and attribute.endswith("__"):
+            raise AttributeError(attribute)  # introspection (inspect, pickle, doctest) must not trigger the import
+        return getattr(importlib.import_module(self.__name__), attribute)
+
+
+def lazy(name: str) -> ModuleType:
+    """A stand-in for the module ``name`` that imports it when one of its attributes is first read."""
+    return _LazyModule(name)

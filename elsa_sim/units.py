@@ -1,0 +1,129 @@
+"""Units at the door: ``"100 Mbit/s"``, ``"20 ms"``, ``"4 GFLOP/s"``, ``"300 MiB"`` become SI floats, and only here.
+
+Inside the program every quantity is a float in s, bit/s, byte, FLOP/s, J, W, Hz, m. A bare number is in that unit.
+Decimal prefixes k, M, G, T are powers of 1000; Ki, Mi, Gi, Ti powers of 1024. ``format_*`` go the other way.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+_PREFIX = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
+           "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}  # fmt: skip
+_SMALL = {"": 1.0, "m": 1e-3, "u": 1e-6, "µ": 1e-6, "n": 1e-9}
+
+
+def _scaled(unit: str, prefixes: dict[str, float], factor: float = 1.0) -> dict[str, float]:
+    return {prefix + unit: scale * factor for prefix, scale in prefixes.items()}
+
+
+#: quantity -> {unit text: factor to the SI unit}; the first entry of each is the SI unit itself.
+UNITS: dict[str, dict[str, float]] = {
+    "bandwidth": {**_scaled("bit/s", _PREFIX), **_scaled("bps", _PREFIX), **_scaled("B/s", _PREFIX, 8.0)},
+    "time": {"s": 1.0, **_scaled("s", _SMALL), "min": 60.0, "h": 3600.0, "d": 86400.0},
+    "size": {"B": 1.0, **_scaled("B", _PREFIX), "byte": 1.0, "bytes": 1.0},
+    "speed": {"FLOP/s": 1.0, **_scaled("FLOP/s", _PREFIX), **_scaled("FLOPS", _PREFIX)},
+    "power": {"W": 1.0, "mW": 1e-3, "kW": 1e3},
+    "frequency": {"Hz": 1.0, **_scaled("Hz", _PREFIX)},
+    "distance": {"m": 1.0, "km": 1e3},
+}
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
+
+
+def parse(value: Any, quantity: str) -> float:
+    """Convert ``value`` (a number in SI, or text such as ``"20 ms"``) to a finite SI float.
+
+    Raises:
+        ValueError: the text is not a number with a unit of ``quantity``, or not finite.
+    """
+    units = UNITS[quantity]
+    si = next(iter(units))
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"expected a {quantity} such as '10 {_example(quantity)}', got {value!r}")
+    if isinstance(value, str):
+        match = _NUMBER.fullmatch(value)
+        if match is None:
+            raise ValueError(f"{value!r} is not a {quantity}; write a number and a unit, such as '10 {_example(quantity)}'")
+        number, unit = match.groups()
+        if unit and unit not in units:
+            raise ValueError(f"{unit!r} is not a unit of {quantity}; valid: {', '.join(units)}")
+        result = float(number) * units[unit or si]
+    else:
+        try:
+            result = float(value)
+        except OverflowError:
+            result = math.inf
+    if not math.isfinite(result):
+        raise ValueError(f"{value!r} is not a finite {quantity}")
+    return result
+
+
+def _example(quantity: str) -> str:
+    return {"bandwidth": "Mbit/s", "time": "ms", "size": "MiB", "speed": "GFLOP/s", "frequency": "MHz"}.get(
+        quantity, next(iter(UNITS[quantity]))
+    )
+
+
+def _parser(quantity: str) -> Callable[[Any], float]:
+    return lambda value: parse(value, quantity)
+
+
+def _quantity(quantity: str) -> tuple[Any, ...]:
+    schema = WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}],
+                             "description": f"{quantity}: a number in {next(iter(UNITS[quantity]))}, or text such as '10 {_example(quantity)}'"})  # fmt: skip
+    return Field(ge=0), BeforeValidator(_parser(quantity)), schema
+
+
+Bandwidth = Annotated[float, *_quantity("bandwidth")]
+Seconds = Annotated[float, *_quantity("time")]
+Size = Annotated[float, *_quantity("size")]
+Speed = Annotated[float, *_quantity("speed")]
+Power = Annotated[float, *_quantity("power")]
+Frequency = Annotated[float, *_quantity("frequency")]
+Distance = Annotated[float, *_quantity("distance")]
+
+
+def _format(value: float, unit: str, step: float, prefixes: str) -> str:
+    for prefix in ["", *prefixes.split()]:
+        if abs(value) < step or prefix == prefixes.split()[-1]:
+            return f"{value:.4g} {prefix}{unit}"
+        value /= step
+    raise AssertionError("unreachable")
+
+
+def format_bytes(value: float) -> str:
+    """``12345678`` -> ``"12.35 MB"``."""
+    return _format(value, "B", 1000.0, "k M G T")
+
+
+def format_bandwidth(value: float) -> str:
+    """``2e7`` -> ``"20 Mbit/s"``."""
+    return _format(value, "bit/s", 1000.0, "k M G T")
+
+
+def format_speed(value: float) -> str:
+    """``4e9`` -> ``"4 GFLOP/s"``."""
+    return _format(value, "FLOP/s", 1000.0, "k M G T P")
+
+
+def format_energy(value: float) -> str:
+    """``1234.5`` -> ``"1.234 kJ"``."""
+    return _format(value, "J", 1000.0, "k M G")
+
+
+def format_seconds(value: float) -> str:
+    """``0.0123`` -> ``"12.3 ms"``, ``75`` -> ``"1 min 15.0 s"``, ``7385`` -> ``"2 h 03 min 05 s"``."""
+    if abs(value) < 1.0:
+        return f"{value * 1e3:.4g} ms"
+    if abs(value) < 60.0:
+        return f"{value:.4g} s"
+    if abs(value) < 3600.0:
+        minutes, seconds = divmod(round(value, 1), 60.0)
+        return f"{minutes:.0f} min {seconds:.1f} s"
+    minutes, seconds = divmod(round(value), 60)
+    return f"{minutes // 60:.0f} h {minutes % 60:02.0f} min {seconds:02.0f} s"
