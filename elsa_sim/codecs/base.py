@@ -1,0 +1,153 @@
+"""What a codec is: a map from a tensor to the buffers that cross the wire, and back.
+
+A codec encodes a tensor into one *main* tensor, which the next codec of the chain takes, and *side* buffers, which
+cross as they are. Chains run in order at the sender and reversed at the receiver. Bytes on the wire are the sizes of
+the buffers that come out; :meth:`Codec.encoded` declares them beforehand, and the law suite checks the declaration.
+
+A codec has an endpoint at the sender and one at the receiver. Each has a state of its own, made by
+:meth:`Codec.start` from the :class:`Keys` that this endpoint knows, so a secret of the client never exists at a server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ..learning.work import TensorSpec
+from ..registry import Component
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One message on its way: what a codec may depend on besides the tensor.
+
+    ``message`` is the kind (``activation``, ``gradient``, ``adapters``); ``up`` is true from client to server;
+    ``round`` counts rounds from 1; ``index`` counts earlier messages of this kind, way and round between the two nodes.
+    """
+
+    message: str
+    up: bool
+    round: int = 1
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Seeds that one endpoint knows: ``shared`` by both, ``secret`` of the client only (``None`` at a server)."""
+
+    shared: int
+    secret: int | None = None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a codec made of a tensor: the main tensor for the next codec of the chain, and side buffers."""
+
+    main: torch.Tensor
+    side: tuple[torch.Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
+class EncodedSpec:
+    """Shapes of an :class:`Encoded`."""
+
+    main: TensorSpec
+    side: tuple[TensorSpec, ...] = ()
+
+
+class Codec(Component):
+    """Base of all codecs. Tensors are ``[n, D]``: one row per token (or per row of an adapter matrix)."""
+
+    family: ClassVar[str] = "codec"
+    #: ``pair``: one state per pair of nodes, shared by all message kinds; ``stream``: one per kind and way.
+    scope: ClassVar[Literal["pair", "stream"]] = "stream"
+    #: The codec's map is part of the forward computation, so gradients at the cut pass through its adjoint, whether
+    #: or not the gradient chain names it.
+    in_graph: ClassVar[bool] = False
+    #: Whether decoding gives back the tensor up to float rounding.
+    lossless: ClassVar[bool] = False
+    kind: str
+
+    def start(self, keys: Keys) -> Any:
+        """The state of a fresh endpoint (``None``: the codec has none)."""
+        return None
+
+    def encoded(self, spec: TensorSpec) -> EncodedSpec:
+        """Shapes of what :meth:`encode` makes of a tensor of ``spec``."""
+        raise NotImplementedError
+
+    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+        """Operations of encoding and of decoding a tensor of ``spec``, charged to the devices that do them."""
+        return 0.0, 0.0
+
+    def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
+        """Encode ``x``; returns the buffers and the sender's next state."""
+        raise NotImplementedError
+
+    def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
+        """The estimate of the tensor of ``spec``, and the receiver's next state."""
+        raise NotImplementedError
+
+
+def wire(chain: Sequence[Codec], spec: TensorSpec) -> tuple[list[TensorSpec], tuple[TensorSpec, ...]]:
+    """The input spec of every codec of the chain, and the buffers that cross the wire."""
+    inputs: list[TensorSpec] = []
+    buffers: list[TensorSpec] = []
+    for codec in chain:
+        inputs.append(spec)
+        made = codec.encoded(spec)
+        buffers.extend(made.side)
+        spec = made.main
+    return inputs, (spec, *buffers)
+
+
+def chain_flops(chain: Sequence[Codec], spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    """Operations of encoding and decoding through the whole chain."""
+    inputs, _ = wire(chain, spec)
+    costs = [codec.flops(item, passage) for codec, item in zip(chain, inputs, strict=True)]
+    return sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
+
+
+def encode(
+    chain: Sequence[Codec], x: torch.Tensor, states: Sequence[Any], passage: Passage
+) -> tuple[list[Encoded], list[Any]]:
+    """Encode ``x`` through the chain in order; element ``i`` of the result is what codec ``i`` made.
+
+    Only the last main tensor and every side buffer cross the wire; see :func:`buffers`.
+    """
+    stages: list[Encoded] = []
+    after: list[Any] = []
+    for codec, state in zip(chain, states, strict=True):
+        made, state = codec.encode(x, state, passage)
+        stages.append(made)
+        after.append(state)
+        x = made.main
+    return stages, after
+
+
+def buffers(stages: Sequence[Encoded]) -> tuple[torch.Tensor, ...]:
+    """The tensors that cross the wire: the last main tensor, then the side buffers in chain order."""
+    return (stages[-1].main, *(tensor for stage in stages for tensor in stage.side))
+
+
+def decode(
+    chain: Sequence[Codec],
+    received: Sequence[torch.Tensor],
+    spec: TensorSpec,
+    states: Sequence[Any],
+    passage: Passage,
+) -> tuple[torch.Tensor, list[Any]]:
+    """Decode the received buffers through the reversed chain; ``spec`` is that of the tensor before encoding."""
+    inputs, _ = wire(chain, spec)
+    x, rest = received[0], list(received[1:])
+    after: list[Any] = list(states)
+    for position in reversed(range(len(chain))):
+        count = len(chain[position].encoded(inputs[position]).side)
+        side = tuple(rest[len(rest) - count :])
+        del rest[len(rest) - count :]
+        x, after[position] = chain[position].decode(Encoded(x, side), inputs[position], states[position], passage)
+    return x, after

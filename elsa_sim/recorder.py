@@ -1,0 +1,136 @@
+"""One append-only event table: the facts of a run, from which every metric is derived.
+
+The schema is the table's contract. Rows are appended in the order in which things end in simulated time. They are
+written in batches to an Arrow stream, which stays readable when the program is killed, and become
+``events.parquet`` when the run is closed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+#: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault. ``status``: ok, aborted,
+#: in_flight. ``detail`` is what kind of message, work or fault it was; ``route`` the nodes a transfer crossed, joined
+#: by ``>``; ``metrics`` a JSON object of results (evaluations).
+SCHEMA = pa.schema(
+    [
+        ("t_start_s", pa.float64()),
+        ("t_end_s", pa.float64()),
+        ("kind", pa.string()),
+        ("node", pa.string()),
+        ("peer", pa.string()),
+        ("round", pa.int32()),
+        ("step", pa.int32()),
+        ("bytes", pa.int64()),
+        ("flops", pa.float64()),
+        ("energy_j", pa.float64()),
+        ("detail", pa.string()),
+        ("status", pa.string()),
+        ("route", pa.string()),
+        ("metrics", pa.string()),
+    ]
+)
+STREAM, TABLE = "events.arrows", "events.parquet"
+BATCH = 8192
+Kind = Literal["compute", "transfer", "aggregation", "evaluation", "fault"]
+Status = Literal["ok", "aborted", "in_flight"]
+
+
+class Recorder:
+    """Appends rows to the event table of the run in ``folder`` (kept in memory only when ``folder`` is ``None``)."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+        self.rows = 0
+        self.counts: Counter[str] = Counter()
+        self._columns: list[list[Any]] = [[] for _ in SCHEMA]
+        self._hashes = {"trace": hashlib.sha256(), "timeline": hashlib.sha256()}
+        self._kept: list[pa.RecordBatch] = []
+        self._writer = pa.ipc.new_stream(folder / STREAM, SCHEMA) if folder is not None else None
+
+    def add(
+        self,
+        kind: Kind,
+        t_start_s: float,
+        t_end_s: float,
+        node: str,
+        *,
+        peer: str = "",
+        round: int = 0,
+        step: int = 0,
+        bytes: int = 0,
+        flops: float = 0.0,
+        energy_j: float = 0.0,
+        detail: str = "",
+        status: Status = "ok",
+        route: str = "",
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Append one row."""
+        text = "" if metrics is None else json.dumps(metrics, sort_keys=True)
+        row = (t_start_s, t_end_s, kind, node, peer, round, step, bytes, flops, energy_j, detail, status, route, text)
+        for column, value in zip(self._columns, row, strict=True):
+            column.append(value)
+        self.rows += 1
+        self.counts[kind] += 1
+        if len(self._columns[0]) >= BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._columns[0]:
+            return
+        batch = pa.record_batch([pa.array(c, f.type) for c, f in zip(self._columns, SCHEMA, strict=True)], schema=SCHEMA)
+        self._columns = [[] for _ in SCHEMA]
+        for name, column in zip(SCHEMA.names, batch.columns, strict=True):
+            for buffer in column.buffers():
+                if buffer is not None:
+                    for digest, skip in (("trace", ""), ("timeline", "metrics")):
+                        if name != skip:
+                            self._hashes[digest].update(buffer)
+        if self._writer is not None:
+            self._writer.write_batch(batch)
+        else:
+            self._kept.append(batch)
+
+    def close(self) -> pa.Table:
+        """Write what is left, turn the stream into ``events.parquet`` and return the table."""
+        self._flush()
+        if self._writer is None or self.folder is None:
+            return pa.Table.from_batches(self._kept, schema=SCHEMA)
+        self._writer.close()
+        table = read_events(self.folder)
+        partial = self.folder / (TABLE + ".partial")
+        pq.write_table(table, partial)
+        partial.replace(self.folder / TABLE)
+        (self.folder / STREAM).unlink()
+        return table
+
+    def digest(self, of: Literal["trace", "timeline"] = "trace") -> str:
+        """SHA-256 of the closed table; ``timeline`` leaves out the column of results."""
+        return self._hashes[of].hexdigest()
+
+
+def read_events(folder: Path) -> pa.Table:
+    """The event table of a run directory, also of one whose run was killed.
+
+    Raises:
+        FileNotFoundError: the folder holds no event table.
+    """
+    if (folder / TABLE).exists():
+        return pq.read_table(folder / TABLE)
+    batches: list[pa.RecordBatch] = []
+    with pa.OSFile(str(folder / STREAM)) as source:
+        try:
+            for batch in pa.ipc.open_stream(source):
+                batches.append(batch)
+        except (pa.ArrowInvalid, OSError):
+            pass  # the writer was killed in mid-batch; what came before is whole
+    return pa.Table.from_batches(batches, schema=SCHEMA)
