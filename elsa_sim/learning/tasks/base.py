@@ -1,0 +1,214 @@
+"""What every task is: texts with classes, read from somewhere, and the token ids made of them.
+
+A task *reads* (no tensor library needed, so `elsa-sim check` may call it) and is then *tokenised* once, with the
+tokenizer it brings itself or with that of the backbone. Token ids of all samples lie in one flat array.
+
+Does not model: sentence pairs with segment ids, several labels per text, regression, packing of several texts into
+one sample.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from ...context import Context
+from ...errors import Fault, InputFaults
+from ...registry import Component
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+def fault(path: str, message: str) -> InputFaults:
+    """A single fault, ready to be raised; ``path`` is relative to the section."""
+    return InputFaults([Fault(path, message)])
+
+
+Objective = Literal["classification", "causal_lm"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Token ids of one part of a data set, without padding.
+
+    ``ids`` int32 [tokens], sample i is ``ids[offsets[i]:offsets[i + 1]]``; ``offsets`` int64 [samples + 1];
+    ``labels`` int64 [samples] (``None``: language modelling); ``columns`` name -> [samples], for partitions by column.
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int64] | None = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def tokens(self, index: int) -> NDArray[np.int32]:
+        """The token ids of one sample, a view."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens per sample, special tokens included."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def of(
+        cls,
+        samples: Sequence[Sequence[int]],
+        labels: NDArray[np.int64] | None = None,
+        columns: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Split:
+        """Pack lists of token ids."""
+        offsets = np.zeros(len(samples) + 1, dtype=np.int64)
+        np.cumsum([len(sample) for sample in samples], out=offsets[1:])
+        ids = np.fromiter((token for sample in samples for token in sample), dtype=np.int32, count=int(offsets[-1]))
+        return cls(ids, offsets, labels, columns or {})
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A tokenised task. ``labels`` are the class names, ``()`` for language modelling."""
+
+    train: Split
+    test: Split
+    labels: tuple[str, ...]
+    vocab_size: int
+    pad_id: int
+
+
+@dataclass(frozen=True)
+class TextSplit:
+    """One part of a task before tokenisation: n texts, n class indices (or ``None``), and columns of n values."""
+
+    texts: list[str]
+    labels: NDArray[np.int64] | None = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: NDArray[np.int64]) -> TextSplit:
+        """The samples at ``indices``, in that order."""
+        return TextSplit(
+            [self.texts[i] for i in indices],
+            None if self.labels is None else self.labels[indices],
+            {name: values[indices] for name, values in self.columns.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A task before tokenisation. ``labels`` are the class names, ``()`` for language modelling."""
+
+    train: TextSplit
+    test: TextSplit
+    labels: tuple[str, ...] = ()
+
+
+class Task(Component):
+    """A text task: where its data come from and how they are cut into samples and batches."""
+
+    family: ClassVar[str] = "task"
+
+    objective: Objective = "classification"
+    """What is learned: the class of a text (accuracy, macro-F1), or its next token (loss, perplexity)."""
+    max_length: int = Field(default=64, ge=2)
+    """Longest sample in tokens, special tokens included; longer texts are cut."""
+    batch_size: int = Field(default=16, ge=1)
+    """Samples per training batch."""
+    train_limit: int | None = Field(default=None, ge=1)
+    """Use a random subset of this many training texts at most (seeded)."""
+    test_limit: int | None = Field(default=None, ge=1)
+    """Use a random subset of this many test texts at most (seeded)."""
+
+    def read(self, context: Context) -> Texts:
+        """The texts of the task, cut to ``train_limit`` and ``test_limit``.
+
+        Raises:
+            InputFaults: the data cannot be used; all faults, their paths relative to the task's section.
+        """
+        texts = self.load(context)
+
+        def limited(part: TextSplit, limit: int | None, name: str) -> TextSplit:
+            if limit is None or limit >= len(part):
+                return part
+            rng = context.streams.numpy("task", "limit", name)
+            return part.take(np.sort(rng.choice(len(part), limit, replace=False)))
+
+        return replace(
+            texts,
+            train=limited(texts.train, self.train_limit, "train"),
+            test=limited(texts.test, self.test_limit, "test"),
+        )
+
+    @abstractmethod
+    def load(self, context: Context) -> Texts:
+        """All texts of the task; a member of the family implements this.
+
+        Raises:
+            InputFaults: the data cannot be used; all faults, their paths relative to the task's section.
+        """
+
+    def tokenizer(self, texts: Texts) -> PreTrainedTokenizerFast | None:
+        """The task's own tokenizer, or ``None`` to use that of the backbone."""
+        return None
+
+
+def tokenize(texts: Texts, tokenizer: PreTrainedTokenizerFast, task: Task) -> Dataset:
+    """Token ids of all texts with the tokenizer's special tokens, cut to ``task.max_length``, without padding.
+
+    For ``causal_lm`` the tokenizer's end-of-text token, where it has one, closes every text that was not cut: a cut
+    text has not ended. A tokenizer without a padding token pads with its end-of-text token, else with 0; padded
+    positions are masked by length, so the choice changes no result.
+
+    Raises:
+        InputFaults: ``max_length`` leaves no room beside the special tokens, or texts become too short to learn from
+            (no token at all, or a single one for ``causal_lm``, which has nothing to predict).
+    """
+    special = int(tokenizer.num_special_tokens_to_add())
+    if task.max_length <= special:
+        raise fault(
+            "max_length",
+            f"{task.max_length} leaves no room for text beside the {special} special "
+            f"tokens of the tokenizer; at least {special + 1}",
+        )
+    eos: int | None = tokenizer.eos_token_id if task.objective == "causal_lm" else None
+    shortest = 2 if task.objective == "causal_lm" else special + 1
+
+    def packed(part: TextSplit, name: str) -> Split:
+        samples: list[list[int]] = (
+            tokenizer(
+                part.texts,
+                truncation=True,
+                max_length=task.max_length,
+                padding=False,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+            )["input_ids"]
+            if part.texts
+            else []
+        )
+        if eos is not None:
+            for sample in samples:
+                if len(sample) < task.max_length and (not sample or sample[-1] != eos):
+                    sample.append(eos)
+        short = [i for i, sample in enumerate(samples) if len(sample) < shortest]
+        if short:
+            raise fault(
+                "",
+                f"{len(short)} {name} texts have too few tokens to learn from; the first is "
+                f"{part.texts[short[0]][:40]!r}; remove them",
+            )
+        return Split.of(samples, part.labels, part.columns)
+
+    candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+    pad = next(int(token) for token in candidates if token is not None)
+    return Dataset(packed(texts.train, "train"), packed(texts.test, "test"), texts.labels, len(tokenizer), pad)
