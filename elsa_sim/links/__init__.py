@@ -1,0 +1,7 @@
+"""Link models: one file defines one or several; each says what it does not capture."""
+
+from .base import LinkModel, Rates
+from .max_min import MaxMin
+from .simple import EqualShare, Fifo, Ideal
+
+__all__ = ["EqualShare", "Fifo", "Ideal", "LinkModel", "MaxMin", "Rates"]

@@ -1,0 +1,124 @@
+"""Flows as fluids: who drains how fast, and who is done next. Pure bookkeeping in simulated time, no event loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..links import LinkModel, Rates
+
+#: Two completions closer than this (s) are one; far below the 1e-9 s that any comparison of times resolves.
+RESOLUTION_S = 1e-11
+
+
+def slack(now: float) -> float:
+    """The time (s) within which a completion counts as now: what floats around ``now`` can tell apart, or more."""
+    return RESOLUTION_S + 8.0 * math.ulp(now)
+
+
+class Flow:
+    """A message that drains: ``left`` of ``bits`` over ``channels``, never faster than ``cap`` (bit/s)."""
+
+    __slots__ = ("bits", "cap", "channels", "group", "left", "order", "rate", "since", "state", "token")
+
+    def __init__(self, channels: tuple[int, ...], bits: float, order: int, token: Any, cap: float = math.inf) -> None:
+        self.channels = channels
+        self.bits = self.left = bits
+        self.order = order
+        self.token = token
+        self.cap = cap
+        self.rate = 0.0
+
+
+class Fluid(Protocol):
+    """The flows in the network. Changes take effect at the next ``settle``."""
+
+    over: list[str]
+    """What was seen to be wrong with an allocation."""
+    drained: float
+    """Bits drained up to the last settle: the integral of all rates, whatever the flows' own accounts say."""
+
+    def enter(self, flow: Flow) -> None:
+        """A flow begins to drain."""
+
+    def leave(self, flow: Flow, now: float) -> None:
+        """A flow is given up; its ``left`` is that of ``now``."""
+
+    def set_capacity(self, channel: int, capacity: float) -> None:
+        """A channel's bandwidth changes (bit/s)."""
+
+    def settle(self, now: float) -> list[Flow]:
+        """Drain up to ``now``, take out the flows that are done (in the order they entered), and share anew."""
+
+    def next_time(self) -> float:
+        """When the next flow will be done, as things stand (s; infinite if never)."""
+
+    def left(self, flow: Flow, now: float) -> float:
+        """Bits that a flow has still to drain."""
+
+
+class ResolveAll:
+    """The reference: every change shares everything anew, whatever the link model. Time grows with flows x changes."""
+
+    def __init__(self, capacities: Sequence[float], model: LinkModel) -> None:
+        self.capacities: Rates = np.array(capacities, dtype=np.float64)
+        self.model = model
+        self.flows: list[Flow] = []
+        self.over: list[str] = []
+        self.drained = 0.0
+        self._now = 0.0
+        self._next = math.inf
+
+    def enter(self, flow: Flow) -> None:
+        self.flows.append(flow)
+
+    def leave(self, flow: Flow, now: float) -> None:
+        self._advance(now)
+        self.flows.remove(flow)
+
+    def set_capacity(self, channel: int, capacity: float) -> None:
+        self.capacities[channel] = capacity
+
+    def next_time(self) -> float:
+        return self._next
+
+    def left(self, flow: Flow, now: float) -> float:
+        return max(0.0, flow.left - flow.rate * (now - self._now)) if math.isfinite(flow.rate) else 0.0
+
+    def _advance(self, now: float) -> None:
+        step, self._now = now - self._now, now
+        if step > 0.0:
+            for flow in self.flows:
+                flow.left -= flow.rate * step
+                self.drained += flow.rate * step
+
+    def settle(self, now: float) -> list[Flow]:
+        self._advance(now)
+        near = slack(now)
+        done = [flow for flow in self.flows if flow.left <= flow.rate * near]
+        if done:
+            ended = set(done)
+            self.flows = [flow for flow in self.flows if flow not in ended]
+        self._share()
+        times = (now + flow.left / flow.rate for flow in self.flows if flow.rate > 0.0)
+        self._next = min(times, default=math.inf)
+        return done
+
+    def _share(self) -> None:
+        capped = [f for f in self.flows if f.cap < math.inf]
+        own = {f: len(self.capacities) + i for i, f in enumerate(capped)}  # a cap is a channel of one's own
+        capacities = np.concatenate([self.capacities, [f.cap for f in capped]])
+        routes = [(*f.channels, own[f]) if f in own else f.channels for f in self.flows]
+        rates = self.model.allocate(routes, capacities)
+        for flow, rate in zip(self.flows, rates.tolist(), strict=True):
+            flow.rate = rate
+        if self.model.shares:
+            load = np.zeros(len(capacities))
+            for route, rate in zip(routes, rates, strict=True):
+                for channel in route:
+                    load[channel] += rate
+            for channel in np.flatnonzero(load > capacities * (1.0 + 1e-9) + 1e-6).tolist():
+                self.over.append(f"channel {channel} carries {load[channel]:.6g} of {capacities[channel]:.6g} bit/s")

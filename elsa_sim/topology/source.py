@@ -1,0 +1,62 @@
+"""The family of topology sources, and what all that generate clients have in common."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, ClassVar
+
+from annotated_types import Ge, Le
+from pydantic import ValidationError
+
+from ..context import Context
+from ..errors import Fault, InputFaults
+from ..registry import Component
+from .model import Link, Node, Topology, faults_of
+from .options import LinkOptions
+
+Count = Annotated[int, Ge(1), Le(1_000_000)]
+
+
+class TopologySource(Component):
+    """Where the network comes from: a generator or a file."""
+
+    family: ClassVar[str] = "topology"
+
+    def build(self, context: Context) -> Topology:
+        """The network; the same for the same options and seed.
+
+        Raises:
+            InputFaults: all faults at once, their paths relative to the section of the scenario.
+        """
+        raise NotImplementedError
+
+
+def checked(nodes: Sequence[Node], links: Sequence[Link], key: str = "", faults: Iterable[Fault] = ()) -> Topology:
+    """The topology of these nodes and links.
+
+    Raises:
+        InputFaults: ``faults``, and those that :func:`faults_of` finds.
+    """
+    found = [*faults, *faults_of(nodes, links, key)]
+    if found:
+        raise InputFaults(found)
+    return Topology(tuple(nodes), tuple(links))
+
+
+def access_links(clients: Sequence[str], parents: Sequence[str], access: LinkOptions,
+                 overrides: dict[str, dict[str, Any]]) -> tuple[list[Link], list[Fault]]:  # fmt: skip
+    """Client i hangs off parent i mod P; ``overrides`` changes single options of one client's link."""
+    faults: list[Fault] = []
+    options = dict.fromkeys(clients, access)
+    for name, changes in overrides.items():
+        if name not in options:
+            near = difflib.get_close_matches(name, clients, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; the clients are {clients[0]!r} to {clients[-1]!r}"
+            faults.append(Fault(f"overrides.{name}", f"there is no client {name!r}{hint}"))
+            continue
+        try:
+            options[name] = LinkOptions.model_validate(access.model_dump() | changes)
+        except ValidationError as error:
+            faults += [Fault(".".join(["overrides", name, *map(str, e["loc"])]), e["msg"]) for e in error.errors()]
+    return [Link.of(c, parents[i % len(parents)], options[c]) for i, c in enumerate(clients)], faults
