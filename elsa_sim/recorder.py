@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -50,8 +49,7 @@ class Recorder:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self.rows = 0
-        self.counts: Counter[str] = Counter()
-        self._columns: list[list[Any]] = [[] for _ in SCHEMA]
+        self._pending: list[tuple[Any, ...]] = []
         self._hashes = {"trace": hashlib.sha256(), "timeline": hashlib.sha256()}
         self._kept: list[pa.RecordBatch] = []
         self._writer = pa.ipc.new_stream(folder / STREAM, SCHEMA) if folder is not None else None
@@ -76,19 +74,20 @@ class Recorder:
     ) -> None:
         """Append one row."""
         text = "" if metrics is None else json.dumps(metrics, sort_keys=True)
-        row = (t_start_s, t_end_s, kind, node, peer, round, step, bytes, flops, energy_j, detail, status, route, text)
-        for column, value in zip(self._columns, row, strict=True):
-            column.append(value)
-        self.rows += 1
-        self.counts[kind] += 1
-        if len(self._columns[0]) >= BATCH:
-            self._flush()
+        self._pending.append(
+            (t_start_s, t_end_s, kind, node, peer, round, step, bytes, flops, energy_j, detail, status, route, text)
+        )
+        if len(self._pending) >= BATCH:
+            self.flush()
 
-    def _flush(self) -> None:
-        if not self._columns[0]:
+    def flush(self) -> None:
+        """Write the rows added so far; where this is called is part of what the digests cover."""
+        if not self._pending:
             return
-        batch = pa.record_batch([pa.array(c, f.type) for c, f in zip(self._columns, SCHEMA, strict=True)], schema=SCHEMA)
-        self._columns = [[] for _ in SCHEMA]
+        columns = zip(*self._pending, strict=True)
+        batch = pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+        self.rows += len(self._pending)
+        self._pending = []
         for name, column in zip(SCHEMA.names, batch.columns, strict=True):
             for buffer in column.buffers():
                 if buffer is not None:
@@ -102,7 +101,7 @@ class Recorder:
 
     def close(self) -> pa.Table:
         """Write what is left, turn the stream into ``events.parquet`` and return the table."""
-        self._flush()
+        self.flush()
         if self._writer is None or self.folder is None:
             return pa.Table.from_batches(self._kept, schema=SCHEMA)
         self._writer.close()

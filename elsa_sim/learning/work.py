@@ -12,7 +12,7 @@ what was visible at its start, whenever its arithmetic runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 ITEM_SIZE = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1}
@@ -71,6 +71,11 @@ class Ref:
         self._value, self._ready, self._compute = value, True, None
 
     @property
+    def ready(self) -> bool:
+        """Whether the value is there."""
+        return self._ready
+
+    @property
     def value(self) -> Any:
         """The value; runs whatever is still pending for it.
 
@@ -90,6 +95,16 @@ class Ref:
         wanted = [name for name in names if name in self.spec]
         return Ref({name: self.spec[name] for name in wanted}, lambda: {name: self.value[name] for name in wanted})
 
+    @classmethod
+    def merge(cls, parts: Sequence[Ref]) -> Ref:
+        """A handle on the union of several mappings of disjoint names."""
+        spec: dict[str, TensorSpec] = {}
+        for part in parts:
+            if not isinstance(part.spec, Mapping) or not spec.keys().isdisjoint(part.spec):
+                raise TypeError("only mappings of disjoint names can be merged")
+            spec.update(part.spec)
+        return cls(spec, lambda: {name: tensor for part in parts for name, tensor in part.value.items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Work:
@@ -104,7 +119,6 @@ class Work:
     inputs: tuple[Any, ...]
     outputs: tuple[Spec, ...]
     flops: float = 0.0
-    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run(work: Work) -> Sequence[Any]:

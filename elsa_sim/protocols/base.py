@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from ..registry import Component
 
 if TYPE_CHECKING:
-    from ..world import World
+    from ..world import Verb, World
 
 
 class Protocol(Component):
-    """A training system. ``run`` is its process; it ends when training ends."""
+    """A training system. ``run`` is its process; it ends when training ends.
+
+    Adding one is adding one file: a subclass with ``kind``, its options as fields, and ``run``.
+    """
 
     family: ClassVar[str] = "protocol"
+    #: Whether the model is cut: the world then gives every client its three parts.
+    split: ClassVar[bool] = False
     kind: str
     rounds: int = Field(10, ge=1)
     """Number of rounds; an evaluation follows each."""
     local_steps: int = Field(5, ge=1)
     """Optimizer steps of a client between two aggregations."""
     lr: float = Field(2.0e-3, gt=0)
-    """Learning rate."""
+    """Learning rate of AdamW."""
     weight_decay: float = Field(0.0, ge=0)
-    """Decoupled weight decay (AdamW)."""
+    """Decoupled weight decay of AdamW."""
     keep_optimizer: bool = True
-    """Keep each client's optimizer moments when it takes over aggregated adapters (false: start them afresh)."""
-    #: Whether the model is cut: the world then gives every client its (p, q).
-    split: ClassVar[bool] = False
+    """Whether a client keeps its optimizer moments when it takes over aggregated adapters."""
 
-    def run(self, world: World) -> Generator[Any, Any, None]:
+    def steps(self, clients: int) -> int:
+        """Local steps of the whole run, for the progress bar."""
+        return self.rounds * self.local_steps * clients
+
+    def run(self, world: World) -> Verb:
         """The protocol's main process."""
         raise NotImplementedError

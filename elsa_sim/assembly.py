@@ -1,0 +1,189 @@
+"""From a scenario to its world: every section is built, and what is wrong with any of them is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .codecs.base import faults as codec_faults
+from .codecs.base import gradient_chain
+from .context import Context
+from .devices import DeviceOptions
+from .errors import Fault, InputFaults, ScenarioError
+from .learning import backbone_options
+from .learning.tasks.base import Split, Texts
+from .scenario import Loaded, Scenario
+from .topology import Topology
+
+if TYPE_CHECKING:
+    from .learning.executor import Executor
+    from .recorder import Recorder
+    from .world import Observer, World
+
+T = TypeVar("T")
+#: Padded tokens of a batch of the evaluation.
+EVALUATION_TOKENS = 2048
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a scenario describes, built but for weights and token ids: enough to know that it can run."""
+
+    scenario: Scenario
+    context: Context
+    topology: Topology
+    devices: Mapping[str, DeviceOptions]
+    source: backbone_options.Source
+    cut: tuple[int, int] | None
+    texts: Texts
+    samples: Sequence[npt.NDArray[np.int64]]
+    edge_of: Mapping[str, str]
+
+
+def plan(loaded: Loaded) -> Plan:
+    """Build every section of a scenario; needs no tensor library.
+
+    Raises:
+        ScenarioError: all faults of all sections.
+    """
+    scenario, context = loaded.scenario, loaded.context
+    faults: list[Fault] = []
+
+    def attempt(section: str, make: Callable[[], T]) -> T | None:
+        try:
+            return make()
+        except InputFaults as error:
+            faults.extend(loaded.located(error, section))
+            return None
+
+    topology = attempt("topology", lambda: scenario.topology.build(context))
+    if topology is not None:
+        faults.extend(loaded.located(_lacking(topology, scenario), "topology"))
+    devices = topology and attempt("devices", lambda: scenario.devices.of(topology))
+    source = attempt("backbone", lambda: backbone_options.locate(scenario.backbone, context))
+    cut = source and attempt("split", lambda: scenario.split.cut(source.layers) if scenario.protocol.split else None)
+    texts = attempt("task", lambda: scenario.task.read(context))
+    samples: Any = None
+    if texts is not None and topology is not None and topology.names("client"):
+        count = len(topology.names("client"))
+        rng = context.streams.numpy("partition")
+        samples = attempt("partition", lambda: scenario.partition.split(_outline(texts), count, rng))
+    if source is not None and scenario.task.objective == "causal_lm" and source.config.model_type in backbone_options.ENCODERS:
+        valid = ", ".join(backbone_options.DECODERS)
+        message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
+        faults.extend(loaded.located([Fault("name", message)], "backbone"))
+    faults.extend(loaded.located(_codec_faults(scenario), "codec"))
+    if faults:
+        raise ScenarioError(loaded.document.source, faults)
+    assert topology is not None
+    assert devices is not None
+    assert source is not None
+    assert texts is not None
+    return Plan(scenario, context, topology, devices, source, cut or None, texts, samples, nearest(topology))
+
+
+def nearest(topology: Topology) -> dict[str, str]:
+    """Client -> its edge server: the one with the least latency, the first by name among equals."""
+    edges = topology.names("edge") or topology.names("cloud")
+    if len(edges) == 1:
+        return dict.fromkeys(topology.names("client"), edges[0])
+    return {
+        client: min(edges, key=lambda edge: (topology.latency(client, edge), edges.index(edge)))
+        for client in topology.names("client")
+    }
+
+
+def _lacking(topology: Topology, scenario: Scenario) -> list[Fault]:
+    faults = []
+    if not topology.names("client"):
+        faults.append(Fault("", "there is no client; give at least one node the role client"))
+    if scenario.protocol.kind == "elsa" and not topology.names("edge"):
+        faults.append(Fault("", "protocol elsa needs an edge server; give at least one node the role edge"))
+    return faults
+
+
+def _outline(texts: Texts) -> Split:
+    """Labels and columns of the training texts, as a partition looks at them."""
+    count = len(texts.train)
+    empty = np.zeros(0, dtype=np.int32)
+    return Split(empty, np.zeros(count + 1, dtype=np.int64), texts.train.labels, texts.train.columns)
+
+
+def _codec_faults(scenario: Scenario) -> list[Fault]:
+    chains = {name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}
+    found = []
+    for message, chain in chains.items():
+        for position, reason in codec_faults(chain, message, chains["activation"]):
+            found.append(Fault(f"{message}.{position}", reason))
+    joined = gradient_chain(chains["activation"], chains["gradient"])
+    if not found and joined != tuple(chains["gradient"]):
+        offset = len(joined) - len(chains["gradient"])
+        for position, reason in codec_faults(joined, "gradient", chains["activation"]):
+            found.append(Fault(f"gradient.{max(0, position - offset)}", reason))
+    return found
+
+
+def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Observer) -> World:
+    """The world of a plan: weights loaded, texts tokenised, nodes and links in simulated time.
+
+    Raises:
+        ScenarioError: the weights cannot be loaded, or adapters have no place in the backbone.
+    """
+    from .devices import Device
+    from .learning.backbone import build as build_backbone
+    from .learning.data import Batches, in_chunks
+    from .learning.executor import Serial, TimingOnly
+    from .learning.flops import FlopCounter
+    from .learning.model import Model
+    from .learning.tasks.base import tokenize
+    from .learning.tokenizers import tokenizer_for
+    from .network import Network
+    from .wire import Wire
+    from .world import Client, World
+
+    scenario, streams, timing = plan.scenario, plan.context.streams, plan.scenario.execution.mode == "timing"
+    try:
+        tokenizer = tokenizer_for(plan.source, scenario.task, plan.texts)
+        data = tokenize(plan.texts, tokenizer, scenario.task)
+    except InputFaults as error:
+        raise ScenarioError(loaded.document.source, loaded.located(error, "task")) from None
+    shared = {"labels": max(len(data.labels), 2), "vocabulary": data.vocab_size, "pad_id": data.pad_id,
+              "seed": streams.integer("backbone")}  # fmt: skip
+    try:
+        outline = build_backbone(scenario.backbone, plan.source, scenario.task.objective, meta=True, **shared)
+        backbone = outline if timing else build_backbone(scenario.backbone, plan.source, scenario.task.objective, **shared)
+    except InputFaults as error:
+        raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
+    executor: Executor = TimingOnly() if timing else Serial()
+    model = Model(backbone, FlopCounter(outline), scenario.execution.device)
+    parts = backbone_options.three_parts(model.layers, *plan.cut) if plan.cut else None
+    size = scenario.task.batch_size
+
+    def client(index: int, name: str, samples: npt.NDArray[np.int64]) -> Client:
+        batches = Batches(data.train, samples, size, data.pad_id, streams.numpy("batches", index))
+        return Client(index, name, plan.edge_of.get(name, ""), samples, batches, parts)
+
+    names = plan.topology.names("client")
+    clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]
+    pool = replace(client(0, plan.topology.names("cloud")[0], np.arange(len(data.train), dtype=np.int64)), parts=None)
+    tests = [] if timing else list(in_chunks(data.test, EVALUATION_TOKENS, data.pad_id))
+    return World(
+        env,
+        plan.topology,
+        Network(env, plan.topology, scenario.network),
+        {name: Device(env, name, options, streams) for name, options in plan.devices.items()},
+        clients,
+        pool,
+        model,
+        executor,
+        Wire({name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}, streams),
+        recorder,
+        (lambda adapters: {}) if timing else (lambda adapters: executor.time(lambda: model.evaluate(adapters.value, tests))),
+        stop=scenario.stop,
+        observer=observer,
+        total_steps=scenario.protocol.steps(len(clients)),
+    )

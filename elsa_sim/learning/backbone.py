@@ -1,0 +1,154 @@
+"""The frozen transformer, held once in memory for everyone, and the names and shapes of what is trained on it.
+
+A client owns no model: it owns a mapping of names to tensors, its adapters. To compute, the mapping is swapped into the
+one frozen backbone for the duration of the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from ..errors import Fault, InputFaults
+from .backbone_options import DECODERS, BackboneOptions, Part, Source
+from .families import FAMILIES, Family
+from .work import TensorSpec
+
+Objective = Literal["classification", "causal_lm"]
+
+
+class Backbone(nn.Module):
+    """One frozen transformer with places for LoRA adapters; see :func:`build`."""
+
+    def __init__(self, model: nn.Module, trainable: tuple[str, ...], objective: Objective) -> None:
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        self.family: Family = FAMILIES[model.config.model_type](model)  # type: ignore[union-attr]
+        self.objective = objective
+        self.layers = len(self.family.layers)
+        self.hidden = int(self.family.config.hidden_size)
+        parameters = dict(model.named_parameters())
+        #: Names and shapes of everything that is trained, in model order.
+        self.specs: dict[str, TensorSpec] = {n: TensorSpec(tuple(parameters[n].shape)) for n in trainable}
+
+    def names(self, part: Part) -> tuple[str, ...]:
+        """Names of the trained tensors that live in ``part``."""
+        return tuple(name for name in self.specs if self._holds(part, name))
+
+    def bytes(self, part: Part) -> int:
+        """Bytes of the frozen weights of ``part`` (tied weights count once per part)."""
+        return sum(
+            p.numel() * p.element_size()
+            for name, p in self.model.named_parameters()
+            if name not in self.specs and self._holds(part, name)
+        )
+
+    def _holds(self, part: Part, name: str) -> bool:
+        prefix = self.family.layer_prefix
+        if name.startswith(prefix):
+            return part.start <= int(name[len(prefix) :].split(".", 1)[0]) < part.stop
+        embedding = name.startswith(self.model.base_model_prefix) and not any(  # type: ignore[arg-type]
+            f".{end}." in name for end in ("pooler", "ln_f", "norm")
+        )
+        return part.first if embedding else part.last
+
+    def initial(self) -> dict[str, Tensor]:
+        """The adapters and head everyone starts from."""
+        parameters = dict(self.model.named_parameters())
+        return {name: parameters[name].detach().clone() for name in self.specs}
+
+    def forward(self, part: Part, x: Tensor, lengths: Tensor) -> Tensor:
+        """Run ``part`` on token ids [B, T] (if it has the embeddings) or hidden states [B, T, D].
+
+        Returns hidden states [B, T, D], or logits [B, C] (classification) or [B, T, V] if it has the head.
+        """
+        hidden = self.family.embed(x) if part.first else x
+        mask = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
+        context = self.family.context(hidden, mask)
+        for index in range(part.start, part.stop):
+            hidden = self.family.layer(index, hidden, context)
+        if not part.last:
+            return hidden
+        return self.family.classify(hidden, lengths) if self.objective == "classification" else self.family.predict(hidden)
+
+    def call(self, parameters: Mapping[str, Tensor], part: Part, x: Tensor, lengths: Tensor) -> Tensor:
+        """:meth:`forward` with ``parameters`` in the place of the tensors of those names; thread-unsafe, re-entrant."""
+        swapped = {f"model.{name}": tensor for name, tensor in parameters.items()}
+        return torch.func.functional_call(self, swapped, (part, x, lengths), tie_weights=False)  # type: ignore[no-any-return]
+
+
+def build(
+    options: BackboneOptions,
+    source: Source,
+    objective: Objective,
+    *,
+    labels: int,
+    vocabulary: int,
+    pad_id: int,
+    seed: int,
+    meta: bool = False,
+) -> Backbone:
+    """Load (or randomly initialise) the transformer and make places for its adapters.
+
+    ``meta`` builds shapes only. ``vocabulary`` sizes a built-in backbone's embeddings; ``labels`` the class head.
+
+    Raises:
+        InputFaults: no safetensors weights; an encoder asked for language modelling; LoRA targets that do not exist.
+    """
+    config = source.config
+    if objective == "causal_lm" and config.model_type not in DECODERS:
+        raise InputFaults([Fault("name", f"{options.name!r} is an encoder; causal_lm needs one of {', '.join(DECODERS)}")])
+    if source.tokenizer is None:
+        config.vocab_size = vocabulary
+        for name in ("bos_token_id", "eos_token_id"):
+            setattr(config, name, None)  # the configuration's defaults lie outside a small vocabulary
+    config.pad_token_id = pad_id
+    if objective == "classification":
+        config.num_labels = labels
+    factory: Any = AutoModelForSequenceClassification if objective == "classification" else AutoModelForCausalLM
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _model(factory, config, None if meta else source.location, meta)
+        trainable = _inject(model, options, meta)
+    return Backbone(model, trainable, objective)
+
+
+def _model(factory: Any, config: Any, location: str | None, meta: bool) -> nn.Module:
+    common = {"attn_implementation": "sdpa", "dtype": torch.float32}
+    if location is None:
+        with torch.device("meta" if meta else "cpu"):
+            return factory.from_config(config, **common)  # type: ignore[no-any-return]
+    try:
+        return factory.from_pretrained(location, config=config, use_safetensors=True, **common)  # type: ignore[no-any-return]
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().partition("\n")[0][:300]
+        raise InputFaults([Fault("name", f"weights of {location!r} cannot be loaded from safetensors: {reason}")]) from None
+
+
+def _inject(model: nn.Module, options: BackboneOptions, meta: bool) -> tuple[str, ...]:
+    lora, family = options.lora, FAMILIES[model.config.model_type]  # type: ignore[union-attr]
+    targets = list(lora.targets) if lora.targets is not None else _default_targets(model)
+    linear = sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D")})
+    unknown = [t for t in targets if t not in linear]
+    if unknown:
+        message = f"no linear module named {', '.join(map(repr, unknown))}; valid: {', '.join(linear)}"
+        raise InputFaults([Fault("lora.targets", message)])
+    inner = [n for n, _ in model.named_modules() if n.rsplit(".", 1)[-1] in targets and f".{family.layer_path}." in f".{n}"]
+    if not inner:
+        raise InputFaults([Fault("lora.targets", f"{', '.join(targets)} are not in the transformer's layers")])
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=inner, lora_dropout=0.0,
+                        fan_in_fan_out=model.config.model_type == "gpt2")  # type: ignore[union-attr] # fmt: skip
+    with torch.device("meta") if meta else torch.device("cpu"):
+        inject_adapter_in_model(config, model)
+    return tuple(n for n, _ in model.named_parameters() if "lora_" in n or n.split(".", 1)[0] in family.classifier)
+
+
+def _default_targets(model: nn.Module) -> list[str]:
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULTS
+
+    return list(DEFAULTS.get(model.config.model_type) or ["q_lin", "v_lin"])  # type: ignore[union-attr]

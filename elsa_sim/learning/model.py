@@ -1,0 +1,174 @@
+"""The model as a source of work: what a protocol can ask to be computed.
+
+Every method builds a :class:`Work` whose shapes and FLOPs are known; nothing runs here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import f1_score
+from torch import Tensor
+
+from . import segments
+from .aggregate import weighted_mean
+from .backbone import Backbone
+from .backbone_options import Part, whole
+from .data import Batch
+from .flops import FlopCounter
+from .optim import FLOPS_PER_PARAMETER, Moments, update
+from .work import Ref, Spec, TensorSpec, Work
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The adapters of one part in training, at one place: values and optimizer moments."""
+
+    part: Part
+    adapters: Ref
+    moments: Ref | None = None
+
+    def stepped(self, adapters: Ref, moments: Ref) -> Trained:
+        """After one optimizer step."""
+        return Trained(self.part, adapters, moments)
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """Learning rate and decoupled weight decay of AdamW."""
+
+    lr: float
+    weight_decay: float = 0.0
+
+
+class Model:
+    """Builds work on one shared frozen backbone."""
+
+    def __init__(self, backbone: Backbone, counter: FlopCounter, device: str = "cpu") -> None:
+        self.backbone, self.counter = backbone, counter
+        self.layers, self.hidden, self.specs = backbone.layers, backbone.hidden, backbone.specs
+        self.device = torch.device(device)
+        self.whole = whole(backbone.layers)
+
+    def optimizer(self, lr: float, weight_decay: float) -> Optimizer:
+        """AdamW with these options."""
+        return Optimizer(lr, weight_decay)
+
+    def initial(self) -> Ref:
+        """The adapters everyone starts from."""
+        return Ref.of({name: tensor.to(self.device) for name, tensor in self.backbone.initial().items()}, dict(self.specs))
+
+    def states(self, count: int) -> TensorSpec:
+        """Shape of ``count`` packed tokens' hidden states."""
+        return TensorSpec((count, self.hidden))
+
+    def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
+        """Names of the trained tensors in any of ``parts``."""
+        return tuple(name for part in parts for name in self.backbone.names(part))
+
+    def take(self, part: Part, adapters: Ref, before: Trained | None = None) -> Trained:
+        """Take over ``adapters`` for training ``part``, with the optimizer moments of ``before`` if given."""
+        return Trained(part, adapters.pick(self.backbone.names(part)), before.moments if before else None)
+
+    def forward(self, trained: Trained, x: Ref | Batch, lengths: np.ndarray) -> Work:
+        """Forward pass of a part without head, of a batch or of packed states of sequences of ``lengths``.
+
+        Outputs: packed states [n, D]; the tape.
+        """
+
+        def function(adapters: Mapping[str, Tensor], source: Any) -> tuple[Tensor, segments.Tape]:
+            return segments.forward(self.backbone, trained.part, adapters, self._input(source), lengths)
+
+        flops = self.counter.count(trained.part, "forward", len(lengths), int(lengths.max()))
+        outputs: tuple[Spec, ...] = (self.states(int(lengths.sum())), None)
+        return Work(f"{trained.part.name}.forward", function, (trained.adapters, x), outputs, flops)
+
+    def backward(self, trained: Trained, tape: Ref, gradient: Ref, lengths: np.ndarray, optimizer: Optimizer) -> Work:
+        """Backward pass of a part without head, and its update.
+
+        Outputs: gradient of the packed input [n, D] (``None`` for token ids); updated adapters; moments.
+        """
+
+        def function(
+            adapters: Mapping[str, Tensor], moments: Moments | None, tape: segments.Tape, gradient: Tensor
+        ) -> tuple[Tensor | None, dict[str, Tensor], Moments | None]:
+            to_input, gradients = segments.backward(tape, gradient)
+            return to_input, *update(adapters, gradients, moments, optimizer.lr, optimizer.weight_decay)
+
+        flops = self.counter.count(trained.part, "backward", len(lengths), int(lengths.max())) + self._update_flops(trained)
+        outputs = (None if trained.part.first else gradient.spec, trained.adapters.spec, None)
+        inputs = (trained.adapters, trained.moments, tape, gradient)
+        return Work(f"{trained.part.name}.backward", function, inputs, outputs, flops)
+
+    def learn(self, trained: Trained, x: Ref | Batch, batch: Batch, optimizer: Optimizer) -> Work:
+        """Forward, loss, backward and update of a part with the head.
+
+        Outputs: gradient of the packed input (``None`` for token ids); updated adapters; moments; the loss.
+        """
+
+        def function(
+            adapters: Mapping[str, Tensor], moments: Moments | None, source: Any
+        ) -> tuple[Tensor | None, dict[str, Tensor], Moments | None, Tensor]:
+            labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.device)
+            loss, to_input, gradients = segments.learn(
+                self.backbone, trained.part, adapters, self._input(source), batch.lengths, self._input(batch), labels
+            )
+            return to_input, *update(adapters, gradients, moments, optimizer.lr, optimizer.weight_decay), loss
+
+        flops = self.counter.count(trained.part, "learn", *batch.shape) + self._update_flops(trained)
+        outputs = (None if trained.part.first else self.states(batch.valid), trained.adapters.spec, None, TensorSpec(()))
+        return Work(f"{trained.part.name}.learn", function, (trained.adapters, trained.moments, x), outputs, flops)
+
+    def mean(self, adapters: Sequence[Ref], weights: Sequence[float]) -> Work:
+        """Weighted mean of adapters, name by name over those that have the name. Output: the merged adapters."""
+        spec: dict[str, TensorSpec] = {}
+        for ref in adapters:
+            assert isinstance(ref.spec, Mapping)
+            spec.update(ref.spec)
+
+        def function(*values: Mapping[str, Tensor]) -> tuple[dict[str, Tensor]]:
+            return (weighted_mean(values, weights),)
+
+        flops = 2.0 * sum(item.numel for ref in adapters for item in _items(ref))
+        return Work("aggregate", function, tuple(adapters), (spec,), flops)
+
+    def evaluate(self, adapters: Mapping[str, Tensor], batches: Iterable[Batch]) -> dict[str, float]:
+        """Metrics of the unsplit model: accuracy, macro_f1 and loss, or loss and perplexity."""
+        losses: list[float] = []
+        counts: list[int] = []
+        predicted: list[np.ndarray] = []
+        expected: list[np.ndarray] = []
+        with torch.no_grad():
+            for batch in batches:
+                tokens = self._input(batch)
+                lengths = torch.from_numpy(batch.lengths).to(self.device)
+                logits = self.backbone.call(adapters, self.whole, tokens, lengths)
+                labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.device)
+                losses.append(float(segments.loss(self.backbone, logits, labels, tokens, batch.lengths)))
+                if batch.labels is None:
+                    counts.append(int((batch.lengths - 1).sum()))
+                    continue
+                counts.append(len(batch.lengths))
+                predicted.append(logits.argmax(-1).cpu().numpy())
+                expected.append(batch.labels)
+        loss = float(np.average(losses, weights=counts))
+        if not expected:
+            return {"loss": loss, "perplexity": float(np.exp(min(loss, 700.0)))}
+        truth, guess = np.concatenate(expected), np.concatenate(predicted)
+        accuracy = float((truth == guess).mean())
+        return {"accuracy": accuracy, "macro_f1": float(f1_score(truth, guess, average="macro")), "loss": loss}
+
+    def _input(self, source: Any) -> Tensor:
+        return torch.from_numpy(source.tokens).to(self.device) if isinstance(source, Batch) else source
+
+    def _update_flops(self, trained: Trained) -> float:
+        return float(FLOPS_PER_PARAMETER * sum(item.numel for item in _items(trained.adapters)))
+
+
+def _items(ref: Ref) -> Iterable[TensorSpec]:
+    assert isinstance(ref.spec, Mapping)
+    return ref.spec.values()

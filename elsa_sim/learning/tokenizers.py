@@ -1,0 +1,51 @@
+"""Which tokenizer a run uses: the backbone's, the task's own, or one learned from the task's texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import Fault, InputFaults
+from .backbone_options import DECODERS, Source
+from .tasks.base import Task, Texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+#: Vocabulary of a tokenizer learned from the task's own training texts.
+LEARNED_VOCABULARY = 4096
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokenizerFast:
+    """The tokenizer that came with the backbone's weights; else the task's own; else one learned from its texts.
+
+    Raises:
+        InputFaults: the backbone's tokenizer cannot be loaded.
+    """
+    if source.tokenizer is not None:
+        from transformers import AutoTokenizer
+
+        try:
+            return AutoTokenizer.from_pretrained(source.tokenizer)  # type: ignore[no-any-return]
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().partition("\n")[0][:300]
+            raise InputFaults([Fault("", f"the backbone's tokenizer cannot be loaded: {reason}")]) from None
+    return task.tokenizer(texts) or learned(texts.train.texts, causal=source.config.model_type in DECODERS)
+
+
+def learned(texts: list[str], *, causal: bool) -> PreTrainedTokenizerFast:
+    """A lower-case WordPiece tokenizer trained on ``texts``; sequences of an encoder get [CLS] and [SEP]."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(vocab_size=LEARNED_VOCABULARY, special_tokens=SPECIAL, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    named = {"unk_token": "[UNK]", "pad_token": "[PAD]", "mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    if causal:
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="[SEP]", unk_token="[UNK]", pad_token="[PAD]")
+    ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)

@@ -1,0 +1,97 @@
+"""Local training on a client: the four crossings of a split step, and the unsplit step.
+
+Shared by the protocols; each returns what was trained, and says nothing about aggregation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..learning.model import Optimizer, Trained
+    from ..learning.work import Ref
+    from ..world import Client, Verb, World
+
+
+class SplitTrainer:
+    """Split training of clients with a server: Parts 1 and 3 on the client, Part 2 (one copy per client) on the server.
+
+    Keeps each client's optimizer moments between calls if ``keep`` says so: those of Parts 1 and 3 belong to the
+    client, those of Part 2 to its server.
+    """
+
+    def __init__(self, world: World, optimizer: Optimizer, keep: bool) -> None:
+        self.world, self.optimizer, self.keep = world, optimizer, keep
+        self._before: dict[str, tuple[Trained, Trained, Trained]] = {}
+
+    def own(self, client: Client) -> tuple[str, ...]:
+        """Names of the tensors that live on the client."""
+        assert client.parts is not None
+        return self.world.model.names((client.parts[0], client.parts[2]))
+
+    def train(self, client: Client, server: str, theta: Ref, steps: int, *, round: int) -> Verb:
+        """Fetch ``theta``'s client parts from ``server``, train, return them: one client's share of a round.
+
+        Returns the client's adapters of all layers: its own parts as the server received them, and the server's copy
+        of Part 2.
+        """
+        world, model = self.world, self.world.model
+        assert client.parts is not None
+        fetched = yield from world.send(server, client.name, theta.pick(self.own(client)), "adapters", round=round)
+        before = self._before.get(client.name, (None, None, None))
+        sources = (fetched, theta, fetched)
+        bottom, middle, top = (
+            model.take(part, source, old) for part, source, old in zip(client.parts, sources, before, strict=True)
+        )
+        for step in range(1, steps + 1):
+            bottom, middle, top = yield from self.step(client, server, bottom, middle, top, round=round, step=step)
+        if self.keep:
+            self._before[client.name] = (bottom, middle, top)
+        mine = bottom.adapters.merge([bottom.adapters, top.adapters])
+        received = yield from world.send(client.name, server, mine, "adapters", round=round)
+        return received.merge([received, middle.adapters])
+
+    def step(
+        self, client: Client, server: str, bottom: Trained, middle: Trained, top: Trained, *, round: int, step: int
+    ) -> Verb:
+        """One step: activation up, activation down, gradient up, gradient down; each crossing is a transfer."""
+        world, model, node, optimizer = self.world, self.world.model, client.name, self.optimizer
+        at = {"round": round, "step": step}
+        batch = next(client.batches)
+        lengths = batch.lengths
+
+        h1, tape1 = yield from world.compute(node, model.forward(bottom, batch, lengths), **at)
+        h1 = yield from world.send(node, server, h1, "activation", attached=lengths, **at)
+        h2, tape2 = yield from world.compute(server, model.forward(middle, h1, lengths), **at)
+        h2 = yield from world.send(server, node, h2, "activation", **at)
+        g2, *after3, loss = yield from world.compute(node, model.learn(top, h2, batch, optimizer), **at)
+        g2 = yield from world.send(node, server, g2, "gradient", **at)
+        work = model.backward(middle, tape2, g2, lengths, optimizer)
+        g1, *after2 = yield from world.compute(server, work, **at)
+        g1 = yield from world.send(server, node, g1, "gradient", **at)
+        work = model.backward(bottom, tape1, g1, lengths, optimizer)
+        _, *after1 = yield from world.compute(node, work, **at)
+        world.stepped(loss)
+        return bottom.stepped(*after1), middle.stepped(*after2), top.stepped(*after3)
+
+
+class WholeTrainer:
+    """Training of the unsplit model on one node, with LoRA adapters on all layers."""
+
+    def __init__(self, world: World, optimizer: Optimizer, keep: bool) -> None:
+        self.world, self.optimizer, self.keep = world, optimizer, keep
+        self._before: dict[str, Trained] = {}
+
+    def train(self, client: Client, node: str, theta: Ref, steps: int, *, round: int) -> Verb:
+        """``steps`` steps on ``client``'s batches on the device of ``node``; returns the adapters."""
+        world, model = self.world, self.world.model
+        trained = model.take(model.whole, theta, self._before.get(client.name))
+        for step in range(1, steps + 1):
+            batch = next(client.batches)
+            work = model.learn(trained, batch, batch, self.optimizer)
+            _, *after, loss = yield from world.compute(node, work, round=round, step=step)
+            trained = trained.stepped(*after)
+            world.stepped(loss)
+        if self.keep:
+            self._before[client.name] = trained
+        return trained.adapters

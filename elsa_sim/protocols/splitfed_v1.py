@@ -1,0 +1,37 @@
+"""SplitFed V1 (Thapa et al., arXiv:2004.12088): split learning of all clients in parallel, with averaging of both sides.
+
+The cloud is the main server and the federated server: it keeps a copy of the server part per client, trains them side
+by side, and averages both the server copies and the client parts every ``local_steps`` steps. The paper's: V1's parallel
+server copies and the averaging. Our reading: the label-private, U-shaped cut (Part 3 with the head stays on the client),
+as for every split protocol here. Messages cross whatever routers and edge servers lie between client and cloud.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from .base import Protocol
+from .local import SplitTrainer
+
+if TYPE_CHECKING:
+    from ..world import Verb, World
+
+
+class SplitFedV1(Protocol):
+    """Split training with one central server and one round of averaging (SplitFed V1, arXiv:2004.12088)."""
+
+    split: ClassVar[bool] = True
+    kind: Literal["splitfed_v1"] = "splitfed_v1"
+
+    def run(self, world: World) -> Verb:
+        theta = world.model.initial()
+        trainer = SplitTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
+        world.evaluate(theta, round=0)
+        weights = [client.weight for client in world.clients]
+        for g in range(1, self.rounds + 1):
+            local = (trainer.train(client, world.cloud, theta, self.local_steps, round=g) for client in world.clients)
+            copies = yield from world.all(local)
+            work = world.model.mean(copies, weights)
+            theta = yield from world.compute(world.cloud, work, round=g, kind="aggregation")
+            if world.evaluate(theta, round=g):
+                return

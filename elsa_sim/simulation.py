@@ -1,0 +1,189 @@
+"""Run a scenario: assemble its world, play it in simulated time, check the invariants, write the run directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import simpy
+
+from . import assembly, results, scenario
+from .errors import InvariantViolation, RunFailed
+from .recorder import Recorder
+from .results import Results
+from .scenario import Loaded
+from .topology import Topology
+from .version import __version__
+from .world import Observer, World
+
+INTERRUPTED = "interrupted"
+
+
+class Timed(Observer):
+    """Passes everything on to another observer and keeps the host time of every evaluation."""
+
+    def __init__(self, inner: Observer) -> None:
+        self.inner, self.host_s, self._begin = inner, [], time.perf_counter()  # type: ignore[var-annotated]
+
+    def progressed(self, now: float, done: int, total: int) -> None:
+        self.inner.progressed(now, done, total)
+
+    def evaluated(self, now: float, round: int, metrics: Mapping[str, float]) -> None:
+        self.host_s.append(time.perf_counter() - self._begin)
+        self.inner.evaluated(now, round, metrics)
+
+
+def check(loaded: Loaded) -> assembly.Plan:
+    """Build every section of a scenario without running it.
+
+    Raises:
+        ScenarioError: all its faults.
+    """
+    return assembly.plan(loaded)
+
+
+def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = None) -> Results:
+    """Play a scenario and return its results; with ``folder``, write the run directory as the run goes.
+
+    The tensor library's thread count is set for the duration of the call and put back.
+
+    Raises:
+        ScenarioError: the scenario has faults.
+        RunFailed: an invariant does not hold, or training diverged; what was recorded is in ``folder``.
+        KeyboardInterrupt: passed on after the run directory was completed.
+    """
+    begin = time.perf_counter()
+    plan = assembly.plan(loaded)
+    import torch
+
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        _clear(folder)
+        _write(folder / "scenario.yaml", scenario.dump(loaded))
+        _write(folder / "topology.json", json.dumps(describe(plan.topology), indent=1))
+    recorder, timed = Recorder(folder), Timed(observer or Observer())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(plan.scenario.execution.threads)
+    failure: BaseException | None = None
+    world: World | None = None
+    try:
+        env = simpy.Environment()
+        world = assembly.build(loaded, plan, env, recorder, timed)
+        _play(world, plan)
+        violations = invariants(world)
+        if violations:
+            failure = InvariantViolation("invariants violated: " + "; ".join(violations))
+    except (RunFailed, KeyboardInterrupt) as error:
+        failure = error
+        violations = []
+    finally:
+        torch.set_num_threads(threads)
+    if world is not None:
+        world.abandon()
+    table = recorder.close()
+    host = {"wall_s": time.perf_counter() - begin, "math_s": world.executor.math_s if world else 0.0,
+            "peak_rss_bytes": peak_rss_bytes()}  # fmt: skip
+    outcome = _outcome(failure)
+    topology = describe(plan.topology)
+    summary = {
+        "name": plan.scenario.name,
+        "protocol": plan.scenario.protocol.kind,
+        "seed": plan.scenario.seed,
+        "complete": failure is None,
+        "outcome": outcome,
+        **results.summarise(table, topology, plan.scenario.stop.target_accuracy),
+        "host": host,
+        "trace_sha256": recorder.digest("trace"),
+        "timeline_sha256": recorder.digest("timeline"),
+        "invariants": "not checked" if failure and not violations else violations or "hold",
+        "versions": versions(),
+    }
+    if folder is not None:
+        rounds = results.rounds_table(table, topology)
+        padded = (timed.host_s + [float("nan")] * len(rounds))[: len(rounds)]
+        rounds.insert(min(7, rounds.shape[1]), "host_time_s", padded)
+        _write(folder / "rounds.csv", rounds.to_csv(index=False))
+        _write(folder / "summary.json", json.dumps(summary, indent=1))
+    if failure is not None:
+        raise failure
+    if folder is not None:
+        return results.load(folder)
+    return Results(results.frame(table), results.rounds_table(table, topology), summary, topology)
+
+
+def _play(world: World, plan: assembly.Plan) -> None:
+    """Run until the protocol's process has ended or the simulated time is used up."""
+    process = world.spawn(plan.scenario.protocol.run(world))
+    limit = plan.scenario.stop.sim_time
+    world.env.run(until=process if limit is None else process | world.env.timeout(limit))
+
+
+def invariants(world: World) -> list[str]:
+    """What does not hold of: bytes conserved per kind, links and slots within capacity, adapters finite."""
+    wrong = [*world.network.check()]
+    for device in world.devices.values():
+        wrong += device.check()
+    under_way: dict[str, int] = {}
+    for row in world.in_flight.values():
+        if row["kind"] == "transfer":
+            under_way[row["detail"]] = under_way.get(row["detail"], 0) + row["bytes"]
+    ledger = world.ledger
+    for kind, sent in ledger.sent.items():
+        ended = ledger.received[kind] + ledger.aborted[kind] + under_way.get(kind, 0)
+        if sent != ended:
+            wrong.append(f"bytes of kind {kind!r} are not conserved: {sent} sent, {ended} received, aborted or in flight")
+    return [*wrong, *world.broken]
+
+
+def describe(topology: Topology) -> dict[str, Any]:
+    """The topology as the run directory keeps it."""
+    nodes = []
+    for node in topology.nodes:
+        place = {} if node.x is None or node.y is None else {"x": node.x, "y": node.y}
+        nodes.append({"name": node.name, "role": node.role, **place})
+    links = [
+        {"u": link.u, "v": link.v, "up_bps": link.up, "down_bps": link.down, "latency_s": link.latency}
+        for link in topology.links
+    ]
+    return {"nodes": nodes, "links": links}
+
+
+def peak_rss_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    scale = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * scale
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    from importlib.metadata import version
+
+    packages = ("torch", "transformers", "peft", "numpy", "simpy", "networkx")
+    return {"elsa-sim": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _outcome(failure: BaseException | None) -> str:
+    if failure is None:
+        return "done"
+    return INTERRUPTED if isinstance(failure, KeyboardInterrupt) else f"failed: {failure}"
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run left, so that no file of it can be taken for this run's."""
+    for name in ("summary.json", "rounds.csv", "events.parquet", "events.arrows", "trace.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write atomically: a reader sees the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+

@@ -1,0 +1,169 @@
+"""Messages on their way through codecs: what is encoded at the sender, weighed, and decoded at the receiver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .codecs import base
+from .codecs.base import Codec, Keys, Passage
+from .errors import InvariantViolation
+from .learning.work import Ref, Spec, TensorSpec, Work
+from .streams import Streams
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A message ready to be sent: its encoding work (``None``: it goes as it is) and its bytes on the wire."""
+
+    source: str
+    target: str
+    value: Ref
+    chain: tuple[Codec, ...]
+    passage: Passage
+    payload_bytes: int
+    encode: Work | None
+    decode_flops: float
+
+
+class Wire:
+    """The codec chains of a run and the state of each codec at each endpoint.
+
+    The state of an endpoint is kept under the node that owns it, and only the client's endpoint is given the secret
+    seed: what a server's endpoints hold is all a server knows.
+    """
+
+    def __init__(self, chains: Mapping[str, Sequence[Codec]], streams: Streams) -> None:
+        self.chains = {kind: tuple(chain) for kind, chain in chains.items()}
+        self.chains["gradient"] = tuple(
+            base.gradient_chain(self.chains.get("activation", ()), self.chains.get("gradient", ()))
+        )
+        self.streams = streams
+        #: node -> key of the endpoint -> handle on its state.
+        self.states: dict[str, dict[tuple[Any, ...], Ref]] = {}
+        #: Messages so far per (source, target, kind), and how many of them belong to earlier rounds.
+        self._sent: dict[tuple[str, str, str], tuple[int, int, int]] = {}
+
+    def pack(self, source: str, target: str, value: Ref, kind: str, *, up: bool, round: int, attached: int) -> Parcel:
+        """Prepare ``value`` (a tensor [n, D], or adapters) for its way; ``attached`` more bytes go along uncoded."""
+        total, last_round, before = self._sent.get((source, target, kind), (0, round, 0))
+        if last_round != round:
+            before = total
+        self._sent[source, target, kind] = (total + 1, round, before)
+        passage = Passage(kind, up, round, total - before, first=total == 0)
+        tensors = _tensors(value.spec)
+        chain = self.chains.get(kind, ())
+        if not chain:
+            return Parcel(source, target, value, (), passage, sum(s.nbytes for s in tensors.values()) + attached, None, 0.0)
+        size, encode_flops, decode_flops = 0, 0.0, 0.0
+        for spec in tensors.values():
+            size += sum(buffer.nbytes for buffer in _buffers(chain, spec))
+            if spec.floating:
+                costs = base.chain_flops(chain, _rows(spec), passage)
+                encode_flops, decode_flops = encode_flops + costs[0], decode_flops + costs[1]
+        keys = self._keys(source, target, secret=up, client=source if up else target)
+        refs = self._endpoint(source, target, chain, passage)
+
+        def function(x: Any, *states: Any) -> tuple[Any, ...]:
+            payload: dict[str, tuple[Tensor, ...]] = {}
+            after = list(states)
+            for name, tensor in _named(x).items():
+                if not tensors[name].floating:
+                    payload[name] = (tensor,)
+                    continue
+                current = [_started(c, s, name, keys) for c, s in zip(chain, after, strict=True)]
+                stages, following = base.encode(chain, tensor.reshape(_rows(tensors[name]).shape), current, passage)
+                after = [_kept(c, s, name, n) for c, s, n in zip(chain, after, following, strict=True)]
+                payload[name] = base.buffers(stages)
+            made = sum(t.numel() * t.element_size() for buffers in payload.values() for t in buffers)
+            if made != size:
+                raise InvariantViolation(f"codec chain of {kind!r} declared {size} bytes and produced {made}")
+            return payload, *after
+
+        work = Work(f"{kind}.encode", function, (value, *refs), (None,) * (1 + len(chain)), encode_flops)
+        return Parcel(source, target, value, chain, passage, size + attached, work, decode_flops)
+
+    def encoded(self, parcel: Parcel, outputs: Sequence[Ref]) -> Ref:
+        """Take over the sender's next states from the encoding work; returns the payload."""
+        self._store(parcel.source, parcel.target, parcel, outputs[1:])
+        return outputs[0]
+
+    def unpack(self, parcel: Parcel, payload: Ref) -> Work:
+        """The decoding work at the receiver. Outputs: the decoded value, then the receiver's next states."""
+        chain, passage, tensors = parcel.chain, parcel.passage, _tensors(parcel.value.spec)
+        client = parcel.source if passage.up else parcel.target
+        keys = self._keys(parcel.source, parcel.target, secret=not passage.up, client=client)
+        refs = self._endpoint(parcel.target, parcel.source, chain, passage)
+
+        def function(received: Mapping[str, Sequence[Tensor]], *states: Any) -> tuple[Any, ...]:
+            values: dict[str, Tensor] = {}
+            after = list(states)
+            for name, buffers in received.items():
+                spec = tensors[name]
+                if not spec.floating:
+                    values[name] = buffers[0]
+                    continue
+                current = [_started(c, s, name, keys) for c, s in zip(chain, after, strict=True)]
+                tensor, following = base.decode(chain, buffers, _rows(spec), current, passage)
+                after = [_kept(c, s, name, n) for c, s, n in zip(chain, after, following, strict=True)]
+                values[name] = tensor.reshape(spec.shape)
+            return (values[""] if isinstance(parcel.value.spec, TensorSpec) else values), *after
+
+        outputs: tuple[Spec, ...] = (parcel.value.spec, *((None,) * len(chain)))
+        return Work(f"{passage.message}.decode", function, (payload, *refs), outputs, parcel.decode_flops)
+
+    def decoded(self, parcel: Parcel, outputs: Sequence[Ref]) -> Ref:
+        """Take over the receiver's next states from the decoding work; returns the value."""
+        self._store(parcel.target, parcel.source, parcel, outputs[1:])
+        return outputs[0]
+
+    def _keys(self, source: str, target: str, *, secret: bool, client: str) -> Keys:
+        shared = self.streams.integer("codec", client, target if client == source else source)
+        return Keys(shared, self.streams.integer("codec-secret", client) if secret else None)
+
+    def _key(self, peer: str, codec: Codec, position: int, passage: Passage) -> tuple[Any, ...]:
+        if codec.scope == "pair":
+            return (peer, codec)
+        return (peer, passage.message, passage.up, position)
+
+    def _endpoint(self, node: str, peer: str, chain: Sequence[Codec], passage: Passage) -> list[Ref]:
+        held = self.states.setdefault(node, {})
+        return [held.setdefault(self._key(peer, c, i, passage), Ref.of({}, None)) for i, c in enumerate(chain)]
+
+    def _store(self, node: str, peer: str, parcel: Parcel, states: Sequence[Ref]) -> None:
+        for i, (codec, state) in enumerate(zip(parcel.chain, states, strict=True)):
+            self.states[node][self._key(peer, codec, i, parcel.passage)] = state
+
+
+def _tensors(spec: Spec) -> Mapping[str, TensorSpec]:
+    if spec is None:
+        raise TypeError("an opaque value cannot be sent")
+    return {"": spec} if isinstance(spec, TensorSpec) else spec
+
+
+def _named(value: Any) -> Mapping[str, Tensor]:
+    return value if isinstance(value, Mapping) else {"": value}
+
+
+def _rows(spec: TensorSpec) -> TensorSpec:
+    """Codecs see [n, D]: a vector is one row."""
+    return spec if len(spec.shape) == 2 else TensorSpec((1, spec.numel), spec.dtype)
+
+
+def _buffers(chain: Sequence[Codec], spec: TensorSpec) -> tuple[TensorSpec, ...]:
+    return base.wire(chain, _rows(spec))[1] if spec.floating else (spec,)
+
+
+def _started(codec: Codec, states: Mapping[str, Any], name: str, keys: Keys) -> Any:
+    """A codec with one state per pair keeps it under "", one per stream under each tensor's name."""
+    key = "" if codec.scope == "pair" else name
+    return states[key] if key in states else codec.start(keys)
+
+
+def _kept(codec: Codec, states: Mapping[str, Any], name: str, state: Any) -> Mapping[str, Any]:
+    key = "" if codec.scope == "pair" else name
+    return {**states, key: state}

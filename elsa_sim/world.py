@@ -1,0 +1,260 @@
+"""The world a protocol lives in, and its verbs: compute, send, evaluate, now.
+
+Here the two wings meet: work from the learning wing takes time on devices, encoded bytes take time on the network, and
+every fact goes into the event table. A protocol is a SimPy generator over these verbs::
+
+    h, tape = yield from world.compute(client.name, model.forward(bottom, batch, batch))
+    h = yield from world.send(client.name, edge, h, kind="activation")
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import simpy
+
+from .devices import Device
+from .errors import Divergence
+from .network import Network
+from .recorder import Recorder
+from .topology import Topology
+from .wire import Wire
+
+if TYPE_CHECKING:
+    from .learning.backbone_options import Part
+    from .learning.data import Batches
+    from .learning.executor import Executor
+    from .learning.model import Model
+    from .learning.work import Ref, Work
+
+#: The generator type of a verb: it yields SimPy events and returns a value.
+Verb = Generator[simpy.Event, Any, Any]
+RANK = {"client": 0, "router": 1, "edge": 1, "cloud": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class Client:
+    """One client: its node, its samples, the edge server it belongs to and its cut."""
+
+    index: int
+    name: str
+    edge: str
+    samples: npt.NDArray[np.int64]
+    batches: Batches
+    parts: tuple[Part, Part, Part] | None
+
+    @property
+    def weight(self) -> float:
+        """Its share in aggregation before normalisation: its number of samples |D_n|."""
+        return float(len(self.samples))
+
+
+class Stop(Protocol):
+    """When training ends before its rounds are over; ``None``: never for this reason."""
+
+    @property
+    def rounds(self) -> int | None: ...
+    @property
+    def target_accuracy(self) -> float | None: ...
+    @property
+    def host_time(self) -> float | None: ...
+
+
+class Observer:
+    """Is told what happens while a run goes on; the default does nothing."""
+
+    def progressed(self, now: float, done: int, total: int) -> None:
+        """``done`` of ``total`` local steps are over at simulated time ``now`` (s)."""
+
+    def evaluated(self, now: float, round: int, metrics: Mapping[str, float]) -> None:
+        """An evaluation of ``round`` gave ``metrics``."""
+
+
+@dataclass
+class Ledger:
+    """Bytes per message kind, for the conservation law."""
+
+    sent: Counter[str] = field(default_factory=Counter)
+    received: Counter[str] = field(default_factory=Counter)
+    aborted: Counter[str] = field(default_factory=Counter)
+
+
+class World:
+    """Everything a protocol can see and do."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        topology: Topology,
+        network: Network,
+        devices: Mapping[str, Device],
+        clients: Sequence[Client],
+        pool: Client,
+        model: Model,
+        executor: Executor,
+        wire: Wire,
+        recorder: Recorder,
+        test: Callable[[Ref], Mapping[str, float]],
+        *,
+        stop: Stop,
+        observer: Observer,
+        total_steps: int,
+    ) -> None:
+        self.env, self.topology, self.network, self.devices = env, topology, network, devices
+        self.clients, self.pool, self.model = tuple(clients), pool, model
+        self.executor, self.wire, self.recorder = executor, wire, recorder
+        self.stop, self.observer = stop, observer
+        self.ledger = Ledger()
+        self.in_flight: dict[int, dict[str, Any]] = {}
+        self._test, self._total_steps = test, total_steps
+        self._roles = {node.name: node.role for node in topology.nodes}
+        self._losses: list[Ref] = []
+        self._last: Ref | None = None
+        self._steps = 0
+        self._tickets = 0
+        self._begin = time.perf_counter()
+        self.cloud: str = topology.names("cloud")[0]
+        self.edges: tuple[str, ...] = topology.names("edge")
+
+    @property
+    def now(self) -> float:
+        """Simulated time, in s."""
+        return float(self.env.now)
+
+    def members(self, edge: str) -> tuple[Client, ...]:
+        """The clients that belong to an edge server."""
+        return tuple(client for client in self.clients if client.edge == edge)
+
+    def compute(
+        self,
+        node: str,
+        work: Work,
+        *,
+        round: int = 0,
+        step: int = 0,
+        kind: Literal["compute", "aggregation"] = "compute",
+    ) -> Verb:
+        """Run ``work`` on the device of ``node``; returns a handle on its output, or a tuple of several.
+
+        The device is held for launch + FLOPs / speed x slowdown seconds, in the order of requests.
+        """
+        ticket = self._open(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
+        execution = yield from self.devices[node].compute(work.flops)
+        outputs = self.executor.finish(work)
+        self._close(ticket, t_start_s=execution.t_start_s, energy_j=execution.energy_j)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def send(
+        self,
+        source: str,
+        target: str,
+        value: Ref,
+        kind: str,
+        *,
+        round: int = 0,
+        step: int = 0,
+        attached: npt.NDArray[np.int64] | None = None,
+    ) -> Verb:
+        """Send ``value`` through the codecs of its ``kind`` and the network; returns the receiver's handle on it.
+
+        Bytes are those of the encoded buffers, plus the network's header, plus 4 for each of the ``attached`` integers
+        (sequence lengths). Encoding and decoding take time on the two devices where a codec states FLOPs.
+        """
+        up = RANK[self._roles[source]] < RANK[self._roles[target]]
+        extra = 0 if attached is None else 4 * attached.size
+        parcel = self.wire.pack(source, target, value, kind, up=up, round=round, attached=extra)
+        payload = value
+        if parcel.encode is not None:
+            outputs = yield from self._apply(source, parcel.encode, round, step)
+            payload = self.wire.encoded(parcel, outputs)
+        yield from self._transfer(source, target, parcel.payload_bytes, kind, round, step)
+        if parcel.encode is None:
+            return payload
+        outputs = yield from self._apply(target, self.wire.unpack(parcel, payload), round, step)
+        return self.wire.decoded(parcel, outputs)
+
+    def _apply(self, node: str, work: Work, round: int, step: int) -> Verb:
+        """Codec work: free work takes no time and leaves no row."""
+        if work.flops == 0:
+            return self.executor.finish(work)
+        outputs = yield from self.compute(node, work, round=round, step=step)
+        return outputs
+
+    def _transfer(self, source: str, target: str, payload: int, kind: str, round: int, step: int) -> Verb:
+        size = payload + int(self.network.options.header)
+        self.ledger.sent[kind] += size
+        ticket = self._open(kind="transfer", node=source, peer=target, round=round, step=step, bytes=size, detail=kind)
+        delivery = yield self.network.transfer(source, target, size)
+        (self.ledger.received if delivery.status == "ok" else self.ledger.aborted)[kind] += size
+        self._close(ticket, status=delivery.status, route=">".join(delivery.route), energy_j=self._radio(delivery))
+
+    def _radio(self, delivery: Any) -> float:
+        power = self.devices[delivery.src].options.power.transmit + self.devices[delivery.dst].options.power.receive
+        return float(power * (delivery.t_end_s - delivery.t_start_s))
+
+    def evaluate(self, adapters: Ref, *, round: int) -> bool:
+        """Evaluate ``adapters`` on the test data; returns whether the run should stop.
+
+        An evaluation is an instrument, not part of the system: it takes no simulated time.
+        """
+        metrics = dict(self._test(adapters))
+        if self._losses and metrics:
+            metrics["train_loss"] = float(np.mean([float(loss.value) for loss in self._losses]))
+        self._losses.clear()
+        self.recorder.add("evaluation", self.now, self.now, self.cloud, round=round, detail="test", metrics=metrics)
+        self.recorder.flush()
+        broken = [name for name, value in metrics.items() if not np.isfinite(value)]
+        if broken:
+            raise Divergence(f"{broken[0]} is {metrics[broken[0]]} after round {round}: training diverged; lower protocol.lr")
+        self._last = adapters
+        self.observer.evaluated(self.now, round, metrics)
+        stop = self.stop
+        return (
+            (stop.target_accuracy is not None and metrics.get("accuracy", -1.0) >= stop.target_accuracy)
+            or (stop.rounds is not None and round >= stop.rounds)
+            or (stop.host_time is not None and time.perf_counter() - self._begin >= stop.host_time)
+        )
+
+    def stepped(self, loss: Ref) -> None:
+        """Count one finished local step and keep its loss for the next evaluation's mean."""
+        self._losses.append(loss)
+        self._steps += 1
+        self.observer.progressed(self.now, self._steps, self._total_steps)
+
+    def spawn(self, generator: Verb) -> simpy.Process:
+        """Start a concurrent process."""
+        return self.env.process(generator)
+
+    def all(self, generators: Iterable[Verb]) -> Verb:
+        """Run processes side by side; returns their results in order when the last one has ended."""
+        processes = [self.spawn(generator) for generator in generators]
+        yield self.env.all_of(processes)
+        return [process.value for process in processes]
+
+    @property
+    def broken(self) -> list[str]:
+        """The adapters last evaluated that are not finite, as violated invariants."""
+        if self._last is None or not self._last.ready:
+            return []
+        return [f"adapter {name} is not finite" for name, t in self._last.value.items() if not bool(t.isfinite().all())]
+
+    def _open(self, **row: Any) -> int:
+        self._tickets += 1
+        self.in_flight[self._tickets] = {"t_start_s": self.now, **row}
+        return self._tickets
+
+    def _close(self, ticket: int, **facts: Any) -> None:
+        row = self.in_flight.pop(ticket) | facts
+        self.recorder.add(row.pop("kind"), row.pop("t_start_s"), self.now, row.pop("node"), **row)
+
+    def abandon(self) -> None:
+        """List what is still under way when the run ends."""
+        for row in self.in_flight.values():
+            self.recorder.add(row.pop("kind"), row.pop("t_start_s"), self.now, row.pop("node"), status="in_flight", **row)
+
