@@ -1,0 +1,64 @@
+"""Fields that hold a member of a family: which kinds a scenario may choose is known once all components are defined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from .registry import Component, Options, choice
+
+O = TypeVar("O", bound=Options)
+
+
+def key_of(family: type[Component]) -> str:
+    """The key by which a scenario chooses a member of ``family``: ``kind``, unless the family has another ``key``."""
+    return str(getattr(family, "key", "kind"))
+
+
+def any_of(family: type[Component]) -> Any:
+    """The type of a field that holds any member of ``family`` that is registered now."""
+    key = key_of(family)
+    for member in family.members.values():
+        field = member.model_fields["kind"]
+        if (field.alias or "kind") != key:
+            field.alias = field.validation_alias = field.serialization_alias = key
+            member.model_rebuild(force=True)
+    return Annotated[choice(family), _ByName(key, tuple(sorted(family.members)))]
+
+
+def with_choices(model: type[O], /, **types: Any) -> type[O]:
+    """``model`` with other types for some of its fields; their defaults and descriptions stay."""
+    fields: dict[str, Any] = {name: (kind, _same(model.model_fields[name])) for name, kind in types.items()}
+    return create_model(model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **fields)
+
+
+def _same(field: FieldInfo) -> Any:
+    if field.is_required():
+        return Field(description=field.description)
+    return Field(default=field.get_default(call_default_factory=True), description=field.description)
+
+
+@dataclass(frozen=True)
+class _ByName:
+    """A bare name stands for a mapping with that kind: ``partition: iid``. A mapping must name its kind."""
+
+    key: str
+    kinds: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._mapping, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"enum": list(self.kinds)}, handler(schema)]}
+
+    def _mapping(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return {self.key: value}
+        if isinstance(value, dict) and self.key not in value:
+            raise PydanticCustomError("union_tag_not_found", "no kind is given")
+        return value

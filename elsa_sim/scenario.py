@@ -1,0 +1,262 @@
+"""The scenario: what a scenario file may say, validated as a whole, and written out again in full.
+
+Every section is either fixed options or a choice among the registered kinds of a family, so a plugin's kinds are valid
+like any other. ``load`` reads a file; what only building the world can find out is added by `Loaded.located`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny
+
+from . import scenario_file
+from .choices import any_of, key_of, with_choices
+from .codecs.base import Codec
+from .context import Context
+from .devices import DevicesOptions
+from .errors import Fault, InputFaults
+from .learning.backbone_options import BackboneOptions, FixedSplit, SplitPolicy
+from .learning.partition import Iid, Partition
+from .learning.tasks.base import Task
+from .learning.tasks.synthetic import Synthetic
+from .links import LinkModel
+from .network.options import NetworkOptions
+from .plain_yaml import brief, write
+from .protocols.base import Protocol
+from .registry import Component, Items, Options, discover, load_entry_points
+from .scenario_file import Document, locate
+from .streams import Streams
+from .topology import LinkOptions, TopologySource, Tree
+from .units import Seconds
+from .validation import validate
+
+#: Packages whose modules define components.
+PACKAGES = ("codecs", "learning.tasks", "links", "protocols", "topology")
+_FILE_NAME = re.compile(r"\w(?:[\w .+=,@()-]{0,98}[\w.+=,@()-])?")
+
+
+def _folder_name(value: str) -> str:
+    if not _FILE_NAME.fullmatch(value):
+        raise ValueError(f"{brief(value)} cannot name a folder; valid: at most 100 letters, digits, spaces, . _ - + =")
+    return value
+
+
+class CodecOptions(Options):
+    """What encodes each kind of message: codecs in the sender's order; the receiver reverses it."""
+
+    activation: Items[tuple[SerializeAsAny[Codec], ...]] = ()
+    """Hidden states at a cut, up and down."""
+    gradient: Items[tuple[SerializeAsAny[Codec], ...]] = ()
+    """Gradients at a cut, up and down."""
+    adapters: Items[tuple[SerializeAsAny[Codec], ...]] = ()
+    """Adapters on their way to and from an aggregation."""
+
+
+class StopOptions(Options):
+    """When a run ends before its protocol does: at the first of these."""
+
+    rounds: int | None = Field(default=None, ge=1)
+    """Rounds that are done."""
+    target_accuracy: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Accuracy that an evaluation reaches."""
+    sim_time: Seconds | None = None
+    """Simulated time that has passed."""
+    host_time: Seconds | None = None
+    """Time that the run has taken on this machine; what it ends with is then not reproducible."""
+
+
+class ExecutionOptions(Options):
+    """How the tensor math is done on this machine."""
+
+    mode: Literal["real", "timing"] = "real"
+    """timing: shapes only, no arithmetic; the same timeline and bytes, no accuracy."""
+    threads: int = Field(default=1, ge=1, le=1024)
+    """Threads of the tensor library."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where tensors live."""
+
+
+class Scenario(Options):
+    """One run of elsa-sim: a network, its devices, a task, a backbone, and the protocol that trains it."""
+
+    name: Annotated[str, AfterValidator(_folder_name)] = "scenario"
+    """Name of the run; by default that of the file."""
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
+    """Everything random follows from it."""
+    protocol: SerializeAsAny[Protocol]
+    """The training system."""
+    backbone: BackboneOptions = BackboneOptions()
+    """The frozen transformer and its adapters."""
+    task: SerializeAsAny[Task] = Synthetic()
+    """The data, and what is learned from them."""
+    partition: SerializeAsAny[Partition] = Iid()
+    """How the training samples are dealt to the clients."""
+    topology: SerializeAsAny[TopologySource] = Tree(
+        clients=8,
+        edges=2,
+        access=LinkOptions(up=20e6, down=50e6, latency=0.01),
+        backhaul=LinkOptions(up=200e6, down=200e6, latency=0.005),
+    )
+    """The network: nodes and links."""
+    devices: DevicesOptions = DevicesOptions()
+    """How fast the nodes compute, their memory and power."""
+    split: SerializeAsAny[SplitPolicy] = FixedSplit()
+    """Which layers stay on a client."""
+    codec: CodecOptions = CodecOptions()
+    """What compresses or hides the messages."""
+    network: NetworkOptions = NetworkOptions()
+    """How messages share the network."""
+    stop: StopOptions = StopOptions()
+    """When to end early."""
+    execution: ExecutionOptions = ExecutionOptions()
+    """How the tensor math is done on this machine."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A scenario together with the document it was read from."""
+
+    scenario: Scenario
+    document: Document = field(default_factory=Document)
+
+    @property
+    def context(self) -> Context:
+        """What sections may use while they are built."""
+        return Context(Streams(self.scenario.seed), self.document.folder)
+
+    def located(self, faults: Iterable[Fault] | InputFaults, section: str) -> list[Fault]:
+        """Faults of building ``section``, with full key paths and lines."""
+        return locate(faults.faults if isinstance(faults, InputFaults) else faults, section, self.document)
+
+
+def load(path: str | Path, overrides: Sequence[str] = (), seed: int | None = None) -> Loaded:
+    """The scenario in the file ``path``, changed by ``--set`` texts and by ``--seed``.
+
+    Raises:
+        ScenarioError: the file cannot be used; all its faults.
+    """
+    return validated(scenario_file.read(path), overrides, seed)
+
+
+def validated(document: Document, overrides: Sequence[str] = (), seed: int | None = None) -> Loaded:
+    """The scenario that ``document`` describes; see :func:`load`."""
+    document = _completed(document)
+    for text in overrides:
+        document = _completed(scenario_file.override(document, text))
+    if seed is not None:
+        document = document.changed(("seed",), seed, "--seed")
+    if "name" not in document.data and ("name",) not in document.faulty:
+        stem = re.sub(r"[^\w.+=,@()-]", "_", Path(document.source).stem)
+        document = document.changed(("name",), stem if _FILE_NAME.fullmatch(stem) else "scenario", "the file's name")
+    return Loaded(validate(scenario_type(), document), document)
+
+
+def _completed(document: Document) -> Document:
+    """What may be left out is written out: the kind of a topology that names a file, the list around a single codec."""
+    topology, codec = document.data.get("topology"), document.data.get("codec")
+    if isinstance(topology, dict) and "file" in topology and "kind" not in topology:
+        document = document.changed(("topology", "kind"), "file")
+    if isinstance(codec, dict):
+        for message, chain in codec.items():
+            if isinstance(chain, dict | str) and message in CodecOptions.model_fields:
+                document = document.wrapped(("codec", message))
+    return document
+
+
+def scenario_type() -> type[Scenario]:
+    """The scenario model in which every family is a choice among the kinds that are registered now."""
+    _discovered()
+    return _scenario_type(tuple((family, *family.members.values()) for family in _families()))
+
+
+@cache
+def _discovered() -> None:
+    for package in PACKAGES:
+        discover(f"{__package__}.{package}")
+    load_entry_points()
+
+
+def _families() -> tuple[type[Component], ...]:
+    return (Protocol, Task, Partition, TopologySource, SplitPolicy, Codec, LinkModel)
+
+
+@cache
+def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
+    chain: Any = Items[tuple[any_of(Codec), ...]]  # type: ignore[misc]
+    return with_choices(
+        Scenario,
+        protocol=any_of(Protocol),
+        task=any_of(Task),
+        partition=any_of(Partition),
+        topology=any_of(TopologySource),
+        split=any_of(SplitPolicy),
+        codec=with_choices(CodecOptions, activation=chain, gradient=chain, adapters=chain),
+        network=with_choices(NetworkOptions, model=any_of(LinkModel)),
+    )
+
+
+def dump(loaded: Loaded) -> str:
+    """The scenario as YAML with every default written out and every file by its absolute path: running it again, from
+    any folder, repeats the run."""
+    data = _plain(loaded.scenario)
+    for section, keys in _FILES.items():
+        for key in keys:
+            if isinstance(data[section].get(key), str):
+                data[section][key] = _absolute(data[section][key], loaded.context, folder=section == "backbone")
+    return write(data)
+
+
+#: Options that name a file or a folder.
+_FILES = {"task": ("train", "test"), "topology": ("file",), "backbone": ("name",)}
+
+
+def _absolute(path: str, context: Context, folder: bool) -> str:
+    if folder:  # a name of a built-in backbone or of one on the hub is no folder
+        for place in (Path(path), context.folder / path):
+            try:
+                if (place / "config.json").is_file():
+                    return str(place.resolve())
+            except (OSError, ValueError):
+                break
+        return path
+    try:
+        return str(context.file(path, ""))
+    except InputFaults:
+        return path
+
+
+def _plain(value: Any) -> Any:
+    """Options as plain data, by the keys of a scenario file; null is left out where it is the default."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        names = sorted(fields, key=lambda name: name != "kind")
+        given = {name: getattr(value, name) for name in names}
+        return {
+            fields[name].alias or name: _plain(each)
+            for name, each in given.items()
+            if each is not None or fields[name].default is not None
+        }
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a scenario file, for editors."""
+    made = scenario_type().model_json_schema(by_alias=True, mode="validation")
+    definitions = made.get("$defs", {})
+    for family in _families():
+        key = key_of(family)
+        for member in family.members.values():
+            definition = definitions.get(member.__name__)
+            if definition is not None and member.__name__ != "TopologyFile":
+                definition["required"] = [key, *(name for name in definition.get("required", ()) if name != key)]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "elsa-sim scenario", **made}
