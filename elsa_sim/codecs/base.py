@@ -26,13 +26,15 @@ class Passage:
     """One message on its way: what a codec may depend on besides the tensor.
 
     ``message`` is the kind (``activation``, ``gradient``, ``adapters``); ``up`` is true from client to server;
-    ``round`` counts rounds from 1; ``index`` counts earlier messages of this kind, way and round between the two nodes.
+    ``round`` counts rounds from 1; ``index`` counts earlier messages of this kind, way and round between the two nodes;
+    ``first`` is true when none of this kind and way has passed between them in any round.
     """
 
     message: str
     up: bool
     round: int = 1
     index: int = 0
+    first: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,11 @@ class EncodedSpec:
 
 
 class Codec(Component):
-    """Base of all codecs. Tensors are ``[n, D]``: one row per token (or per row of an adapter matrix)."""
+    """Base of all codecs. Tensors are ``[n, D]``: one row per token (or per row of an adapter matrix).
+
+    Methods are pure: they change neither their tensors nor the state, because an older state may still be read by
+    deferred work. A state holds no secret unless its endpoint's keys do.
+    """
 
     family: ClassVar[str] = "codec"
     #: ``pair``: one state per pair of nodes, shared by all message kinds; ``stream``: one per kind and way.
@@ -84,6 +90,19 @@ class Codec(Component):
         """Operations of encoding and of decoding a tensor of ``spec``, charged to the devices that do them."""
         return 0.0, 0.0
 
+    def objection(self, before: Sequence[Codec], spec: TensorSpec, message: str) -> str | None:
+        """Why this codec cannot follow ``before`` in the chain of ``message`` and take a tensor of ``spec``, if so."""
+        if not spec.floating:
+            return f"takes floating-point numbers, but {before[-1].kind!r} before it makes {spec.dtype}; put it earlier"
+        return None
+
+    def bound(self, x: torch.Tensor) -> torch.Tensor | None:
+        """The largest absolute error of decoding what encoding made of ``x``, broadcastable to ``x``.
+
+        ``None``: no deterministic bound per element is stated. Elements that are not finite are outside any bound.
+        """
+        return None
+
     def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
         """Encode ``x``; returns the buffers and the sender's next state."""
         raise NotImplementedError
@@ -91,6 +110,35 @@ class Codec(Component):
     def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
         """The estimate of the tensor of ``spec``, and the receiver's next state."""
         raise NotImplementedError
+
+
+def gradient_chain(activation: Sequence[Codec], gradient: Sequence[Codec]) -> tuple[Codec, ...]:
+    """The gradient chain as it must run: the ``in_graph`` codecs of ``activation`` that it does not name come first.
+
+    They are part of the forward computation, so the chain rule puts their adjoint into the way of the gradient.
+    """
+    named = {codec.kind for codec in gradient}
+    return (*(codec for codec in activation if codec.in_graph and codec.kind not in named), *gradient)
+
+
+def faults(chain: Sequence[Codec], message: str, activation: Sequence[Codec] = ()) -> list[tuple[int, str]]:
+    """What is wrong with a chain for ``message``: positions in it, and why the codec there cannot work.
+
+    ``activation`` is the activation chain of the same scenario; a gradient chain shares its ``pair`` states with it.
+    """
+    found: list[tuple[int, str]] = []
+    spec = TensorSpec((1, 64))
+    for position, codec in enumerate(chain):
+        reason = codec.objection(chain[:position], spec, message)
+        if reason is None and codec.scope == "pair":
+            if any(other.kind == codec.kind for other in chain[:position]):
+                reason = "stands in the chain twice, but has one state per pair of nodes; name it once"
+            elif message == "gradient" and codec not in activation:
+                reason = "shares its state with the activation chain; name it there too, with the same options"
+        if reason is not None:
+            found.append((position, f"{codec.kind!r} {reason}"))
+        spec = codec.encoded(spec).main
+    return found
 
 
 def wire(chain: Sequence[Codec], spec: TensorSpec) -> tuple[list[TensorSpec], tuple[TensorSpec, ...]]:
@@ -117,7 +165,8 @@ def encode(
 ) -> tuple[list[Encoded], list[Any]]:
     """Encode ``x`` through the chain in order; element ``i`` of the result is what codec ``i`` made.
 
-    Only the last main tensor and every side buffer cross the wire; see :func:`buffers`.
+    Only the last main tensor and every side buffer cross the wire; see :func:`buffers`. An empty chain has no stages:
+    the tensor crosses as it is.
     """
     stages: list[Encoded] = []
     after: list[Any] = []
