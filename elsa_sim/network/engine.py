@@ -27,7 +27,10 @@ _LAST = 2
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How a transfer ended. ``sent_bytes`` were carried by the network, all of them if ``status`` is ``ok``."""
+    """How a transfer ended. ``sent_bytes`` were carried by the network, all of them if ``status`` is ``ok``.
+
+    Of an aborted message that is stored and forwarded, they are those of the hop it was on.
+    """
 
     src: str
     dst: str
@@ -51,6 +54,7 @@ class Transfer(simpy.Event):  # type: ignore[misc]
         self.t_start_s: float = env.now
         self.flow: Flow | None = None
         self.hop = 0
+        self.sent_bytes = 0.0
 
 
 class Network:
@@ -94,6 +98,7 @@ class Network:
             if message.flow is not None:
                 flow = message.flow
                 self._fluid.leave(flow, self.env.now)
+                message.sent_bytes = (flow.bits - flow.left) / 8.0
                 self._account(message, flow.bits - flow.left)
                 self._settle_soon()
             self._end(message, "aborted", reason)
@@ -182,7 +187,7 @@ class Network:
     def _end(self, message: Transfer, status: Literal["ok", "aborted"] = "ok", reason: str = "") -> None:
         del self._open[message]
         path = message.path
-        sent = message.nbytes if status == "ok" else 0.0
+        sent = message.nbytes if status == "ok" else message.sent_bytes
         message.succeed(Delivery(path.src, path.dst, message.nbytes, path.route, message.t_start_s, self.env.now,
                                  status, reason, sent))  # fmt: skip
 

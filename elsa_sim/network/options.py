@@ -19,9 +19,8 @@ def _resolve(value: Any) -> Any:
     kind = given.get("kind") if isinstance(given, dict) else None
     model = LinkModel.members.get(kind) if isinstance(kind, str) else None
     if model is None:
-        raise ValueError(
-            f"expected a link model: {', '.join(sorted(LinkModel.members))}; got {str(kind or value)[:60]!r}"
-        )
+        valid = ", ".join(sorted(LinkModel.members))
+        raise ValueError(f"expected a link model, one of {valid}; got {str(kind or value)[:60]!r}")
     return model.model_validate(given)
 
 
