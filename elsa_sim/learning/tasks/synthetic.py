@@ -37,13 +37,13 @@ class Synthetic(Task):
     kind: Literal["synthetic"] = "synthetic"
     topics: int = Field(default=4, ge=2, le=1000)
     """Number of topics: the classes."""
-    topic_words: int = Field(default=40, ge=1)
+    topic_words: int = Field(default=20, ge=1)
     """Words that belong to one topic."""
     shared_words: int = Field(default=200, ge=1)
     """Words that all topics use."""
     length: Items[tuple[int, int]] = (8, 20)
     """Shortest and longest sentence, in words."""
-    purity: float = Field(default=0.25, gt=0.0, le=1.0)
+    purity: float = Field(default=0.5, gt=0.0, le=1.0)
     """Probability that a word belongs to the topic of its sentence."""
     predictability: float = Field(default=0.5, ge=0.0, le=1.0)
     """Probability that a word is the fixed successor of the previous one in its vocabulary."""
