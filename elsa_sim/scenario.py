@@ -13,7 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny
+from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from . import scenario_file
 from .choices import any_of, key_of, with_choices
@@ -21,7 +22,7 @@ from .codecs.base import Codec
 from .context import Context
 from .devices import DevicesOptions
 from .errors import Fault, InputFaults
-from .learning.backbone_options import BackboneOptions, FixedSplit, SplitPolicy
+from .learning.backbone_options import BUILT_IN, BackboneOptions, FixedSplit, SplitPolicy
 from .learning.partition import Iid, Partition
 from .learning.tasks.base import Task
 from .learning.tasks.synthetic import Synthetic
@@ -32,7 +33,7 @@ from .protocols.base import Protocol
 from .registry import Component, Items, Options, discover, load_entry_points
 from .scenario_file import Document, locate
 from .streams import Streams
-from .topology import LinkOptions, TopologySource, Tree
+from .topology import LinkOptions, TopologyFile, TopologySource, Tree
 from .units import Seconds
 from .validation import validate
 
@@ -202,13 +203,23 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
 
 
 def dump(loaded: Loaded) -> str:
-    """The scenario as YAML with every default written out and every file by its absolute path: running it again, from
-    any folder, repeats the run."""
-    data = _plain(loaded.scenario)
-    for section, keys in _FILES.items():
-        for key in keys:
-            if isinstance(data[section].get(key), str):
-                data[section][key] = _absolute(data[section][key], loaded.context, folder=section == "backbone")
+    """The scenario as YAML that repeats the run from any folder: defaults written out, files by their absolute paths.
+
+    A section that refuses options without effect is written as it was given.
+    """
+    data: dict[str, Any] = {}
+    for name in Scenario.model_fields:
+        section = getattr(loaded.scenario, name)
+        data[name] = _plain(section)
+        for key in _FILES.get(name, ()):
+            if isinstance(data[name].get(key), str):
+                data[name][key] = _absolute(data[name][key], loaded.context, name)
+        if isinstance(section, BaseModel):
+            try:
+                type(section).model_validate(data[name])
+            except ValidationError:
+                given = _plain(section, only_given=True)
+                data[name] = {key: value for key, value in data[name].items() if key in given}
     return write(data)
 
 
@@ -216,47 +227,63 @@ def dump(loaded: Loaded) -> str:
 _FILES = {"task": ("train", "test"), "topology": ("file",), "backbone": ("name",)}
 
 
-def _absolute(path: str, context: Context, folder: bool) -> str:
-    if folder:  # a name of a built-in backbone or of one on the hub is no folder
-        for place in (Path(path), context.folder / path):
-            try:
-                if (place / "config.json").is_file():
-                    return str(place.resolve())
-            except (OSError, ValueError):
-                break
+def _absolute(path: str, context: Context, section: str) -> str:
+    if section != "backbone":
+        try:
+            return str(context.file(path, ""))
+        except InputFaults:
+            return path
+    if path in (*BUILT_IN, "minilm"):
         return path
-    try:
-        return str(context.file(path, ""))
-    except InputFaults:
-        return path
+    for place in (Path(path), context.folder / path):
+        try:
+            if (place / "config.json").is_file():
+                return str(place.resolve())
+        except (OSError, ValueError):
+            break
+    return path  # a name on the hub
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, only_given: bool = False) -> Any:
     """Options as plain data, by the keys of a scenario file; null is left out where it is the default."""
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         names = sorted(fields, key=lambda name: name != "kind")
-        given = {name: getattr(value, name) for name in names}
+        given = {name: getattr(value, name) for name in names if not only_given or name in value.model_fields_set}
         return {
-            fields[name].alias or name: _plain(each)
+            fields[name].alias or name: _plain(each, only_given)
             for name, each in given.items()
             if each is not None or fields[name].default is not None
         }
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _plain(each, only_given) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(each, only_given) for each in value]
     return value
 
 
 def schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a scenario file, for editors."""
-    made = scenario_type().model_json_schema(by_alias=True, mode="validation")
-    definitions = made.get("$defs", {})
+    made = scenario_type().model_json_schema(schema_generator=_WithUnits)
+    definitions = made["$defs"]
     for family in _families():
-        key = key_of(family)
         for member in family.members.values():
-            definition = definitions.get(member.__name__)
-            if definition is not None and member.__name__ != "TopologyFile":
-                definition["required"] = [key, *(name for name in definition.get("required", ()) if name != key)]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "elsa-sim scenario", **made}
+            definition = definitions.get(member.__name__, {"required": []})
+            if member is not TopologyFile:  # told by its key `file`
+                definition["required"] = list(dict.fromkeys([key_of(family), *definition.get("required", ())]))
+    for chain in definitions["CodecOptions"]["properties"].values():
+        several = {key: chain.pop(key) for key in ("type", "items")}
+        chain["anyOf"] = [several, several["items"]]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+class _WithUnits(GenerateJsonSchema):
+    """The description of a field goes in front of that of its type, which tells the unit, instead of replacing it."""
+
+    def generate_inner(self, schema: Any) -> JsonSchemaValue:
+        made = super().generate_inner(schema)
+        if schema["type"] == "model-field":
+            unit = super().generate_inner(schema["schema"]).get("description")
+            if unit and unit != made.get("description"):
+                made["description"] = f"{made['description']} {unit[0].upper()}{unit[1:]}."
+        return made

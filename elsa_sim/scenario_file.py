@@ -45,7 +45,8 @@ class Document:
                 return Fault(dotted(place), f"{message} (from {self.changes[place[:end]]})")
             if place[:end] in self.lines:
                 return Fault(dotted(place), message, self.lines[place[:end]])
-        return Fault(dotted(place), message)
+        made = [origin for change, origin in self.changes.items() if change[: len(place)] == place]
+        return Fault(dotted(place), f"{message} (from {made[0]})" if place and made else message)
 
     def place(self, path: str) -> Place:
         """The place that a dotted path names."""
