@@ -33,14 +33,17 @@ def any_of(family: type[Component]) -> Any:
 
 def with_choices(model: type[O], /, **types: Any) -> type[O]:
     """``model`` with other types for some of its fields; their defaults and descriptions stay."""
-    fields: dict[str, Any] = {name: (kind, _same(model.model_fields[name])) for name, kind in types.items()}
+    fields: dict[str, Any] = {name: (kind, _same(model.model_fields[name], kind)) for name, kind in types.items()}
     return create_model(model.__name__, __base__=model, __module__=model.__module__, __doc__=model.__doc__, **fields)
 
 
-def _same(field: FieldInfo) -> Any:
+def _same(field: FieldInfo, kind: Any) -> Any:
     if field.is_required():
         return Field(description=field.description)
-    return Field(default=field.get_default(call_default_factory=True), description=field.description)
+    default = field.get_default(call_default_factory=True)
+    if isinstance(kind, type) and isinstance(default, Options):
+        default = kind(**{name: getattr(default, name) for name in type(default).model_fields})
+    return Field(default=default, description=field.description)
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class Reader:
                 return self._mapping(node, place)
         finally:
             self._open.discard(id(node))
-        return self._fault(place, _bad_tag(node.tag), line)
+        return self._left_out(place, _bad_tag(node.tag), line)
 
     def _list(self, node: yaml.SequenceNode, place: Place) -> list[Any]:
         items = []
@@ -187,11 +187,11 @@ class Reader:
         known = {name: pattern for name, pattern, _ in _RESOLVERS}
         if tag == "str":
             bad = _forbidden(text)
-            return text if bad is None else self._fault(place, f"the character {bad} is not allowed", line)
+            return text if bad is None else self._left_out(place, f"the character {bad} is not allowed", line)
         if tag not in known:
-            return self._fault(place, _bad_tag(node.tag), line)
+            return self._left_out(place, _bad_tag(node.tag), line)
         if not re.fullmatch(known[tag], text) and not (tag == "float" and re.fullmatch(known["int"], text)):
-            return self._fault(place, f"{brief(text)} is not of the type {tag}", line)
+            return self._left_out(place, f"{brief(text)} is not of the type {tag}", line)
         if tag == "null":
             return None
         if tag == "bool":
@@ -205,11 +205,14 @@ class Reader:
         digits = text[2:] if base != 10 else text
         value = int(digits, base) if len(digits) <= 64 else MAX_INTEGER + 1
         if abs(value) > MAX_INTEGER:
-            return self._fault(place, f"the integer {shown(text)} is beyond 2^63; write a large number as 1e19", line)
+            return self._left_out(place, f"the integer {shown(text)} is beyond 2^63; write large numbers as 1e19", line)
         return value
 
-    def _fault(self, place: Place, message: str, line: int) -> Any:
+    def _fault(self, place: Place, message: str, line: int) -> None:
         self.faults.append(Fault(dotted(place), message, line))
+
+    def _left_out(self, place: Place, message: str, line: int) -> Any:
+        self._fault(place, message, line)
         self.faulty.add(place)
         return _NOTHING
 

@@ -97,6 +97,12 @@ def _either(names: list[str]) -> str:
     return " or ".join(dict.fromkeys(names))
 
 
+def _unknown(key: str, got: Any, valid: list[str]) -> str:
+    if isinstance(got, str):
+        return f"unknown {key} {brief(got)}{hint(got, valid)}"
+    return f"expected one of {', '.join(valid)}, got {brief(got)}"
+
+
 def _message(
     place: Place, kind: str, got: Any, context: Mapping[str, Any], text: str, schema: Any
 ) -> tuple[Place, str]:
@@ -112,17 +118,19 @@ def _message(
         if kind == "union_tag_not_found":
             return (*place, key), f"required, but not given; valid: {', '.join(names)}"
         tag = got.get(key) if isinstance(got, dict) else got
-        return (*place, key), f"unknown {key} {brief(tag)}{hint(tag, names)}"
+        return (*place, key), _unknown(key, tag, names)
     if kind == "literal_error":
         valid = [str(value) for value in schema.get("expected", ())] or [context["expected"]]
-        return place, f"{brief(got)} is not valid here{hint(got, valid)}"
+        return place, _unknown(str(place[-1]), got, valid)
     if kind in _BOUNDS:
         sign, bound = _BOUNDS[kind]
         return place, f"must be {sign} {context[bound]}, got {brief(got)}"
     if kind in ("value_error", "assertion_error"):
         return place, str(context["error"])
-    if kind in ("string_too_short", "too_short") and not got:
-        return place, "must not be empty"
+    if kind in ("string_too_short", "too_short", "string_too_long", "too_long"):
+        unit, size = ("characters", len(got)) if isinstance(got, str) else ("elements", context.get("actual_length"))
+        most, limit = ("most", context.get("max_length")) if kind.endswith("long") else ("least", context["min_length"])
+        return place, f"must have at {most} {limit} {unit}, has {size}"
     return place, f"{text.replace('Input should', 'should')}, got {brief(got)}"
 
 
