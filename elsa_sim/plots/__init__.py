@@ -1,0 +1,22 @@
+"""Figures of runs: each function takes one run or several, and axes to draw into (new ones without), and returns axes.
+
+Every number drawn is a metric of :mod:`elsa_sim.results`, hence of the event table. ``ax.figure`` is the figure.
+"""
+
+from .bars import bytes_by_kind, bytes_by_link, energy_by_node, energy_by_role
+from .curves import accuracy_over_bytes, accuracy_over_time
+from .save import save_figures
+from .timeline import timeline
+from .topology_map import topology_map
+
+__all__ = [
+    "accuracy_over_bytes",
+    "accuracy_over_time",
+    "bytes_by_kind",
+    "bytes_by_link",
+    "energy_by_node",
+    "energy_by_role",
+    "save_figures",
+    "timeline",
+    "topology_map",
+]
