@@ -70,11 +70,18 @@ def hashes(shared: int, width: int, rows: int, columns: int) -> Hashes:
 
 
 def _median(slices: list[torch.Tensor]) -> torch.Tensor:
-    """Elementwise median; an odd-even transposition sort, because few slices of many elements are compared."""
+    """Elementwise median of ``slices``, which it overwrites.
+
+    An odd-even transposition sort, because few slices of many elements are compared; one spare buffer, because large
+    allocations cost more than the comparisons.
+    """
+    spare = torch.empty_like(slices[0])
     for turn in range(len(slices)):
         for i in range(turn % 2, len(slices) - 1, 2):
             low, high = slices[i], slices[i + 1]
-            slices[i], slices[i + 1] = torch.minimum(low, high), torch.maximum(low, high)
+            torch.minimum(low, high, out=spare)
+            torch.maximum(low, high, out=high)
+            slices[i], spare = spare, low
     middle = len(slices) // 2
     return slices[middle] if len(slices) % 2 else (slices[middle - 1] + slices[middle]) / 2
 
@@ -110,10 +117,10 @@ class Sketch(Codec):
     def encode(self, x: torch.Tensor, state: int, passage: Passage) -> tuple[Encoded, Any]:
         width = x.shape[-1]
         shape = (*x.shape[:-1], self.rows * self.columns)
-        if x.numel() == 0:
+        if x.numel() == 0:  # embedding_bag refuses rows without elements
             return Encoded(x.new_zeros(shape, dtype=torch.float32)), state
         use = hashes(state, width, self.rows, self.columns).to(x.device)
-        columns = x.reshape(-1, width).float().t().contiguous()  # [D, n]: sums run over whole rows of it
+        columns = x.detach().reshape(-1, width).float().t().contiguous()  # [D, n]: sums run over whole rows of it
         table = torch.nn.functional.embedding_bag(
             use.sources, columns, use.starts, mode="sum", per_sample_weights=use.source_signs
         )  # [Y * Z, n]
@@ -124,19 +131,27 @@ class Sketch(Codec):
         if spec.numel == 0:
             return data.main.new_zeros(spec.shape, dtype=getattr(torch, spec.dtype)), state
         use = hashes(state, width, self.rows, self.columns).to(data.main.device)
-        table = data.main.reshape(-1, self.rows * self.columns).float().t().contiguous()  # [Y * Z, n]
-        estimates = table.index_select(0, use.cells).view(self.rows, width, -1) * use.signs  # [Y, D, n]
+        rows = data.main.detach().reshape(-1, self.rows * self.columns).float()  # [n, Y * Z]
+        table = rows.t().contiguous()
         if self.decoder == "median":
-            value = _median(list(estimates.unbind()))
-        else:
-            value = estimates.mean(0)  # [D, n]
-            if self.decoder == "shrink":
-                value = value * self._factor(table, value)
-        return saturate(value.t().reshape(spec.shape), spec.dtype), state
+            estimates = table.index_select(0, use.cells).view(self.rows, width, -1)  # [Y, D, n]
+            return self._output(_median(list(estimates.mul_(use.signs).unbind())).t(), spec), state
+        # the mean of Y estimates in one pass: every coordinate gathers its Y buckets
+        cells = use.cells.view(self.rows, width).t().flatten()
+        signs = use.signs.squeeze(-1).t().flatten() / self.rows
+        starts = torch.arange(0, width * self.rows, self.rows, device=cells.device)
+        sums = torch.nn.functional.embedding_bag(cells, table, starts, mode="sum", per_sample_weights=signs)  # [D, n]
+        mean = sums.t().contiguous()
+        if self.decoder == "shrink":
+            mean *= self._factor(rows, mean)
+        return self._output(mean, spec), state
+
+    def _output(self, value: torch.Tensor, spec: TensorSpec) -> torch.Tensor:
+        return saturate(value.reshape(spec.shape).contiguous(), spec.dtype)
 
     def _factor(self, table: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-        """<m, h> / ||m||^2 = (||t|| / ||m||)^2 / Y of every token, shape ``[n]``; m = 0 only when t = 0."""
-        of_table = torch.linalg.vector_norm(table, dim=0, dtype=torch.float64)
-        of_mean = torch.linalg.vector_norm(mean, dim=0, dtype=torch.float64)
+        """<m, h> / ||m||^2 = (||t|| / ||m||)^2 / Y of every token, shape ``[n, 1]``; m = 0 only when t = 0."""
+        of_table = torch.linalg.vector_norm(table, dim=1, keepdim=True, dtype=torch.float64)
+        of_mean = torch.linalg.vector_norm(mean, dim=1, keepdim=True, dtype=torch.float64)
         factor = (of_table / of_mean).square() / self.rows
         return torch.where(of_table == 0, torch.zeros_like(factor), factor).float()
