@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from exchange import Pair, hidden, spec_of
@@ -106,6 +108,13 @@ def test_wide_tables_have_less_error() -> None:
     errors = [error(Sketch(rows=3, columns=columns), x) for columns in (8, 16, 64, 256)]
     assert errors == sorted(errors, reverse=True)
     assert Sketch(rows=3, columns=64).ratio(48) == 0.25
+
+
+@pytest.mark.parametrize("decoder", ["median", "mean", "shrink"])
+def test_empty_on_several_threads(decoder: Literal["median", "mean", "shrink"]) -> None:
+    """Torch's gather refuses rows without elements, but only where it works on several threads."""
+    torch.set_num_threads(2)
+    assert Pair([Sketch(decoder=decoder)]).send(torch.zeros(0, 384)).shape == (0, 384)
 
 
 def test_state_is_the_shared_key_only() -> None:
