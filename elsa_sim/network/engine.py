@@ -16,9 +16,11 @@ from typing import Any, Literal
 import simpy
 
 from ..errors import InputError
+from ..links import MaxMin
 from ..topology import Topology
 from .channels import Channels, Path
 from .fluid import Flow, Fluid, ResolveAll
+from .grouped import Grouped
 from .options import NetworkOptions
 
 #: SimPy priority of settling: after every ordinary event of the same instant.
@@ -65,7 +67,11 @@ class Network:
         self.topology = topology
         self.options = options or NetworkOptions()
         self.channels = Channels(topology)
-        self._fluid: Fluid = ResolveAll(self.channels.capacities, self.options.model)
+        self._fluid: Fluid = (
+            Grouped(self.channels.capacities)
+            if self.options.resolve == "touched" and isinstance(self.options.model, MaxMin)
+            else ResolveAll(self.channels.capacities, self.options.model)
+        )
         self._order = itertools.count()
         self._open: dict[Transfer, None] = {}
         self._settling = False
@@ -165,7 +171,7 @@ class Network:
         message.flow = Flow(channels, message.nbytes * 8.0, message.order, message)
         if not self._ticking:
             self._catch_up()
-        self._fluid.enter(message.flow)
+        self._fluid.enter(message.flow, self.env.now)
         self._settle_soon()
 
     def _passed(self, message: Transfer) -> None:
@@ -229,7 +235,7 @@ class Network:
     def _catch_up(self) -> None:
         """Set every bandwidth to that of now, and wake at the next change as long as flows are under way."""
         for channel, capacity in self.channels.at(self.env.now):
-            self._fluid.set_capacity(channel, capacity)
+            self._fluid.set_capacity(channel, capacity, self.env.now)
         time = self.channels.next_change(self.env.now)
         self._ticking = time < math.inf
         if self._ticking:

@@ -13,6 +13,9 @@ from ..links import LinkModel, Rates
 #: Two completions closer than this (s) are one; far below the 1e-9 s that any comparison of times resolves.
 RESOLUTION_S = 1e-11
 
+#: A flow with no more than this left (bits) is done: what rounding leaves behind.
+CRUMB_BITS = 1e-6
+
 
 def slack(now: float) -> float:
     """The time (s) within which a completion counts as now: what floats around ``now`` can tell apart, or more."""
@@ -20,9 +23,15 @@ def slack(now: float) -> float:
 
 
 class Flow:
-    """A message that drains: ``left`` of ``bits`` over ``channels``, never faster than ``cap`` (bit/s)."""
+    """A message that drains: ``left`` of ``bits`` over ``channels``, never faster than ``cap`` (bit/s).
 
-    __slots__ = ("bits", "cap", "channels", "group", "left", "order", "rate", "since", "state", "token")
+    Which other fields mean something depends on the fluid: ``rate`` and ``left`` at its last settle; or its ``group``,
+    the ``limit`` of its private channels, whether it is ``held`` at that (then ``left`` is that of ``since``) or free
+    (then it is done when the group's clock shows ``end``), and how often that has changed, ``version``.
+    """
+
+    __slots__ = ("bits", "cap", "channels", "end", "group", "held", "left", "limit", "order", "rate", "since", "token",
+                 "version")  # fmt: skip
 
     def __init__(self, channels: tuple[int, ...], bits: float, order: int, token: Any, cap: float = math.inf) -> None:
         self.channels = channels
@@ -31,6 +40,12 @@ class Flow:
         self.token = token
         self.cap = cap
         self.rate = 0.0
+        self.group: Any = None
+        self.limit = math.inf
+        self.held = False
+        self.since = 0.0
+        self.end = 0.0
+        self.version = 0
 
 
 class Fluid(Protocol):
@@ -41,13 +56,13 @@ class Fluid(Protocol):
     drained: float
     """Bits drained up to the last settle: the integral of all rates, whatever the flows' own accounts say."""
 
-    def enter(self, flow: Flow) -> None:
+    def enter(self, flow: Flow, now: float) -> None:
         """A flow begins to drain."""
 
     def leave(self, flow: Flow, now: float) -> None:
         """A flow is given up; its ``left`` is that of ``now``."""
 
-    def set_capacity(self, channel: int, capacity: float) -> None:
+    def set_capacity(self, channel: int, capacity: float, now: float) -> None:
         """A channel's bandwidth changes (bit/s)."""
 
     def settle(self, now: float) -> list[Flow]:
@@ -72,14 +87,14 @@ class ResolveAll:
         self._now = 0.0
         self._next = math.inf
 
-    def enter(self, flow: Flow) -> None:
+    def enter(self, flow: Flow, now: float) -> None:
         self.flows.append(flow)
 
     def leave(self, flow: Flow, now: float) -> None:
         self._advance(now)
         self.flows.remove(flow)
 
-    def set_capacity(self, channel: int, capacity: float) -> None:
+    def set_capacity(self, channel: int, capacity: float, now: float) -> None:
         self.capacities[channel] = capacity
 
     def next_time(self) -> float:
@@ -98,7 +113,7 @@ class ResolveAll:
     def settle(self, now: float) -> list[Flow]:
         self._advance(now)
         near = slack(now)
-        done = [flow for flow in self.flows if flow.left <= flow.rate * near]
+        done = [flow for flow in self.flows if flow.left <= max(flow.rate * near, CRUMB_BITS)]
         if done:
             ended = set(done)
             self.flows = [flow for flow in self.flows if flow not in ended]

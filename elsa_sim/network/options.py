@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, SerializeAsAny
 
@@ -32,5 +32,7 @@ class NetworkOptions(Options):
 
     model: Model = MaxMin()
     """Link model: ``max-min``, ``equal-share``, ``fifo``, ``ideal``, or a mapping with ``kind``."""
+    resolve: Literal["touched", "all"] = "touched"
+    """``touched``: an event shares anew only what it touches (max-min); ``all``: everything, for comparison."""
     header: Size = 40.0
     """Bytes added to every message: those of one TCP/IPv4 header. The engine does not add them, the sender does."""
