@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -20,7 +21,6 @@ from .scenario import Loaded, Scenario
 from .topology import Topology
 
 if TYPE_CHECKING:
-    from .learning.executor import Executor
     from .recorder import Recorder
     from .world import Observer, World
 
@@ -63,16 +63,22 @@ def plan(loaded: Loaded) -> Plan:
     topology = attempt("topology", lambda: scenario.topology.build(context))
     if topology is not None:
         faults.extend(loaded.located(_lacking(topology, scenario), "topology"))
-    devices = topology and attempt("devices", lambda: scenario.devices.of(topology))
+    devices = attempt("devices", lambda: scenario.devices.of(topology)) if topology is not None else None
     source = attempt("backbone", lambda: backbone_options.locate(scenario.backbone, context))
-    cut = source and attempt("split", lambda: scenario.split.cut(source.layers) if scenario.protocol.split else None)
+    cut = None
+    if source is not None and scenario.protocol.split:
+        cut = attempt("split", lambda: scenario.split.cut(source.layers))
     texts = attempt("task", lambda: scenario.task.read(context))
     samples: Any = None
     if texts is not None and topology is not None and topology.names("client"):
         count = len(topology.names("client"))
         rng = context.streams.numpy("partition")
         samples = attempt("partition", lambda: scenario.partition.split(_outline(texts), count, rng))
-    if source is not None and scenario.task.objective == "causal_lm" and source.config.model_type in backbone_options.ENCODERS:
+    if (
+        source is not None
+        and scenario.task.objective == "causal_lm"
+        and source.config.model_type in backbone_options.ENCODERS
+    ):
         valid = ", ".join(backbone_options.DECODERS)
         message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
         faults.extend(loaded.located([Fault("name", message)], "backbone"))
@@ -83,7 +89,7 @@ def plan(loaded: Loaded) -> Plan:
     assert devices is not None
     assert source is not None
     assert texts is not None
-    return Plan(scenario, context, topology, devices, source, cut or None, texts, samples, nearest(topology))
+    return Plan(scenario, context, topology, devices, source, cut, texts, samples, nearest(topology))
 
 
 def nearest(topology: Topology) -> dict[str, str]:
@@ -136,7 +142,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     from .devices import Device
     from .learning.backbone import build as build_backbone
     from .learning.data import Batches, in_chunks
-    from .learning.executor import Serial, TimingOnly
+    from .learning.executor import EXECUTORS
     from .learning.flops import FlopCounter
     from .learning.model import Model
     from .learning.tasks.base import tokenize
@@ -151,14 +157,22 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         data = tokenize(plan.texts, tokenizer, scenario.task)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, "task")) from None
-    shared = {"labels": max(len(data.labels), 2), "vocabulary": data.vocab_size, "pad_id": data.pad_id,
-              "seed": streams.integer("backbone")}  # fmt: skip
+    make = partial(
+        build_backbone,
+        scenario.backbone,
+        plan.source,
+        scenario.task.objective,
+        labels=max(len(data.labels), 2),
+        vocabulary=data.vocab_size,
+        pad_id=data.pad_id,
+        seed=streams.integer("backbone"),
+    )
     try:
-        outline = build_backbone(scenario.backbone, plan.source, scenario.task.objective, meta=True, **shared)
-        backbone = outline if timing else build_backbone(scenario.backbone, plan.source, scenario.task.objective, **shared)
+        outline = make(meta=True)
+        backbone = outline if timing else make()
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
-    executor: Executor = TimingOnly() if timing else Serial()
+    executor = EXECUTORS["timing" if timing else scenario.execution.executor]()
     model = Model(backbone, FlopCounter(outline), scenario.execution.device)
     parts = backbone_options.three_parts(model.layers, *plan.cut) if plan.cut else None
     size = scenario.task.batch_size
@@ -182,7 +196,9 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         executor,
         Wire({name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}, streams),
         recorder,
-        (lambda adapters: {}) if timing else (lambda adapters: executor.time(lambda: model.evaluate(adapters.value, tests))),
+        (lambda adapters: {})
+        if timing
+        else (lambda adapters: executor.time(lambda: model.evaluate(adapters.value, tests))),
         stop=scenario.stop,
         observer=observer,
         total_steps=scenario.protocol.steps(len(clients)),

@@ -16,9 +16,10 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-#: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault. ``status``: ok, aborted,
-#: in_flight. ``detail`` is what kind of message, work or fault it was; ``route`` the nodes a transfer crossed, joined
-#: by ``>``; ``metrics`` a JSON object of results (evaluations).
+#: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault, and one ``idle`` row per
+#: device at the end (the energy of its idle time). ``status``: ok, aborted, in_flight. ``energy_j`` is that of the row,
+#: ``peer_energy_j`` the part of it that the peer spent (receiving). ``detail`` is what kind of message, work or fault it
+#: was; ``route`` the nodes a transfer crossed, joined by ``>``; ``metrics`` a JSON object of results (evaluations).
 SCHEMA = pa.schema(
     [
         ("t_start_s", pa.float64()),
@@ -31,6 +32,7 @@ SCHEMA = pa.schema(
         ("bytes", pa.int64()),
         ("flops", pa.float64()),
         ("energy_j", pa.float64()),
+        ("peer_energy_j", pa.float64()),
         ("detail", pa.string()),
         ("status", pa.string()),
         ("route", pa.string()),
@@ -39,7 +41,7 @@ SCHEMA = pa.schema(
 )
 STREAM, TABLE = "events.arrows", "events.parquet"
 BATCH = 8192
-Kind = Literal["compute", "transfer", "aggregation", "evaluation", "fault"]
+Kind = Literal["compute", "transfer", "aggregation", "evaluation", "fault", "idle"]
 Status = Literal["ok", "aborted", "in_flight"]
 
 
@@ -67,6 +69,7 @@ class Recorder:
         bytes: int = 0,
         flops: float = 0.0,
         energy_j: float = 0.0,
+        peer_energy_j: float = 0.0,
         detail: str = "",
         status: Status = "ok",
         route: str = "",
@@ -75,7 +78,23 @@ class Recorder:
         """Append one row."""
         text = "" if metrics is None else json.dumps(metrics, sort_keys=True)
         self._pending.append(
-            (t_start_s, t_end_s, kind, node, peer, round, step, bytes, flops, energy_j, detail, status, route, text)
+            (
+                t_start_s,
+                t_end_s,
+                kind,
+                node,
+                peer,
+                round,
+                step,
+                bytes,
+                flops,
+                energy_j,
+                peer_energy_j,
+                detail,
+                status,
+                route,
+                text,
+            )
         )
         if len(self._pending) >= BATCH:
             self.flush()

@@ -32,7 +32,9 @@ Items = Annotated[T, Field(strict=False)]
 class Options(BaseModel):
     """Frozen, strictly typed options; unknown keys are faults."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Component(Options):
@@ -56,7 +58,9 @@ class Component(Options):
             return  # an abstract intermediate class
         other = cls.members.get(field.default)
         if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise InputError(f"{cls.family} kind {field.default!r} is defined twice: in {other.__module__} and {cls.__module__}")
+            raise InputError(
+                f"{cls.family} kind {field.default!r} is defined twice: in {other.__module__} and {cls.__module__}"
+            )
         cls.members[field.default] = cls
 
 

@@ -198,11 +198,14 @@ def _per_node(values: pd.DataFrame, topology: Topology) -> pd.DataFrame:
 
 
 def energy_by_node(events: Events, topology: Topology) -> pd.DataFrame:
-    """Energy per node (J): ``compute`` (aggregation too), ``transfer`` (at its sender), ``other``, ``total``."""
+    """Energy per node (J): ``compute`` (aggregation too), ``transfer`` (sending and receiving), ``idle``, ``total``."""
     events = frame(events)
-    kind = np.select([events["kind"].isin(WORK), events["kind"] == "transfer"], ["compute", "transfer"], "other")
-    table = events["energy_j"].groupby([events["node"], kind], observed=True).sum().unstack(fill_value=0)
-    table = _per_node(table.reindex(columns=["compute", "transfer", "other"], fill_value=0.0), topology)
+    kind = np.select([events["kind"].isin(WORK), events["kind"] == "transfer"], ["compute", "transfer"], "idle")
+    received = events["peer_energy_j"]
+    own = (events["energy_j"] - received).groupby([events["node"].astype(str), kind]).sum().unstack(fill_value=0)
+    peers = received.groupby(events["peer"].astype(str)).sum().drop("", errors="ignore").rename("transfer").to_frame()
+    table = own.add(peers, fill_value=0.0).fillna(0.0)
+    table = _per_node(table.reindex(columns=["compute", "transfer", "idle"], fill_value=0.0), topology)
     return table.assign(total=table.sum(axis=1)).rename_axis(columns=None)
 
 

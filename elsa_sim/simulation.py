@@ -86,7 +86,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     finally:
         torch.set_num_threads(threads)
     if world is not None:
-        world.abandon()
+        world.end()
     table = recorder.close()
     host = {"wall_s": time.perf_counter() - begin, "math_s": world.executor.math_s if world else 0.0,
             "peak_rss_bytes": peak_rss_bytes()}  # fmt: skip
@@ -138,7 +138,9 @@ def invariants(world: World) -> list[str]:
     for kind, sent in ledger.sent.items():
         ended = ledger.received[kind] + ledger.aborted[kind] + under_way.get(kind, 0)
         if sent != ended:
-            wrong.append(f"bytes of kind {kind!r} are not conserved: {sent} sent, {ended} received, aborted or in flight")
+            wrong.append(
+                f"bytes of kind {kind!r} are not conserved: {sent} sent, {ended} received, aborted or in flight"
+            )
     return [*wrong, *world.broken]
 
 
@@ -186,4 +188,3 @@ def _write(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)
-

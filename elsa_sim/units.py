@@ -48,7 +48,9 @@ def parse(value: Any, quantity: str) -> float:
     if isinstance(value, str):
         match = _NUMBER.fullmatch(value)
         if match is None:
-            raise ValueError(f"{value!r} is not a {quantity}; write a number and a unit, such as '10 {_example(quantity)}'")
+            raise ValueError(
+                f"{value!r} is not a {quantity}; write a number and a unit, such as '10 {_example(quantity)}'"
+            )
         number, unit = match.groups()
         if unit and unit not in units:
             raise ValueError(f"{unit!r} is not a unit of {quantity}; valid: {', '.join(units)}")
@@ -74,8 +76,8 @@ def _parser(quantity: str) -> Callable[[Any], float]:
 
 
 def _quantity(quantity: str) -> tuple[Any, ...]:
-    schema = WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}],
-                             "description": f"{quantity}: a number in {next(iter(UNITS[quantity]))}, or text such as '10 {_example(quantity)}'"})  # fmt: skip
+    text = f"{quantity}: a number in {next(iter(UNITS[quantity]))}, or text such as '10 {_example(quantity)}'"
+    schema = WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}], "description": text})
     return Field(ge=0), BeforeValidator(_parser(quantity)), schema
 
 

@@ -58,7 +58,8 @@ class Wire:
         tensors = _tensors(value.spec)
         chain = self.chains.get(kind, ())
         if not chain:
-            return Parcel(source, target, value, (), passage, sum(s.nbytes for s in tensors.values()) + attached, None, 0.0)
+            size = sum(spec.nbytes for spec in tensors.values())
+            return Parcel(source, target, value, (), passage, size + attached, None, 0.0)
         size, encode_flops, decode_flops = 0, 0.0, 0.0
         for spec in tensors.values():
             size += sum(buffer.nbytes for buffer in _buffers(chain, spec))

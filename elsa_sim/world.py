@@ -192,11 +192,15 @@ class World:
         ticket = self._open(kind="transfer", node=source, peer=target, round=round, step=step, bytes=size, detail=kind)
         delivery = yield self.network.transfer(source, target, size)
         (self.ledger.received if delivery.status == "ok" else self.ledger.aborted)[kind] += size
-        self._close(ticket, status=delivery.status, route=">".join(delivery.route), energy_j=self._radio(delivery))
+        spent, received = self._radio(delivery)
+        facts = {"status": delivery.status, "route": ">".join(delivery.route)}
+        self._close(ticket, energy_j=spent + received, peer_energy_j=received, **facts)
 
-    def _radio(self, delivery: Any) -> float:
-        power = self.devices[delivery.src].options.power.transmit + self.devices[delivery.dst].options.power.receive
-        return float(power * (delivery.t_end_s - delivery.t_start_s))
+    def _radio(self, delivery: Any) -> tuple[float, float]:
+        """Energy of sender and receiver while the message is under way, in J."""
+        duration = delivery.t_end_s - delivery.t_start_s
+        sender, receiver = (self.devices[name].options.power for name in (delivery.src, delivery.dst))
+        return sender.transmit * duration, receiver.receive * duration
 
     def evaluate(self, adapters: Ref, *, round: int) -> bool:
         """Evaluate ``adapters`` on the test data; returns whether the run should stop.
@@ -211,7 +215,8 @@ class World:
         self.recorder.flush()
         broken = [name for name, value in metrics.items() if not np.isfinite(value)]
         if broken:
-            raise Divergence(f"{broken[0]} is {metrics[broken[0]]} after round {round}: training diverged; lower protocol.lr")
+            what = f"{broken[0]} is {metrics[broken[0]]} after round {round}"
+            raise Divergence(f"{what}: training diverged; lower protocol.lr")
         self._last = adapters
         self.observer.evaluated(self.now, round, metrics)
         stop = self.stop
@@ -253,8 +258,10 @@ class World:
         row = self.in_flight.pop(ticket) | facts
         self.recorder.add(row.pop("kind"), row.pop("t_start_s"), self.now, row.pop("node"), **row)
 
-    def abandon(self) -> None:
-        """List what is still under way when the run ends."""
-        for row in self.in_flight.values():
-            self.recorder.add(row.pop("kind"), row.pop("t_start_s"), self.now, row.pop("node"), status="in_flight", **row)
-
+    def end(self) -> None:
+        """Close the books: list what is still under way, and the energy of idle time."""
+        for ticket in list(self.in_flight):
+            self._close(ticket, status="in_flight")
+        for name, device in self.devices.items():
+            idle = device.energy_j(self.now)["idle"]
+            self.recorder.add("idle", 0.0, self.now, name, energy_j=idle, detail="idle power")

@@ -89,8 +89,8 @@ def test_nodes(events: Any) -> None:
     assert R.busy_seconds_by_node(events, TOPOLOGY, (1.5, 11.0)).to_dict() == {
         "cloud": 1.0, "edge0": 1.0, "r": 0.0, "c0": 2.5, "c1": 0.0}  # fmt: skip
     energy = R.energy_by_node(events, TOPOLOGY)
-    assert energy.loc["c0"].to_dict() == {"compute": 5.0, "transfer": 0.5, "other": 0.0, "total": 5.5}
-    assert energy.loc["cloud"].to_dict() == {"compute": 2.5, "transfer": 0.0, "other": 0.0, "total": 2.5}
+    assert energy.loc["c0"].to_dict() == {"compute": 5.0, "transfer": 0.5, "idle": 0.0, "total": 5.5}
+    assert energy.loc["cloud"].to_dict() == {"compute": 2.5, "transfer": 0.0, "idle": 0.0, "total": 2.5}
 
 
 def test_rounds_count_what_ended_by_then(events: Any) -> None:

@@ -28,13 +28,18 @@ class Backbone(nn.Module):
     def __init__(self, model: nn.Module, trainable: tuple[str, ...], objective: Objective) -> None:
         super().__init__()
         self.model = model.eval().requires_grad_(False)
-        self.family: Family = FAMILIES[model.config.model_type](model)  # type: ignore[union-attr]
+        self.family: Family = FAMILIES[_model_type(model)](model)
         self.objective = objective
         self.layers = len(self.family.layers)
         self.hidden = int(self.family.config.hidden_size)
         parameters = dict(model.named_parameters())
         #: Names and shapes of everything that is trained, in model order.
         self.specs: dict[str, TensorSpec] = {n: TensorSpec(tuple(parameters[n].shape)) for n in trainable}
+
+    @property
+    def outline(self) -> bool:
+        """Whether it has shapes only, on the meta device."""
+        return any(parameter.is_meta for parameter in self.model.parameters())
 
     def names(self, part: Part) -> tuple[str, ...]:
         """Names of the trained tensors that live in ``part``."""
@@ -74,7 +79,9 @@ class Backbone(nn.Module):
             hidden = self.family.layer(index, hidden, context)
         if not part.last:
             return hidden
-        return self.family.classify(hidden, lengths) if self.objective == "classification" else self.family.predict(hidden)
+        return (
+            self.family.classify(hidden, lengths) if self.objective == "classification" else self.family.predict(hidden)
+        )
 
     def call(self, parameters: Mapping[str, Tensor], part: Part, x: Tensor, lengths: Tensor) -> Tensor:
         """:meth:`forward` with ``parameters`` in the place of the tensors of those names; thread-unsafe, re-entrant."""
@@ -102,7 +109,9 @@ def build(
     """
     config = source.config
     if objective == "causal_lm" and config.model_type not in DECODERS:
-        raise InputFaults([Fault("name", f"{options.name!r} is an encoder; causal_lm needs one of {', '.join(DECODERS)}")])
+        raise InputFaults(
+            [Fault("name", f"{options.name!r} is an encoder; causal_lm needs one of {', '.join(DECODERS)}")]
+        )
     if source.tokenizer is None:
         config.vocab_size = vocabulary
         for name in ("bos_token_id", "eos_token_id"):
@@ -127,28 +136,39 @@ def _model(factory: Any, config: Any, location: str | None, meta: bool) -> nn.Mo
         return factory.from_pretrained(location, config=config, use_safetensors=True, **common)  # type: ignore[no-any-return]
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().partition("\n")[0][:300]
-        raise InputFaults([Fault("name", f"weights of {location!r} cannot be loaded from safetensors: {reason}")]) from None
+        raise InputFaults(
+            [Fault("name", f"weights of {location!r} cannot be loaded from safetensors: {reason}")]
+        ) from None
 
 
 def _inject(model: nn.Module, options: BackboneOptions, meta: bool) -> tuple[str, ...]:
-    lora, family = options.lora, FAMILIES[model.config.model_type]  # type: ignore[union-attr]
+    lora, family = options.lora, FAMILIES[_model_type(model)]
     targets = list(lora.targets) if lora.targets is not None else _default_targets(model)
-    linear = sorted({n.rsplit(".", 1)[-1] for n, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D")})
+    linear = sorted(
+        {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D")}
+    )
     unknown = [t for t in targets if t not in linear]
     if unknown:
         message = f"no linear module named {', '.join(map(repr, unknown))}; valid: {', '.join(linear)}"
         raise InputFaults([Fault("lora.targets", message)])
-    inner = [n for n, _ in model.named_modules() if n.rsplit(".", 1)[-1] in targets and f".{family.layer_path}." in f".{n}"]
+    inner = [
+        n for n, _ in model.named_modules() if n.rsplit(".", 1)[-1] in targets and f".{family.layer_path}." in f".{n}"
+    ]
     if not inner:
         raise InputFaults([Fault("lora.targets", f"{', '.join(targets)} are not in the transformer's layers")])
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=inner, lora_dropout=0.0,
-                        fan_in_fan_out=model.config.model_type == "gpt2")  # type: ignore[union-attr] # fmt: skip
+                        fan_in_fan_out=_model_type(model) == "gpt2")  # fmt: skip
     with torch.device("meta") if meta else torch.device("cpu"):
         inject_adapter_in_model(config, model)
     return tuple(n for n, _ in model.named_parameters() if "lora_" in n or n.split(".", 1)[0] in family.classifier)
 
 
+def _model_type(model: nn.Module) -> str:
+    config: Any = model.config
+    return str(config.model_type)
+
+
 def _default_targets(model: nn.Module) -> list[str]:
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULTS
 
-    return list(DEFAULTS.get(model.config.model_type) or ["q_lin", "v_lin"])  # type: ignore[union-attr]
+    return list(DEFAULTS.get(_model_type(model)) or ["q_lin", "v_lin"])

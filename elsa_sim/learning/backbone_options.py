@@ -61,7 +61,7 @@ class BackboneOptions(Options):
     """Low-rank adapters."""
     weights: Literal["auto", "random"] = "auto"
     """random: take only the architecture of the folder or hub id, and initialise it from the seed."""
-    config: dict[str, int | float | str | bool] = {}
+    config: dict[str, int | float | str | bool] = Field(default_factory=dict)
     """Fields of the transformers configuration to change in a randomly initialised backbone, e.g. {n_layer: 12}."""
 
 
@@ -93,7 +93,8 @@ class FixedSplit(SplitPolicy):
             InputFaults: p + q >= layers.
         """
         if self.p + self.q >= layers:
-            message = f"p + q = {self.p + self.q} leaves no layer to the server: the backbone has {layers}; valid: p + q <= {layers - 1}"
+            given = f"p + q = {self.p + self.q} leaves no layer to the server"
+            message = f"{given}: the backbone has {layers}; valid: p + q <= {layers - 1}"
             raise InputFaults([Fault("p", message)])
         return self.p, self.q
 
@@ -162,7 +163,9 @@ def locate(options: BackboneOptions, context: Context) -> Source:
         location, tokenizer = (folder if options.weights == "auto" else None), folder
     if config.model_type not in (*ENCODERS, *DECODERS):
         valid = ", ".join((*ENCODERS, *DECODERS))
-        raise InputFaults([Fault("name", f"{options.name!r} is of the family {config.model_type!r}; supported: {valid}")])
+        raise InputFaults(
+            [Fault("name", f"{options.name!r} is of the family {config.model_type!r}; supported: {valid}")]
+        )
     _change(config, options, location)
     return Source(config, location, tokenizer)
 
@@ -186,9 +189,10 @@ def _folder(name: str, context: Context) -> str:
 def _unknown(name: str, error: Exception) -> str:
     names = [*BUILT_IN, "minilm"]
     near = get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f" Did you mean {near[0]!r}?" if near else ""
     reason = str(error).strip().partition("\n")[0][:200]
-    return f"no backbone {name!r}{hint} valid: {', '.join(names)}, a folder with config.json, or a hub id ({reason})".replace("? valid", "? Valid")
+    valid = f"{', '.join(names)}, a folder with config.json, or a hub id"
+    return f"no backbone {name!r}.{hint} Valid: {valid} ({reason})"
 
 
 def _change(config: Any, options: BackboneOptions, location: str | None) -> None:

@@ -27,10 +27,10 @@ class Family:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        prefix: str = model.base_model_prefix  # type: ignore[assignment]
+        prefix = str(model.base_model_prefix)
         self.base: nn.Module = getattr(model, prefix)
         self.layer_prefix = f"{prefix}.{self.layer_path}."
-        self.layers: nn.ModuleList = self.base.get_submodule(self.layer_path)  # type: ignore[assignment]
+        self.layers: nn.ModuleList = self.base.get_submodule(self.layer_path)
         self.config: Any = model.config
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class Family:
 
     def layer(self, index: int, hidden: Tensor, context: dict[str, Any]) -> Tensor:
         """Hidden states [B, T, D] through layer ``index``."""
-        out = self.layers[index](hidden, **context)
+        out: Tensor | tuple[Tensor, ...] = self.layers[index](hidden, **context)
         return out[0] if isinstance(out, tuple) else out
 
     def pool(self, hidden: Tensor, lengths: Tensor) -> Tensor:

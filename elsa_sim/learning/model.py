@@ -59,8 +59,12 @@ class Model:
         return Optimizer(lr, weight_decay)
 
     def initial(self) -> Ref:
-        """The adapters everyone starts from."""
-        return Ref.of({name: tensor.to(self.device) for name, tensor in self.backbone.initial().items()}, dict(self.specs))
+        """The adapters everyone starts from (without values if the backbone has shapes only)."""
+        if self.backbone.outline:
+            return Ref(dict(self.specs))
+        return Ref.of(
+            {name: tensor.to(self.device) for name, tensor in self.backbone.initial().items()}, dict(self.specs)
+        )
 
     def states(self, count: int) -> TensorSpec:
         """Shape of ``count`` packed tokens' hidden states."""
@@ -83,7 +87,7 @@ class Model:
         def function(adapters: Mapping[str, Tensor], source: Any) -> tuple[Tensor, segments.Tape]:
             return segments.forward(self.backbone, trained.part, adapters, self._input(source), lengths)
 
-        flops = self.counter.count(trained.part, "forward", len(lengths), int(lengths.max()))
+        flops = self.counter.flops(trained.part, "forward", len(lengths), int(lengths.max()))
         outputs: tuple[Spec, ...] = (self.states(int(lengths.sum())), None)
         return Work(f"{trained.part.name}.forward", function, (trained.adapters, x), outputs, flops)
 
@@ -99,7 +103,9 @@ class Model:
             to_input, gradients = segments.backward(tape, gradient)
             return to_input, *update(adapters, gradients, moments, optimizer.lr, optimizer.weight_decay)
 
-        flops = self.counter.count(trained.part, "backward", len(lengths), int(lengths.max())) + self._update_flops(trained)
+        flops = self.counter.flops(trained.part, "backward", len(lengths), int(lengths.max())) + self._update_flops(
+            trained
+        )
         outputs = (None if trained.part.first else gradient.spec, trained.adapters.spec, None)
         inputs = (trained.adapters, trained.moments, tape, gradient)
         return Work(f"{trained.part.name}.backward", function, inputs, outputs, flops)
@@ -119,8 +125,13 @@ class Model:
             )
             return to_input, *update(adapters, gradients, moments, optimizer.lr, optimizer.weight_decay), loss
 
-        flops = self.counter.count(trained.part, "learn", *batch.shape) + self._update_flops(trained)
-        outputs = (None if trained.part.first else self.states(batch.valid), trained.adapters.spec, None, TensorSpec(()))
+        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self._update_flops(trained)
+        outputs = (
+            None if trained.part.first else self.states(batch.valid),
+            trained.adapters.spec,
+            None,
+            TensorSpec(()),
+        )
         return Work(f"{trained.part.name}.learn", function, (trained.adapters, trained.moments, x), outputs, flops)
 
     def mean(self, adapters: Sequence[Ref], weights: Sequence[float]) -> Work:

@@ -47,7 +47,7 @@ def unpack(packed: Tensor, lengths: np.ndarray) -> Tensor:
     width = int(lengths.max())
     rows = valid_rows(lengths, width).to(packed.device)
     padded = packed.new_zeros(len(lengths) * width, packed.shape[1]).index_copy(0, rows, packed)
-    return padded.unflatten(0, (len(lengths), width))
+    return padded.view(len(lengths), width, packed.shape[1])
 
 
 def forward(backbone: Backbone, part: Part, adapters: Adapters, x: Tensor, lengths: np.ndarray) -> tuple[Tensor, Tape]:

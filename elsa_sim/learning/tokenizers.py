@@ -26,7 +26,7 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
         from transformers import AutoTokenizer
 
         try:
-            return AutoTokenizer.from_pretrained(source.tokenizer)  # type: ignore[no-any-return]
+            return AutoTokenizer.from_pretrained(source.tokenizer)
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().partition("\n")[0][:300]
             raise InputFaults([Fault("", f"the backbone's tokenizer cannot be loaded: {reason}")]) from None
@@ -43,9 +43,17 @@ def learned(texts: list[str], *, causal: bool) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     trainer = trainers.WordPieceTrainer(vocab_size=LEARNED_VOCABULARY, special_tokens=SPECIAL, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    named = {"unk_token": "[UNK]", "pad_token": "[PAD]", "mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    named = {
+        "unk_token": "[UNK]",
+        "pad_token": "[PAD]",
+        "mask_token": "[MASK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+    }
     if causal:
-        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="[SEP]", unk_token="[UNK]", pad_token="[PAD]")
+        return PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, eos_token="[SEP]", unk_token="[UNK]", pad_token="[PAD]"
+        )
     ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)

@@ -15,7 +15,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-ITEM_SIZE = {"float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1}
+ITEM_SIZE = {
+    "float32": 4,
+    "float16": 2,
+    "bfloat16": 2,
+    "float64": 8,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -48,14 +58,48 @@ class TensorSpec:
 Spec: TypeAlias = TensorSpec | Mapping[str, TensorSpec] | None
 
 
+class Node:
+    """A pure function that has not run yet, with its inputs and the handles that wait for its outputs."""
+
+    __slots__ = ("function", "inputs", "outputs")
+
+    def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], specs: Sequence[Spec]) -> None:
+        self.function: Callable[..., Sequence[Any]] | None = function
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(Ref(spec, self) for spec in specs)
+
+    def run(self) -> None:
+        """Run what is pending for this node, depth first, then the node itself.
+
+        Depth first, one chain of work is finished before the next begins, so that what a forward pass keeps for its
+        backward pass exists for one chain at a time, however many are pending.
+        """
+        stack = [self]
+        while stack:
+            node = stack[-1]
+            if node.function is None:
+                stack.pop()
+                continue
+            waiting = [item.node for item in node.inputs if isinstance(item, Ref) and item.node is not None]
+            if waiting:
+                stack.extend(reversed(waiting))
+                continue
+            values = node.function(*[item.value if isinstance(item, Ref) else item for item in node.inputs])
+            for ref, value in zip(node.outputs, values, strict=True):
+                ref.fulfil(value)
+            node.function, node.inputs, node.outputs = None, (), ()
+            stack.pop()
+
+
 class Ref:
     """A handle on a value that exists in simulated time; its content is the executor's business."""
 
-    __slots__ = ("_compute", "_ready", "_value", "spec")
+    __slots__ = ("_ready", "_value", "node", "spec")
 
-    def __init__(self, spec: Spec, compute: Callable[[], Any] | None = None) -> None:
+    def __init__(self, spec: Spec, node: Node | None = None) -> None:
         self.spec = spec
-        self._compute = compute
+        #: What must run to give the value; ``None`` when it is there, or when there will never be one.
+        self.node = node
         self._value: Any = None
         self._ready = False
 
@@ -68,7 +112,7 @@ class Ref:
 
     def fulfil(self, value: Any) -> None:
         """Give the handle its value."""
-        self._value, self._ready, self._compute = value, True, None
+        self._value, self._ready, self.node = value, True, None
 
     @property
     def ready(self) -> bool:
@@ -82,10 +126,10 @@ class Ref:
         Raises:
             RuntimeError: the run is timing-only, so no value exists.
         """
+        if self.node is not None:
+            self.node.run()
         if not self._ready:
-            if self._compute is None:
-                raise RuntimeError("this value does not exist: the run does no arithmetic (timing only)")
-            self.fulfil(self._compute())
+            raise RuntimeError("this value does not exist: the run does no arithmetic (timing only)")
         return self._value
 
     def pick(self, names: Iterable[str]) -> Ref:
@@ -93,7 +137,8 @@ class Ref:
         if not isinstance(self.spec, Mapping):
             raise TypeError("only a mapping of names to tensors can be picked from")
         wanted = [name for name in names if name in self.spec]
-        return Ref({name: self.spec[name] for name in wanted}, lambda: {name: self.value[name] for name in wanted})
+        spec = {name: self.spec[name] for name in wanted}
+        return _derived(lambda value: {name: value[name] for name in wanted}, [self], spec)
 
     @classmethod
     def merge(cls, parts: Sequence[Ref]) -> Ref:
@@ -103,7 +148,15 @@ class Ref:
             if not isinstance(part.spec, Mapping) or not spec.keys().isdisjoint(part.spec):
                 raise TypeError("only mappings of disjoint names can be merged")
             spec.update(part.spec)
-        return cls(spec, lambda: {name: tensor for part in parts for name, tensor in part.value.items()})
+        return _derived(lambda *values: {n: t for value in values for n, t in value.items()}, parts, spec)
+
+
+def _derived(function: Callable[..., Any], sources: Sequence[Ref], spec: Spec) -> Ref:
+    if all(source.ready for source in sources):
+        return Ref.of(function(*[source.value for source in sources]), spec)
+    if not all(source.ready or source.node for source in sources):
+        return Ref(spec)  # timing only
+    return Node(lambda *values: (function(*values),), sources, (spec,)).outputs[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,17 +172,3 @@ class Work:
     inputs: tuple[Any, ...]
     outputs: tuple[Spec, ...]
     flops: float = 0.0
-
-
-def run(work: Work) -> Sequence[Any]:
-    """Run the arithmetic of ``work`` now."""
-    return work.function(*[item.value if isinstance(item, Ref) else item for item in work.inputs])
-
-
-def nbytes(spec: Spec) -> int:
-    """Bytes of the dense buffers of a value."""
-    if spec is None:
-        raise TypeError("an opaque value has no size on the wire")
-    if isinstance(spec, TensorSpec):
-        return spec.nbytes
-    return sum(item.nbytes for item in spec.values())

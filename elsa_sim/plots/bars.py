@@ -81,7 +81,7 @@ def energy_by_node(results: Results, ax: Axes | None = None, most: int = 60) -> 
     kept = energy.nlargest(most, "total") if len(energy) > most else energy
     roles = {n["name"]: n.get("role", "router") for n in results.topology["nodes"]}
     kept = kept.loc[sorted(kept.index, key=lambda n: (-table.RANK.get(roles.get(n, ""), -1), natural(n)))]
-    parts = [("computing", "compute", CYCLE[0]), ("sending", "transfer", CYCLE[4]), ("other", "other", LATERAL)]
+    parts = [("computing", "compute", CYCLE[0]), ("radio", "transfer", CYCLE[4]), ("idle", "idle", LATERAL)]
     ax = _stacked(kept, [p for p in parts if kept[p[1]].any()], "Energy", "J", ax)
     if len(energy) > most:
         ax.set_title(f"{most} hungriest of {len(energy)} nodes", pad=16)

@@ -5,6 +5,7 @@ Shared by the protocols; each returns what was trained, and says nothing about a
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,21 +57,22 @@ class SplitTrainer:
     ) -> Verb:
         """One step: activation up, activation down, gradient up, gradient down; each crossing is a transfer."""
         world, model, node, optimizer = self.world, self.world.model, client.name, self.optimizer
-        at = {"round": round, "step": step}
+        compute = partial(world.compute, round=round, step=step)
+        send = partial(world.send, round=round, step=step)
         batch = next(client.batches)
         lengths = batch.lengths
 
-        h1, tape1 = yield from world.compute(node, model.forward(bottom, batch, lengths), **at)
-        h1 = yield from world.send(node, server, h1, "activation", attached=lengths, **at)
-        h2, tape2 = yield from world.compute(server, model.forward(middle, h1, lengths), **at)
-        h2 = yield from world.send(server, node, h2, "activation", **at)
-        g2, *after3, loss = yield from world.compute(node, model.learn(top, h2, batch, optimizer), **at)
-        g2 = yield from world.send(node, server, g2, "gradient", **at)
+        h1, tape1 = yield from compute(node, model.forward(bottom, batch, lengths))
+        h1 = yield from send(node, server, h1, "activation", attached=lengths)
+        h2, tape2 = yield from compute(server, model.forward(middle, h1, lengths))
+        h2 = yield from send(server, node, h2, "activation")
+        g2, *after3, loss = yield from compute(node, model.learn(top, h2, batch, optimizer))
+        g2 = yield from send(node, server, g2, "gradient")
         work = model.backward(middle, tape2, g2, lengths, optimizer)
-        g1, *after2 = yield from world.compute(server, work, **at)
-        g1 = yield from world.send(server, node, g1, "gradient", **at)
+        g1, *after2 = yield from compute(server, work)
+        g1 = yield from send(server, node, g1, "gradient")
         work = model.backward(bottom, tape1, g1, lengths, optimizer)
-        _, *after1 = yield from world.compute(node, work, **at)
+        _, *after1 = yield from compute(node, work)
         world.stepped(loss)
         return bottom.stepped(*after1), middle.stepped(*after2), top.stepped(*after3)
 

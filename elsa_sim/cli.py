@@ -1,0 +1,301 @@
+"""The command line: parse, call, print. Everything it does can be done from Python.
+
+Exit status: 0 done, 2 bad input, 3 the run failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import ElsaError, InputError, RunFailed
+from .version import __version__
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from .assembly import Plan
+    from .results import Results
+    from .scenario import Loaded
+    from .world import Observer
+
+app = typer.Typer(
+    help="Co-simulate networks and split federated fine-tuning of language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+ScenarioFile = Annotated[Path, typer.Argument(metavar="SCENARIO", help="Scenario file (YAML).")]
+Changes = Annotated[
+    list[str], typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value; VALUE is YAML. Repeatable.")
+]
+Seed = Annotated[int | None, typer.Option(help="Use this seed instead of the scenario's.")]
+Plugins = Annotated[
+    list[str], typer.Option("--plugin", metavar="MODULE", help="Import a module of components. Repeatable.")
+]
+
+
+def main() -> None:
+    """Entry point of ``elsa-sim``."""
+    try:
+        app()
+    except InputError as error:
+        _fail(error, 2)
+    except RunFailed as error:
+        _fail(error, 3)
+    except KeyboardInterrupt:
+        sys.stderr.write("elsa-sim: interrupted; what was recorded is in the run directory\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+def _fail(error: ElsaError, status: int) -> None:
+    sys.stderr.write(f"elsa-sim: {error}\n")
+    sys.exit(status)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"elsa-sim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Co-simulate networks and split federated fine-tuning of language models."""
+
+
+@app.command()
+def run(
+    scenario_file: ScenarioFile,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Run directory; default: runs/NAME, numbered if taken.")
+    ] = None,
+    changes: Changes = [],  # noqa: B006
+    seed: Seed = None,
+    plugin: Plugins = [],  # noqa: B006
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Play a scenario; writes a run directory with tables, a summary and figures."""
+    from . import simulation
+
+    loaded = _load(scenario_file, changes, seed, plugin)
+    folder = out or _free(Path("runs") / loaded.scenario.name)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder}: is a file; name a folder")
+    with _interruptible(), _progress(loaded, quiet) as observer:
+        results = simulation.run(loaded, folder, observer)
+        figures = _figures(results, folder)
+    if not quiet:
+        _console().print(_closing(results))
+        _console().print(f"Run directory: {folder}  ({len(figures)} figures in {folder / 'figures'})", highlight=False)
+
+
+@app.command()
+def check(scenario_file: ScenarioFile, changes: Changes = [], seed: Seed = None, plugin: Plugins = []) -> None:  # noqa: B006
+    """Validate a scenario without running it: exit status 0, or 2 with every fault listed."""
+    from . import simulation
+
+    loaded = _load(scenario_file, changes, seed, plugin)
+    _console().print(_planned(loaded, simulation.check(loaded)))
+
+
+@app.command()
+def network(case_file: Annotated[Path, typer.Argument(metavar="CASE", help="Network case (JSON).")]) -> None:
+    """Play flows on a topology without any learning; prints {"finish_s": {id: seconds}}."""
+    from . import network_case
+
+    typer.echo(json.dumps({"finish_s": network_case.play(network_case.load(case_file))}, indent=1))
+
+
+@app.command()
+def plot(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="One run, or several to compare.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where figures go; default: RUN_DIR/figures or figures.")
+    ] = None,
+) -> None:
+    """Draw the figures of one run, or of several runs compared."""
+    from . import plots, results
+
+    loaded = [results.load(folder) for folder in runs]
+    folder = out or (runs[0] / "figures" if len(runs) == 1 else Path("figures"))
+    for path in plots.save_figures(loaded, folder):
+        typer.echo(path)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="Only this family, e.g. protocol.")] = None,
+    plugin: Plugins = [],  # noqa: B006
+) -> None:
+    """List protocols, codecs, link models, tasks, backbones and more, one line each."""
+    from rich.table import Table
+
+    from . import scenario
+    from .learning.backbone_options import BUILT_IN
+    from .registry import families, summary
+
+    _plugins(plugin)
+    scenario.scenario_type()
+    rows = {name: {k: summary(c) for k, c in members.items()} for name, members in families().items()}
+    rows["backbone"] = {name: f"{kind}, randomly initialised, no download" for name, (kind, _) in BUILT_IN.items()}
+    rows["backbone"] |= {
+        "minilm": "all-MiniLM-L6-v2, pretrained BERT of 6 layers (extra [pretrained])",
+        "FOLDER": "a local folder with config.json and safetensors weights",
+        "HUB/ID": "a model of the Hugging Face hub, safetensors only",
+    }
+    wanted = None if kind is None else kind.rstrip("s").replace("-", "_")
+    if wanted is not None and wanted not in rows:
+        from difflib import get_close_matches
+
+        near = get_close_matches(wanted, rows, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"no family {kind!r}{hint} Valid: {', '.join(sorted(rows))}")
+    table = Table("family", "kind", "what it is", box=None, pad_edge=False, header_style="bold")
+    for family in sorted(rows) if wanted is None else [wanted]:
+        for name in sorted(rows[family]):
+            table.add_row(family, name, rows[family][name])
+    _console().print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a scenario file, for editors."""
+    from . import scenario
+
+    typer.echo(json.dumps(scenario.schema(), indent=1))
+
+
+def _plugins(modules: list[str]) -> None:
+    from .registry import load_plugin
+
+    sys.path.insert(0, str(Path.cwd()))  # like `python -m`: a plugin may lie beside the scenario
+    for module in modules:
+        load_plugin(module)
+
+
+def _load(path: Path, changes: list[str], seed: int | None, plugins: list[str]) -> Loaded:
+    from . import scenario
+
+    _plugins(plugins)
+    return scenario.load(path, changes, seed)
+
+
+def _free(folder: Path) -> Path:
+    """``folder``, or the first of folder-2, folder-3, ... that is not taken."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+
+
+@contextmanager
+def _progress(loaded: Loaded, quiet: bool) -> Iterator[Observer]:
+    """A live bar on a terminal, a line per evaluation elsewhere, nothing if quiet."""
+    from .progress import Bar, Lines
+    from .world import Observer
+
+    if quiet:
+        yield Observer()
+    elif sys.stderr.isatty():
+        with Bar(loaded.scenario.name) as bar:
+            yield bar
+    else:
+        yield Lines()
+
+
+def _figures(results: Results, folder: Path) -> list[Path]:
+    from . import plots, trace
+
+    trace.write_trace(results.events, results.topology, folder / "trace.json")
+    return plots.save_figures([results], folder / "figures")
+
+
+def _closing(results: Results) -> Table:
+    """The closing table of a run."""
+    from .units import format_bytes, format_energy, format_seconds
+
+    summary = results.summary
+    table = _titled(f"{summary['name']}: {summary['protocol']}, seed {summary['seed']}, {summary['rounds']} rounds")
+    table.add_row("simulated time", format_seconds(summary["sim_time_s"]))
+    if summary["time_to_target_s"] is not None:
+        table.add_row("time to target accuracy", format_seconds(summary["time_to_target_s"]))
+    if summary["accuracy"] is not None:
+        table.add_row("test accuracy", f"{summary['accuracy']:.4f}  (best {summary['best_accuracy']:.4f})")
+    for name in ("macro_f1", "loss", "perplexity"):
+        if summary.get(name) is not None:
+            table.add_row(f"test {name}".replace("_", "-"), f"{summary[name]:.4g}")
+    sizes = summary["bytes"]
+    table.add_row("bytes on the wire", format_bytes(sizes["total"]))
+    for kind, size in sizes["by_kind"].items():
+        table.add_row(f"  {kind}", format_bytes(size))
+    table.add_row("  uplink / downlink", f"{format_bytes(sizes['uplink'])} / {format_bytes(sizes['downlink'])}")
+    table.add_row("energy", format_energy(summary["energy_j"]))
+    host = summary["host"]
+    share = f"{100 * host['math_s'] / host['wall_s']:.0f} % of it tensor math" if host["wall_s"] else ""
+    table.add_row("host time", f"{format_seconds(host['wall_s'])}  ({share})")
+    table.add_row("peak memory of the host", format_bytes(host["peak_rss_bytes"]))
+    table.add_row("invariants", str(summary["invariants"]))
+    return table
+
+
+def _planned(loaded: Loaded, plan: Plan) -> Table:
+    """What a scenario would run."""
+    scenario, topology = loaded.scenario, plan.topology
+    counts = [len(samples) for samples in plan.samples]
+    table = _titled(f"{loaded.document.source}: fine")
+    table.add_row("protocol", scenario.protocol.kind)
+    table.add_row("backbone", f"{scenario.backbone.name}, {plan.source.layers} layers")
+    if plan.cut is not None:
+        p, q = plan.cut
+        table.add_row("cut", f"client {p} + {q} layers, server {plan.source.layers - p - q}")
+    roles = ((role, len(topology.names(role))) for role in ("client", "edge", "cloud", "router"))
+    table.add_row("nodes", ", ".join(f"{count} {role}" for role, count in roles if count))
+    table.add_row("links", str(len(topology.links)))
+    table.add_row("training samples", f"{sum(counts)}, per client {min(counts)} to {max(counts)}")
+    table.add_row("test samples", str(len(plan.texts.test)))
+    return table
+
+
+def _titled(title: str) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column()
+    return table
