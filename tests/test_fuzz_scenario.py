@@ -110,8 +110,9 @@ def outcome(path: Path, content: bytes, overrides: Sequence[str] = ()) -> Loaded
         except ScenarioError as error:
             found = error
         else:
-            path.write_text(dump(made), encoding="utf-8")
-            assert load(path).scenario == made.scenario
+            written = dump(made)
+            path.write_text(written, encoding="utf-8")
+            assert dump(load(path)) == written
             return made
     assert found.faults
     lines = len(content.decode(errors="replace").splitlines()) + 1

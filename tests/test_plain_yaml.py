@@ -86,13 +86,13 @@ def test_lines_are_those_of_keys_and_elements() -> None:
 
 
 def test_aliases_are_copies_and_merges_give_way() -> None:
-    text = "link: &link {up: 1, down: [2]}\na: *link\nb: {<<: *link, up: 3}\nc: {up: 4, <<: [{up: 5, x: 6}, *link]}\n"
+    text = "link: &link {up: 1, down: [2]}\na: *link\nb: {<<: *link, up: 3}\nc: {up: 4, <<: [{up: 5, x: 6, down: 7}, *link]}\n"
     made = read(text)
     assert made == {
         "link": {"up": 1, "down": [2]},
         "a": {"up": 1, "down": [2]},
         "b": {"up": 3, "down": [2]},
-        "c": {"up": 4, "x": 6, "down": [2]},
+        "c": {"up": 4, "x": 6, "down": 7},
     }
     assert made["a"]["down"] is not made["link"]["down"]  # type: ignore[index]
 
@@ -167,7 +167,7 @@ def test_every_fault_is_found_and_the_rest_is_read() -> None:
         ("a: &a {<<: *a}", "an alias that contains itself", 1),
         ("a: " + "[" * 100_000, f"nested deeper than {MAX_DEPTH} levels", 1),
         ("\n".join(" " * depth + "a:" for depth in range(2 * MAX_DEPTH)), "nested deeper", MAX_DEPTH),
-        (f"a: [{'1,' * MAX_NODES}]", f"more than {MAX_NODES} keys and values", 1),
+        (f"a: [{'1,' * MAX_NODES}]", f"more than {MAX_NODES} keys and values$", 1),
         ("a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 3000)), "nested deeper", None),
         ("a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 30)), "aliases", None),
         ("a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 30)),
@@ -178,7 +178,7 @@ def test_texts_that_cannot_be_used(text: str, message: str, line: int | None) ->
     begin = time.perf_counter()
     with pytest.raises(Unusable) as caught:
         Reader().read(text)
-    assert message in caught.value.message
+    assert message in caught.value.message + "$"
     assert line is None or caught.value.line == line
     assert time.perf_counter() - begin < 20.0
 
