@@ -1,6 +1,7 @@
 """The network in simulated time: transfers over a topology that share its links as a link model says."""
 
-from .engine import Delivery, Network, Transfer
-from .options import NetworkOptions
+from .engine import Network
+from .options import NetworkOptions, Outage
+from .transfer import Delivery, Tally, Transfer
 
-__all__ = ["Delivery", "Network", "NetworkOptions", "Transfer"]
+__all__ = ["Delivery", "Network", "NetworkOptions", "Outage", "Tally", "Transfer"]

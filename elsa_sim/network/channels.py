@@ -3,54 +3,123 @@
 from __future__ import annotations
 
 import bisect
+import heapq
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import InputError
+from ..streams import Streams
 from ..topology import Link, Topology
+from .options import NetworkOptions
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A route as the engine needs it: channel indices, and latency per hop (s)."""
+    """A route as the engine needs it: channels, and latency and its jitter per hop (s).
+
+    ``inflation`` is how often each byte is sent on average because packets are lost, ``cap`` the highest rate that
+    congestion control reaches under that loss (bit/s).
+    """
 
     src: str
     dst: str
     route: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
+    hops: tuple[tuple[int, ...], ...]
+    """The channels of every hop: one of its link, and that of its cell if it has one."""
     channels: tuple[int, ...]
     latencies: tuple[float, ...]
+    jitters: tuple[float, ...]
     latency: float
+    jitter: float
+    inflation: float
+    cap: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """A link whose bandwidth changes: its profile, and the intervals in which it is down."""
+
+    link: Link
+    channels: tuple[int, int]
+    outages: tuple[tuple[float, float], ...]
+    times: tuple[float, ...]
+    """The times of the profile (s)."""
+
+    def at(self, now: float) -> tuple[float, float]:
+        """The bandwidth of both directions (bit/s)."""
+        link = self.link
+        if any(start <= now + _near(now) < end for start, end in self.outages):
+            return 0.0, 0.0
+        step = bisect.bisect_right(self.times, self._phase(now)) - 1
+        if step >= 0:
+            return link.profile[step][1], link.profile[step][1]
+        return link.up, link.down if link.duplex == "full" else link.up
+
+    def _phase(self, now: float) -> float:
+        period = self.link.period
+        return now + _near(now) if period is None else math.fmod(now + _near(now), period)
+
+    def next_change(self, now: float) -> float:
+        """When this may change next (s; infinite if never)."""
+        edges = [time for outage in self.outages for time in outage if time > now + _near(now)]
+        times, period = self.times, self.link.period
+        index = bisect.bisect_right(times, self._phase(now))
+        begin = 0.0 if period is None else math.floor((now + _near(now)) / period) * period
+        if index < len(times):
+            edges.append(begin + times[index])
+        elif period is not None:
+            edges.append(begin + period)
+        return min(edges, default=math.inf)
 
 
 class Channels:
-    """One index per capacity: per direction of a full-duplex link, per half-duplex link, per cell."""
+    """One index per capacity: per direction of a full-duplex link, per half-duplex link, and per cell."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, options: NetworkOptions, streams: Streams) -> None:
         self.topology = topology
-        self.index: dict[tuple[str, str], int] = {}
+        self.index: dict[tuple[str, str], tuple[int, ...]] = {}
         self.capacities: list[float] = []
         self.carried_bytes: dict[tuple[str, str], float] = {}
+        self.down: dict[int, float] = {}
+        """Channels without bandwidth, and since when that is known (s)."""
+        self._options = options
+        self._streams = streams
+        self._draws: dict[tuple[str, ...], np.random.Generator] = {}
         self._paths: dict[tuple[str, str] | tuple[str, ...], Path] = {}
-        self._timed: list[tuple[Link, tuple[float, float], tuple[int, int]]] = []
+        self._timed: list[_Timed] = []
+        self._soon: list[tuple[float, int]] = []  # (time, index in _timed) of the next changes, as a heap
         cells: dict[str, int] = {}
+        stated: dict[str, list[float]] = {}
         for link in topology.links:
+            up = self._add(link.up)
+            down = self._add(link.down) if link.duplex == "full" else up
+            shared: tuple[int, ...] = ()
             if link.cell is not None:
-                up = down = cells.setdefault(link.cell, len(self.capacities))
-            else:
-                up = down = len(self.capacities)
-                down += link.duplex == "full"
-            for channel, bandwidth in ((up, link.up), (down, link.down if down > up else link.up)):
-                if channel == len(self.capacities):
-                    self.capacities.append(bandwidth)
-                self.capacities[channel] = min(self.capacities[channel], bandwidth)
+                if link.cell not in cells:
+                    cells[link.cell] = self._add(0.0)
+                shared = (cells[link.cell],)
+                stated.setdefault(link.cell, []).extend(b for b in (link.cell_bandwidth,) if b is not None)
+                self.capacities[shared[0]] = max(self.capacities[shared[0]], link.up)
             for pair, channel in (((link.u, link.v), up), ((link.v, link.u), down)):
-                self.index[pair] = channel
+                self.index[pair] = (channel, *shared)
                 self.carried_bytes[pair] = 0.0
-            if link.profile:
-                self._timed.append((link, (self.capacities[up], self.capacities[down]), (up, down)))
+            outages = tuple((o.start, o.start + o.duration) for o in options.outages
+                            if o.node in (link.u, link.v) or (o.link and set(o.link) == {link.u, link.v}))  # fmt: skip
+            if link.profile or outages:
+                self._soon.append((0.0, len(self._timed)))
+                self._timed.append(_Timed(link, (up, down), outages, tuple(time for time, _ in link.profile)))
+        for cell, bandwidths in stated.items():
+            if bandwidths:
+                self.capacities[cells[cell]] = min(bandwidths)
+
+    def _add(self, capacity: float) -> int:
+        self.capacities.append(capacity)
+        return len(self.capacities) - 1
 
     def path(self, src: str, dst: str, route: Sequence[str] | None = None) -> Path:
         """The path along ``route``, or along the topology's own route.
@@ -66,39 +135,51 @@ class Channels:
                 raise InputError(f"a route from {src!r} to {dst!r} begins and ends with them, got {list(nodes)!r}")
             self.topology.role(src)
             pairs = tuple(itertools.pairwise(nodes))
-            latencies = tuple(self.topology.link(u, v).latency for u, v in pairs)
-            channels = tuple(self.index[pair] for pair in pairs)
-            found = Path(src, dst, nodes, pairs, channels, latencies, math.fsum(latencies))
+            links = [self.topology.link(u, v) for u, v in pairs]
+            hops = tuple(self.index[pair] for pair in pairs)
+            latency, arriving = math.fsum(k.latency for k in links), math.prod(1.0 - k.loss for k in links)
+            found = Path(src, dst, nodes, pairs, hops, tuple(c for hop in hops for c in hop), tuple(k.latency for k in links),
+                         tuple(k.jitter for k in links), latency, math.sqrt(math.fsum(k.jitter**2 for k in links)),
+                         1.0 / arriving, self._ceiling(1.0 - arriving, latency))  # fmt: skip
             self._paths[key] = found
         return found
 
-    def at(self, now: float) -> Iterator[tuple[int, float]]:
-        """Every channel whose bandwidth changes over time, with that of ``now`` (bit/s)."""
-        for link, (up, down), (there, back) in self._timed:
-            times = [t for t, _ in link.profile]
-            step = bisect.bisect_right(times, _phase(link, now)) - 1
-            yield there, up if step < 0 else link.profile[step][1]
-            if back != there:
-                yield back, down if step < 0 else link.profile[step][1]
+    def _ceiling(self, loss: float, latency: float) -> float:
+        """The rate of one TCP connection under loss (bit/s; Mathis et al. 1997: MSS / RTT * sqrt(3 / (2 p)))."""
+        if self._options.loss != "mathis" or loss <= 0.0 or latency <= 0.0:
+            return math.inf
+        return 8.0 * self._options.segment / (2.0 * latency) * math.sqrt(1.5 / loss)
 
-    def next_change(self, now: float) -> float:
+    def latency(self, path: Path, hop: int | None = None) -> float:
+        """The latency of the next message over a path, or over one hop of it (s): normal around the stated, cut at 0.
+
+        Each pair of nodes draws from a stream of its own, so that its n-th message meets the same jitter in every run.
+        """
+        mean, deviation = (path.latency, path.jitter) if hop is None else (path.latencies[hop], path.jitters[hop])
+        if not deviation:
+            return mean
+        name = (path.src, path.dst) if hop is None else (path.src, path.dst, path.route[hop])
+        if name not in self._draws:
+            self._draws[name] = self._streams.numpy("jitter", *name)
+        return max(0.0, mean + deviation * float(self._draws[name].standard_normal()))
+
+    def changes(self, now: float) -> dict[int, float]:
+        """The channels whose bandwidth may have changed since this was last asked, with that of ``now`` (bit/s)."""
+        changed: dict[int, float] = {}
+        while self._soon and self._soon[0][0] <= now + _near(now):
+            i = heapq.heappop(self._soon)[1]
+            timed = self._timed[i]
+            changed |= zip(timed.channels, timed.at(now), strict=True)
+            following = timed.next_change(now)
+            if following < math.inf:
+                heapq.heappush(self._soon, (following, i))
+        return changed
+
+    def next_change(self) -> float:
         """When a bandwidth changes next (s; infinite if never)."""
-        return min((_next_step(link, now) for link, _, _ in self._timed), default=math.inf)
+        return self._soon[0][0] if self._soon else math.inf
 
 
-def _phase(link: Link, now: float) -> float:
-    """The time within the profile; 1e-9 s are forgiven, so that a change is seen at the instant it is woken for."""
-    phase = now + 1e-9 * max(1.0, now * 1e-6)
-    return phase if link.period is None else math.fmod(phase, link.period)
-
-
-def _next_step(link: Link, now: float) -> float:
-    phase = _phase(link, now)
-    times = [t for t, _ in link.profile]
-    index = bisect.bisect_right(times, phase)
-    begin = 0.0 if link.period is None else math.floor((now + 1e-9 * max(1.0, now * 1e-6)) / link.period) * link.period
-    if index < len(times):
-        return begin + times[index]
-    if link.period is None:
-        return math.inf
-    return begin + link.period + (0.0 if times[0] > 0 else times[0])
+def _near(now: float) -> float:
+    """Times so near (s) are one, so that a change is seen at the instant it is woken for."""
+    return 1e-9 * max(1.0, now * 1e-6)

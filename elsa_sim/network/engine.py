@@ -3,83 +3,59 @@
 A message first waits the sum of its route's latencies, using no bandwidth; then it is a fluid that drains over all
 channels of its route at once, at the rate that the link model allots. Rates change only when a flow enters, ends, or a
 bandwidth changes; changes at one instant are settled together, after everything else that happens at that instant.
+Messages over lossy links drain more than their size (see :class:`.options.NetworkOptions`); those that stall or take
+too long are given up and sent again from their first byte, as often as the options say.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import simpy
 
 from ..errors import InputError
 from ..links import MaxMin
+from ..streams import Streams
 from ..topology import Topology
-from .channels import Channels, Path
+from .channels import Channels
 from .fluid import Flow, Fluid, ResolveAll
 from .grouped import Grouped
 from .options import NetworkOptions
+from .transfer import Delivery, Tally, Transfer
 
 #: SimPy priority of settling: after every ordinary event of the same instant.
 _LAST = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """How a transfer ended. ``sent_bytes`` were carried by the network, all of them if ``status`` is ``ok``.
+class Network:
+    """All transfers over one topology, in one SimPy environment.
 
-    Of an aborted message that is stored and forwarded, they are those of the hop it was on.
+    Raises:
+        InputFaults: the options name nodes or links that the topology does not have.
     """
 
-    src: str
-    dst: str
-    nbytes: float
-    route: tuple[str, ...]
-    t_start_s: float
-    t_end_s: float
-    status: Literal["ok", "aborted"] = "ok"
-    reason: str = ""
-    sent_bytes: float = 0.0
-
-
-class Transfer(simpy.Event):  # type: ignore[misc]
-    """A message under way; as an event it happens when the message has ended, with its :class:`Delivery` as value."""
-
-    def __init__(self, env: simpy.Environment, path: Path, nbytes: float, order: int) -> None:
-        super().__init__(env)
-        self.path = path
-        self.nbytes = nbytes
-        self.order = order
-        self.t_start_s: float = env.now
-        self.flow: Flow | None = None
-        self.hop = 0
-        self.sent_bytes = 0.0
-
-
-class Network:
-    """All transfers over one topology, in one SimPy environment."""
-
-    def __init__(self, env: simpy.Environment, topology: Topology, options: NetworkOptions | None = None) -> None:
+    def __init__(self, env: simpy.Environment, topology: Topology, options: NetworkOptions | None = None,
+                 streams: Streams | None = None) -> None:  # fmt: skip
         self.env = env
         self.topology = topology
         self.options = options or NetworkOptions()
-        self.channels = Channels(topology)
-        self._fluid: Fluid = (
-            Grouped(self.channels.capacities)
-            if self.options.resolve == "touched" and isinstance(self.options.model, MaxMin)
-            else ResolveAll(self.channels.capacities, self.options.model)
-        )
+        self.options.check(topology)
+        self.tally = Tally()
+        self.channels = Channels(topology, self.options, streams or Streams(0))
+        model = self.options.model
+        self._whole = not model.store_and_forward
+        fast = self.options.resolve == "touched" and type(model) is MaxMin
+        capacities = self.channels.capacities
+        self._fluid: Fluid = Grouped(capacities) if fast else ResolveAll(capacities, model)
         self._order = itertools.count()
         self._open: dict[Transfer, None] = {}
         self._settling = False
         self._armed = math.inf
         self._ticking = False
-        self._entered_bits = 0.0
         self._ended_bits = 0.0
-        self._wrong: list[str] = []
 
     # -- what a user does ---------------------------------------------------------------------------------------------
 
@@ -94,19 +70,15 @@ class Network:
         if not (math.isfinite(nbytes) and nbytes >= 0):
             raise InputError(f"a message has a finite size of at least 0 bytes, got {nbytes!r}")
         message = Transfer(self.env, self.channels.path(src, dst, route), nbytes, next(self._order))
+        self.tally.transfers += 1
         self._open[message] = None
         self._depart(message)
         return message
 
     def abort(self, message: Transfer, reason: str) -> None:
-        """Give a transfer up; it ends now with status ``aborted``. Nothing happens if it has ended already."""
+        """Give a transfer up, without a retry; it ends now. Nothing happens if it has ended already."""
         if message in self._open:
-            if message.flow is not None:
-                flow = message.flow
-                self._fluid.leave(flow, self.env.now)
-                message.sent_bytes = (flow.bits - flow.left) / 8.0
-                self._account(message, flow.bits - flow.left)
-                self._settle_soon()
+            self._stop(message)
             self._end(message, "aborted", reason)
 
     @property
@@ -116,86 +88,140 @@ class Network:
 
     @property
     def carried_bytes(self) -> dict[tuple[str, str], float]:
-        """Bytes drained so far over each channel (u, v), those of transfers under way included."""
+        """Bytes drained so far over each channel (u, v), those of transfers under way and of failed attempts included."""
         carried = dict(self.channels.carried_bytes)
         for message in self._open:
-            if message.flow is not None:
-                done = (message.flow.bits - self._fluid.left(message.flow, self.env.now)) / 8.0
-                for pair in self._pairs(message):
-                    carried[pair] += done
+            for pair in self._pairs(message):
+                carried[pair] += self._drained_bits(message) / 8.0
         return carried
 
     def sent_bytes(self, message: Transfer) -> float:
-        """Bytes of a transfer under way that the network has carried so far, over its current hop."""
-        flow = message.flow
-        return 0.0 if flow is None else (flow.bits - self._fluid.left(flow, self.env.now)) / 8.0
+        """Bytes that the sender of a transfer under way has put on its wire so far."""
+        now = message.nbytes * message.path.inflation if message.hop else self._drained_bits(message) / 8.0
+        return message.failed_bytes + now
 
     def check(self) -> list[str]:
         """The invariants that do not hold: no channel over capacity; what was drained is what ended or is under way."""
-        now = self.env.now
         self._settle(None)
-        left = [(m.flow, self._fluid.left(m.flow, now)) for m in self._open if m.flow is not None]
-        expected = self._ended_bits + math.fsum(flow.bits - rest for flow, rest in left)
-        wrong = [*self._wrong, *self._fluid.over]
-        if abs(expected - self._fluid.drained) > 1e-6 * max(expected, self._fluid.drained) + 1.0:
-            wrong.append(f"bytes are not conserved: links drained {self._fluid.drained / 8:.6g} B, "
+        expected = self._ended_bits + math.fsum(map(self._drained_bits, self._open))
+        drained = self._fluid.drained
+        wrong = list(self._fluid.over)
+        if abs(expected - drained) > 1e-6 * max(expected, drained) + 1.0:
+            wrong.append(f"bytes are not conserved: links drained {drained / 8:.6g} B, "
                          f"transfers account for {expected / 8:.6g} B")  # fmt: skip
+        tally = self.tally
+        if tally.transfers != tally.delivered + tally.aborted + len(self._open):
+            wrong.append(f"of {tally.transfers} transfers, {tally.delivered} were delivered, {tally.aborted} aborted, "
+                         f"and {len(self._open)} are under way")  # fmt: skip
         return wrong
 
     # -- the life of a message ----------------------------------------------------------------------------------------
 
     def _pairs(self, message: Transfer) -> Sequence[tuple[str, str]]:
         pairs = message.path.pairs
-        return pairs[message.hop : message.hop + 1] if self.options.model.store_and_forward else pairs
+        return pairs if self._whole else pairs[message.hop : message.hop + 1]
+
+    def _drained_bits(self, message: Transfer) -> float:
+        flow = message.flow
+        return 0.0 if flow is None else flow.bits - self._fluid.left(flow, self.env.now)
 
     def _depart(self, message: Transfer) -> None:
-        """Begin with the latency: of the whole route, or of none yet if the message is stored and forwarded."""
-        if not message.path.channels:
+        """Begin an attempt with the latency: of the whole route, or of none yet if messages are stored and forwarded."""
+        path = message.path
+        message.attempt += 1
+        message.hop = 0
+        if not path.channels:
             self._end(message)
-        elif self.options.model.store_and_forward or not message.path.latency:
-            self._enter(message)
+            return
+        if self.options.attempt_timeout is not None:
+            after = self.options.attempt_timeout
+            self._after(after, message, lambda late: self._fail(late, f"not delivered after {after:g} s"))
+        message.latency_s = self.channels.latency(path) if self._whole else 0.0
+        if message.latency_s:
+            self._after(message.latency_s, message, self._enter)
         else:
-            self._after(message.path.latency, message, self._enter)
+            self._enter(message)
 
-    def _after(self, delay: float, message: Transfer, then: Any) -> None:
+    def _after(self, delay: float, message: Transfer, then: Callable[[Transfer], None]) -> None:
+        """Call ``then`` later, unless the message has ended or this attempt has failed by then."""
+        epoch = message.epoch
         timeout = self.env.timeout(delay)
-        timeout.callbacks.append(lambda _: then(message) if message in self._open else None)
+        timeout.callbacks.append(lambda _: then(message) if message.epoch == epoch else None)
 
     def _enter(self, message: Transfer) -> None:
         if message.nbytes == 0:
             self._passed(message)
             return
         path = message.path
-        store = self.options.model.store_and_forward
-        channels = path.channels[message.hop : message.hop + 1] if store else path.channels
-        message.flow = Flow(channels, message.nbytes * 8.0, message.order, message)
+        channels = path.channels if self._whole else path.hops[message.hop]
         if not self._ticking:
             self._catch_up()
+        message.flow = Flow(channels, message.nbytes * 8.0 * path.inflation, message.order, message, path.cap)
         self._fluid.enter(message.flow, self.env.now)
         self._settle_soon()
+        if self.options.stall_timeout is not None and self.channels.down.keys() & channels:
+            self._after(self.options.stall_timeout, message, self._give_up_if_stalled)
 
     def _passed(self, message: Transfer) -> None:
         """The message has drained: the end, or on to the next hop after this one's latency."""
-        if self.options.model.store_and_forward:
-            delay = message.path.latencies[message.hop]
-            message.hop += 1
-            last = message.hop == len(message.path.channels)
-            self._after(delay, message, self._end if last else self._enter)
-        else:
+        if self._whole:
             self._end(message)
+        else:
+            delay = self.channels.latency(message.path, message.hop)
+            message.latency_s += delay
+            message.hop += 1
+            last = message.hop == len(message.path.hops)
+            self._after(delay, message, self._end if last else self._enter)
+
+    def _stop(self, message: Transfer) -> None:
+        """Take a message out of the network; what it has sent in this attempt is wasted."""
+        message.failed_bytes = self.sent_bytes(message)
+        if message.flow is not None:
+            self._fluid.leave(message.flow, self.env.now)
+            self._account(message, message.flow.bits - message.flow.left)
+            self._settle_soon()
+        message.hop = 0
+
+    def _fail(self, message: Transfer, reason: str) -> None:
+        """An attempt has failed: wait and try again, or give up."""
+        self._stop(message)
+        if message.attempt > self.options.retries:
+            self._end(message, "aborted", f"{reason}, attempt {message.attempt}")
+        else:
+            self.tally.retries += 1
+            message.epoch += 1
+            self._after(self.options.wait(message.attempt), message, self._depart)
+
+    def _give_up_if_stalled(self, message: Transfer) -> None:
+        timeout, flow = self.options.stall_timeout, message.flow
+        if timeout is None or flow is None:
+            return
+        since = [self.channels.down[c] for c in flow.channels if c in self.channels.down]
+        if since and min(since) <= self.env.now - timeout * (1.0 - 1e-9):
+            self._fail(message, f"stalled for {timeout:g} s")
 
     def _account(self, message: Transfer, bits: float) -> None:
         self._ended_bits += bits
+        carried = self.channels.carried_bytes
         for pair in self._pairs(message):
-            self.channels.carried_bytes[pair] += bits / 8.0
+            carried[pair] += bits / 8.0
         message.flow = None
 
     def _end(self, message: Transfer, status: Literal["ok", "aborted"] = "ok", reason: str = "") -> None:
         del self._open[message]
-        path = message.path
-        sent = message.nbytes if status == "ok" else message.sent_bytes
-        message.succeed(Delivery(path.src, path.dst, message.nbytes, path.route, message.t_start_s, self.env.now,
-                                 status, reason, sent))  # fmt: skip
+        path, tally, nbytes = message.path, self.tally, message.nbytes
+        message.epoch += 1
+        sent = message.failed_bytes
+        if status == "ok":
+            sent += nbytes * path.inflation
+            tally.delivered += 1
+        else:
+            tally.aborted += 1
+        wasted = sent - (nbytes if status == "ok" else 0.0)
+        tally.sent_bytes += sent
+        tally.wasted_bytes += wasted
+        message.succeed(Delivery(path.src, path.dst, nbytes, path.route, message.t_start_s, self.env.now, status, reason,
+                                 sent, wasted, message.attempt, message.latency_s))  # fmt: skip
 
     # -- the clock ----------------------------------------------------------------------------------------------------
 
@@ -204,7 +230,7 @@ class Network:
             self._settling = True
             self._at(self.env.now, self._settle)
 
-    def _at(self, time: float, callback: Any) -> None:
+    def _at(self, time: float, callback: Callable[[Any], None]) -> None:
         event = simpy.Event(self.env)
         event._ok, event._value = True, None
         event.callbacks.append(callback)
@@ -216,12 +242,8 @@ class Network:
             message: Transfer = flow.token
             self._account(message, flow.bits)
             self._passed(message)
-        self._arm()
-
-    def _arm(self) -> None:
-        """One timer for the earliest completion; a later one waits until the armed one has gone off."""
         time = self._fluid.next_time()
-        if time < self._armed:
+        if time < self._armed:  # one timer for the earliest completion; a later one waits for the armed one to go off
             self._armed = time
             self._at(time, self._ring)
 
@@ -234,12 +256,23 @@ class Network:
 
     def _catch_up(self) -> None:
         """Set every bandwidth to that of now, and wake at the next change as long as flows are under way."""
-        for channel, capacity in self.channels.at(self.env.now):
-            self._fluid.set_capacity(channel, capacity, self.env.now)
-        time = self.channels.next_change(self.env.now)
+        now = self.env.now
+        fallen = set()
+        for channel, capacity in self.channels.changes(now).items():
+            self._fluid.set_capacity(channel, capacity, now)
+            if capacity > 0.0:
+                self.channels.down.pop(channel, None)
+            elif channel not in self.channels.down:
+                self.channels.down[channel] = now
+                fallen.add(channel)
+        time = self.channels.next_change()
         self._ticking = time < math.inf
         if self._ticking:
             self._at(time, self._tick)
+        if fallen and self.options.stall_timeout is not None:
+            for message in self._open:
+                if message.flow is not None and not fallen.isdisjoint(message.flow.channels):
+                    self._after(self.options.stall_timeout, message, self._give_up_if_stalled)
 
     def _tick(self, _: Any) -> None:
         self._ticking = False

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, SerializeAsAny
+from annotated_types import Ge, Gt, Le
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from ..errors import Fault, InputFaults
 from ..links import LinkModel, MaxMin
-from ..registry import Options
-from ..units import Size
+from ..registry import Items, Options
+from ..topology import Topology
+from ..units import Seconds, Size
 
 
 def _resolve(value: Any) -> Any:
@@ -27,8 +31,27 @@ def _resolve(value: Any) -> Any:
 Model = Annotated[SerializeAsAny[LinkModel], BeforeValidator(_resolve)]
 
 
+class Outage(Options):
+    """A link, or all links of a node, carry nothing for a while."""
+
+    node: str | None = None
+    """Name of the node that cannot be reached."""
+    link: Items[tuple[str, str]] | None = None
+    """Names of the two ends of the link that is down."""
+    start: Seconds
+    """When it begins."""
+    duration: Annotated[Seconds, Gt(0)]
+    """How long it lasts."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Outage:
+        if (self.node is None) == (self.link is None):
+            raise ValueError("an outage names either a node or a link")
+        return self
+
+
 class NetworkOptions(Options):
-    """How messages share the network."""
+    """How messages share the network, and what becomes of those that do not get through."""
 
     model: Model = MaxMin()
     """Link model: ``max-min``, ``equal-share``, ``fifo``, ``ideal``, or a mapping with ``kind``."""
@@ -36,3 +59,52 @@ class NetworkOptions(Options):
     """``touched``: an event shares anew only what it touches (max-min); ``all``: everything, for comparison."""
     header: Size = 40.0
     """Bytes added to every message: those of one TCP/IPv4 header. The engine does not add them, the sender does."""
+    loss: Literal["retransmit", "mathis"] = "retransmit"
+    """Over links with loss p, each byte is sent 1 / (1 - p) times on average; ``mathis`` also caps the rate, as TCP's
+    congestion control does, at (segment / round-trip time) * sqrt(3 / (2 p))."""
+    segment: Annotated[Size, Gt(0)] = 1460.0
+    """Payload of a TCP segment, for ``mathis``."""
+    outages: Items[tuple[Outage, ...]] = ()
+    """Links and nodes that are down for a while; their flows stall."""
+    stall_timeout: Annotated[Seconds, Gt(0)] | None = None
+    """A message that crosses a link that has been down for so long is aborted; without it, it waits."""
+    attempt_timeout: Annotated[Seconds, Gt(0)] | None = None
+    """A message that has not arrived after so long is aborted."""
+    retries: Annotated[int, Ge(0), Le(1_000_000)] = 3
+    """So often an aborted message is sent again, from its first byte."""
+    backoff: Seconds = 1.0
+    """Wait before the first retry."""
+    backoff_factor: Annotated[float, Ge(1.0)] = 2.0
+    """Factor on the wait for each further retry."""
+    backoff_limit: Seconds = Field(default=60.0)
+    """Longest wait before a retry."""
+
+    def wait(self, attempt: int) -> float:
+        """The wait after the failed attempt number ``attempt``, counted from 1 (s)."""
+        try:
+            return min(self.backoff_limit, self.backoff * self.backoff_factor ** (attempt - 1))
+        except OverflowError:
+            return self.backoff_limit
+
+    def check(self, topology: Topology) -> None:
+        """Whether the outages name nodes and links that exist.
+
+        Raises:
+            InputFaults: all that do not.
+        """
+        faults: list[Fault] = []
+        pairs = {frozenset((link.u, link.v)) for link in topology.links}
+        for i, outage in enumerate(self.outages):
+            for name in (outage.node,) if outage.node is not None else outage.link or ():
+                if name not in topology:
+                    near = difflib.get_close_matches(name, topology.names(), 1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    faults.append(Fault(f"outages.{i}", f"there is no node {name!r}{hint}"))
+            if (
+                outage.link is not None
+                and all(n in topology for n in outage.link)
+                and frozenset(outage.link) not in pairs
+            ):
+                faults.append(Fault(f"outages.{i}.link", f"there is no link between {' and '.join(outage.link)}"))
+        if faults:
+            raise InputFaults(faults)

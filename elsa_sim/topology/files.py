@@ -29,6 +29,7 @@ from .formats import RawLink, Reader, read_csv, read_graphml, read_json
 from .model import Link, Node, Topology, natural
 from .options import LinkOptions
 from .source import Count, TopologySource, access_links, checked
+from .traces import traced
 
 EARTH_RADIUS_M = 6_371_000.0
 FIBRE_SPEED = 2.0 / 3.0 * 299_792_458.0
@@ -57,17 +58,18 @@ class TopologyFile(TopologySource):
     def build(self, context: Context) -> Topology:
         nodes, raw = self._read(context)
         at = {node.name: node for node in nodes}
-        links = [self._link(one, at) for one in raw]
+        faults: list[Fault] = []
+        core = traced(self.core, context, "core", faults)
+        links = [_link(one, at, core) for one in raw]
         nodes = _assign_roles(nodes, raw, self.edges)
         clients = [f"client{i}" for i in range(self.clients)]
         parents = sorted((n.name for n in nodes if n.role == "edge"), key=natural)
         parents = parents or [n.name for n in nodes if n.role == "cloud"]
-        faults: list[Fault] = []
         if clients and parents:
-            more, faults = access_links(clients, parents, self.access, self.overrides)
+            more = access_links(clients, parents, self.access, self.overrides, context, faults)
             nodes, links = [*nodes, *(Node(c, "client") for c in clients)], [*links, *more]
         elif self.overrides:
-            faults = [Fault("overrides", "there is no attached client to override; set clients")]
+            faults.append(Fault("overrides", "there is no attached client to override; set clients"))
         return checked(nodes, links, "file", faults)
 
     def _read(self, context: Context) -> tuple[list[Node], list[RawLink]]:
@@ -91,17 +93,19 @@ class TopologyFile(TopologySource):
             raise InputFaults([Fault("file", f"{path.name}: {message}") for message in said])
         return nodes, links
 
-    def _link(self, raw: RawLink, at: dict[str, Node]) -> Link:
-        core = self.core
-        up = raw.up if raw.up is not None else core.up
-        down = raw.down if raw.down is not None else (raw.up if raw.up is not None else core.down or core.up)
-        latency = raw.latency
-        if latency is None and raw.u in at and raw.v in at:
-            latency = _great_circle_latency(at[raw.u], at[raw.v])
-        latency = core.latency if latency is None else latency
-        duplex = raw.duplex or core.duplex
-        return Link(raw.u, raw.v, up, down, latency, duplex,
-                    raw.profile, raw.period, raw.cell, raw.jitter, raw.loss)  # fmt: skip
+
+def _link(raw: RawLink, at: dict[str, Node], core: LinkOptions) -> Link:
+    """The link of a file; what the file leaves out is that of ``core``."""
+    up = core.up if raw.up is None else raw.up
+    down = raw.down if raw.down is not None else core.down if raw.up is None else raw.up
+    latency = raw.latency
+    if latency is None and raw.u in at and raw.v in at:
+        latency = _great_circle_latency(at[raw.u], at[raw.v])
+    profile, period = (
+        (raw.profile, raw.period) if raw.profile else (core.timed(), core.period) if raw.up is None else ((), None)
+    )
+    return Link(raw.u, raw.v, up, up if down is None else down, core.latency if latency is None else latency,
+                raw.duplex or core.duplex, profile, period, raw.cell, raw.jitter, raw.loss, raw.cell_bandwidth)  # fmt: skip
 
 
 def _great_circle_latency(a: Node, b: Node) -> float | None:

@@ -32,13 +32,14 @@ class RawLink:
     cell: str | None = None
     jitter: float = 0.0
     loss: float = 0.0
+    cell_bandwidth: float | None = None
 
 
 Read = tuple[list[Node], list[RawLink], list[str]]
 Reader = Callable[[str], Read]
 _NODE_KEYS = {"name", "id", "role", "x", "y", "lat", "lon"}
 _LINK_KEYS = {"u", "v", "source", "target", "up", "down", "bandwidth", "latency", "duplex", "profile", "period",
-              "cell", "jitter", "loss"}  # fmt: skip
+              "cell", "cell_bandwidth", "jitter", "loss"}  # fmt: skip
 
 
 def read_json(text: str) -> Read:
@@ -211,7 +212,8 @@ def _link(value: Any, where: str, said: list[str]) -> RawLink | None:
         said.append(f"{where}: unknown keys {', '.join(strange)[:80]}; valid: {', '.join(sorted(_LINK_KEYS))}")
     found: dict[str, Any] = {}
     for key, quantity in (("bandwidth", "bandwidth"), ("up", "bandwidth"), ("down", "bandwidth"),
-                          ("latency", "time"), ("jitter", "time"), ("period", "time")):  # fmt: skip
+                          ("cell_bandwidth", "bandwidth"), ("latency", "time"), ("jitter", "time"),
+                          ("period", "time")):  # fmt: skip
         if value.get(key) is not None:
             try:
                 found[key] = parse(value[key], quantity)
@@ -220,9 +222,11 @@ def _link(value: Any, where: str, said: list[str]) -> RawLink | None:
     both = found.pop("bandwidth", None)
     if both is not None:
         found = {"up": both, "down": both} | found
-    for key in ("jitter", "period"):
-        if found.get(key, 0.0) < 0:
-            said.append(f"{where}: {key} must not be negative, got {found[key]:g}")
+    if found.get("jitter", 0.0) < 0:
+        said.append(f"{where}: jitter must not be negative, got {found['jitter']:g}")
+    for key in ("period", "cell_bandwidth"):
+        if found.get(key, 1.0) <= 0:
+            said.append(f"{where}: {key} must be above 0, got {found[key]:g}")
     if value.get("duplex") not in (None, "full", "half"):
         said.append(f"{where}: duplex must be full or half, got {str(value['duplex'])[:60]!r}")
     elif value.get("duplex"):

@@ -22,6 +22,7 @@ from ..units import Distance
 from .model import Link, Node, Topology
 from .options import LinkOptions
 from .source import Count, TopologySource, access_links, checked
+from .traces import traced
 
 Probability = Annotated[float, Ge(0.0), Le(1.0)]
 
@@ -49,8 +50,10 @@ class Tree(_Generated):
 
     def build(self, context: Context) -> Topology:
         edges, clients = [f"edge{i}" for i in range(self.edges)], self._names()
-        links, faults = access_links(clients, edges, self.access, self.overrides)
-        links += [Link.of(edge, "cloud", self.backhaul) for edge in edges]
+        faults: list[Fault] = []
+        links = access_links(clients, edges, self.access, self.overrides, context, faults)
+        backhaul = traced(self.backhaul, context, "backhaul", faults)
+        links += [Link.of(edge, "cloud", backhaul) for edge in edges]
         nodes = [Node("cloud", "cloud"), *(Node(e, "edge") for e in edges), *(Node(c, "client") for c in clients)]
         return checked(nodes, links, faults=faults)
 
@@ -62,7 +65,8 @@ class Star(_Generated):
 
     def build(self, context: Context) -> Topology:
         clients = self._names()
-        links, faults = access_links(clients, ["cloud"], self.access, self.overrides)
+        faults: list[Fault] = []
+        links = access_links(clients, ["cloud"], self.access, self.overrides, context, faults)
         return checked([Node("cloud", "cloud"), *(Node(c, "client") for c in clients)], links, faults=faults)
 
 
@@ -74,20 +78,24 @@ class _Routed(_Generated):
     core: LinkOptions
     """Link between two routers."""
 
-    def _attach(self, graph: nx.Graph[int], takers: Sequence[int], at: dict[int, tuple[float, float]] | None = None,
+    def _attach(self, context: Context, graph: nx.Graph[int], takers: Sequence[int],
+                at: dict[int, tuple[float, float]] | None = None,
                 latency: dict[tuple[int, int], float] | None = None) -> Topology:  # fmt: skip
+        faults: list[Fault] = []
+        core = traced(self.core, context, "core", faults)
+        backhaul = traced(self.backhaul, context, "backhaul", faults)
         place, later = at or {}, latency or {}
         routers = sorted(graph.nodes)
         nodes = [Node("cloud", "cloud"), *(Node(f"router{r}", "router", *place.get(r, (None, None))) for r in routers)]
         pairs = sorted((min(a, b), max(a, b)) for a, b in graph.edges)
-        links = [Link.of(f"router{a}", f"router{b}", self.core, later.get((a, b))) for a, b in pairs]
+        links = [Link.of(f"router{a}", f"router{b}", core, later.get((a, b))) for a, b in pairs]
         hub = max(routers, key=lambda r: (graph.degree[r], -r))
-        links.append(Link.of("cloud", f"router{hub}", self.backhaul))
+        links.append(Link.of("cloud", f"router{hub}", backhaul))
         edges = [f"edge{j}" for j in range(self.edges)]
         spots = [takers[j * len(takers) // self.edges] for j in range(self.edges)]
-        links += [Link.of(edge, f"router{spot}", self.backhaul) for edge, spot in zip(edges, spots, strict=True)]
+        links += [Link.of(edge, f"router{spot}", backhaul) for edge, spot in zip(edges, spots, strict=True)]
         clients = self._names()
-        more, faults = access_links(clients, edges, self.access, self.overrides)
+        more = access_links(clients, edges, self.access, self.overrides, context, faults)
         nodes += [*(Node(e, "edge") for e in edges), *(Node(c, "client") for c in clients)]
         return checked(nodes, [*links, *more], faults=faults)
 
@@ -100,7 +108,7 @@ class Ring(_Routed):
     """Number of routers."""
 
     def build(self, context: Context) -> Topology:
-        return self._attach(nx.cycle_graph(self.routers), range(self.routers))
+        return self._attach(context, nx.cycle_graph(self.routers), range(self.routers))
 
 
 class Grid(_Routed):
@@ -116,7 +124,7 @@ class Grid(_Routed):
         grid = nx.grid_2d_graph(self.rows, self.columns)
         graph: nx.Graph[int] = nx.convert_node_labels_to_integers(grid, ordering="sorted")
         spots = {r: (float(r % self.columns), float(r // self.columns)) for r in range(self.rows * self.columns)}
-        return self._attach(graph, range(self.rows * self.columns), spots)
+        return self._attach(context, graph, range(self.rows * self.columns), spots)
 
 
 class Waxman(_Routed):
@@ -158,7 +166,7 @@ class Waxman(_Routed):
         pairs = ((k, (int(a[k]), int(b[k]))) for k in range(len(a)))
         later = {pair: self.core.latency * float(distance[k]) / self.side for k, pair in pairs if graph.has_edge(*pair)}
         spots = {r: (float(at[r, 0]), float(at[r, 1])) for r in range(self.routers)}
-        return self._attach(graph, range(self.routers), spots, later)
+        return self._attach(context, graph, range(self.routers), spots, later)
 
 
 class BarabasiAlbert(_Routed):
@@ -176,7 +184,7 @@ class BarabasiAlbert(_Routed):
             raise InputFaults([Fault("links", message)])
         rng = context.streams.numpy("topology", "barabasi_albert")
         graph: nx.Graph[int] = nx.barabasi_albert_graph(self.routers, self.links, seed=rng)
-        return self._attach(graph, range(self.routers))
+        return self._attach(context, graph, range(self.routers))
 
 
 class FatTree(_Routed):
@@ -201,4 +209,4 @@ class FatTree(_Routed):
                 graph.add_edge(first + up, first + half + down)
                 graph.add_edge(first + up, up * half + down)
             switches += range(first + half, first + self.k)
-        return self._attach(graph, switches)
+        return self._attach(context, graph, switches)

@@ -37,8 +37,9 @@ class Link:
     """A link between two nodes; in generated topologies ``u`` is the side of the client.
 
     ``up`` is the bandwidth of u -> v and ``down`` that of v -> u (bit/s), ``latency`` the one-way delay of either
-    direction (s). The directions of a full-duplex link are two channels; those of a half-duplex link share ``up``,
-    and so do all links that name one ``cell``: one air interface, whose capacity is the least ``up`` among them.
+    direction (s). The directions of a full-duplex link are two channels; those of a half-duplex link share ``up``.
+    All links that name one ``cell`` also share its air interface, both directions together: ``cell_bandwidth``, or the
+    largest ``up`` among them where that is not given (bit/s).
     From each time ``t`` (s) of ``profile`` on, both directions have that bandwidth (bit/s; 0 is an outage); before
     its first entry ``up`` and ``down`` hold, and with a ``period`` (s) it begins again. ``jitter`` is the standard
     deviation of the latency (s), ``loss`` the probability that a packet is lost.
@@ -55,13 +56,15 @@ class Link:
     cell: str | None = None
     jitter: float = 0.0
     loss: float = 0.0
+    cell_bandwidth: float | None = None
 
     @classmethod
     def of(cls, u: str, v: str, options: LinkOptions, latency: float | None = None) -> Link:
         """The link ``u``-``v`` with these options; ``latency`` (s) overrides theirs."""
         down = options.up if options.down is None else options.down
         return cls(u, v, options.up, down, options.latency if latency is None else latency, options.duplex,
-                   cell=options.cell, jitter=options.jitter, loss=options.loss, **options.timed())  # fmt: skip
+                   options.timed(), options.period, options.cell, options.jitter, options.loss,
+                   options.cell_bandwidth)  # fmt: skip
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Gt
 from pydantic import Field, model_validator
@@ -31,8 +31,15 @@ class LinkOptions(Options):
     """``[[time, bandwidth], ...]``: from each time on, both directions have that bandwidth; 0 is an outage."""
     period: Annotated[Seconds, Gt(0)] | None = None
     """The profile begins again after this time; without it, its last entry holds."""
+    trace: str | None = None
+    """A CSV file of seconds,bits per second, instead of ``profile``: a bandwidth per line, held until the next."""
+    repeat: bool = False
+    """The trace begins again at the time of its last row; without it, the last bandwidth holds."""
     cell: str | None = Field(default=None, min_length=1)
-    """Links that name one cell share one air interface in both directions; its capacity is ``up``."""
+    """Links that name one cell share its air interface, both directions together; ``{edge}`` in the name of a client's
+    cell stands for the node it hangs off: a cell per edge server."""
+    cell_bandwidth: PositiveBandwidth | None = None
+    """What the links of the cell carry together; without it, the largest ``up`` among them."""
     jitter: Seconds = 0.0
     """Standard deviation of the latency, drawn per message (normal, cut at 0)."""
     loss: float = Field(default=0.0, ge=0.0, lt=1.0)
@@ -41,13 +48,19 @@ class LinkOptions(Options):
     @model_validator(mode="after")
     def _in_order(self) -> LinkOptions:
         fault = profile_fault(self.profile, self.period)
+        if self.trace is not None and (self.profile or self.period is not None):
+            fault = "a link has either a profile or a trace"
+        if self.repeat and self.trace is None:
+            fault = "repeat needs a trace"
+        if self.cell_bandwidth is not None and self.cell is None:
+            fault = "cell_bandwidth needs a cell"
         if fault:
             raise ValueError(fault)
         return self
 
-    def timed(self) -> dict[str, Any]:
-        """The fields of a link that tell its bandwidth over time."""
-        return {"profile": tuple((float(t), float(b)) for t, b in self.profile), "period": self.period}
+    def timed(self) -> tuple[tuple[float, float], ...]:
+        """The bandwidth profile as floats (s, bit/s)."""
+        return tuple((float(time), float(bandwidth)) for time, bandwidth in self.profile)
 
 
 def profile_fault(profile: tuple[tuple[float, float], ...], period: float | None) -> str | None:

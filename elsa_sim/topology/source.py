@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Ge, Le
@@ -14,6 +15,7 @@ from ..errors import Fault, InputFaults
 from ..registry import Component
 from .model import Link, Node, Topology, faults_of
 from .options import LinkOptions
+from .traces import traced
 
 Count = Annotated[int, Ge(1), Le(1_000_000)]
 
@@ -45,9 +47,10 @@ def checked(nodes: Sequence[Node], links: Sequence[Link], key: str = "", faults:
 
 
 def access_links(clients: Sequence[str], parents: Sequence[str], access: LinkOptions,
-                 overrides: dict[str, dict[str, Any]]) -> tuple[list[Link], list[Fault]]:  # fmt: skip
+                 overrides: dict[str, dict[str, Any]], context: Context, faults: list[Fault]) -> list[Link]:  # fmt: skip
     """Client i hangs off parent i mod P; ``overrides`` changes single options of one client's link."""
-    faults: list[Fault] = []
+    base = access
+    access = traced(access, context, "access", faults)
     options = dict.fromkeys(clients, access)
     for name, changes in overrides.items():
         if name not in options:
@@ -56,7 +59,14 @@ def access_links(clients: Sequence[str], parents: Sequence[str], access: LinkOpt
             faults.append(Fault(f"overrides.{name}", f"there is no client {name!r}{hint}"))
             continue
         try:
-            options[name] = LinkOptions.model_validate(access.model_dump() | changes)
+            options[name] = traced(
+                LinkOptions.model_validate(base.model_dump() | changes), context, f"overrides.{name}", faults
+            )
         except ValidationError as error:
             faults += [Fault(".".join(["overrides", name, *map(str, e["loc"])]), e["msg"]) for e in error.errors()]
-    return [Link.of(c, parents[i % len(parents)], options[c]) for i, c in enumerate(clients)], faults
+    links = []
+    for i, client in enumerate(clients):
+        parent = parents[i % len(parents)]
+        link = Link.of(client, parent, options[client])
+        links.append(replace(link, cell=link.cell.replace("{edge}", parent)) if link.cell else link)
+    return links

@@ -50,7 +50,7 @@ def test_one_flow_alone() -> None:
     network, (delivery,) = play(
         net(Link("a", "b", 8e6, 8e6, 0.01), Link("b", "c", 4e6, 4e6, 0.02)), [(1.0, "a", "c", 1e6)]
     )
-    assert delivery == Delivery("a", "c", 1e6, ("a", "b", "c"), 1.0, pytest.approx(3.03), "ok", "", 1e6)
+    assert delivery == Delivery("a", "c", 1e6, ("a", "b", "c"), 1.0, pytest.approx(3.03), "ok", "", 1e6, 0.0, 1, 0.03)
     assert network.carried_bytes == {("a", "b"): 1e6, ("b", "a"): 0.0, ("b", "c"): 1e6, ("c", "b"): 0.0}
     assert network.in_flight == ()
     assert network.check() == []
@@ -199,11 +199,13 @@ def test_engine_agrees_with_the_second_opinion(case: tuple[Topology, list[tuple[
     topology, flows = case
     network, done = play(topology, flows)
     index, capacity = network.channels.index, network.channels.capacities
-    changes = [(t, index[pair], b) for k in topology.links for t, b in k.profile for pair in ((k.u, k.v), (k.v, k.u))]
+    changes = [
+        (t, index[pair][0], b) for k in topology.links for t, b in k.profile for pair in ((k.u, k.v), (k.v, k.u))
+    ]
     messages, empty = [], {}
     for i, (start, src, dst, nbytes) in enumerate(flows):
         route = topology.route(src, dst)
-        channels = tuple(index[pair] for pair in itertools.pairwise(route))
+        channels = tuple(index[pair][0] for pair in itertools.pairwise(route))
         begin = start + (topology.latency(src, dst) if channels else 0.0)
         messages.append(Message(channels, begin, nbytes * 8.0))
         if not channels or nbytes == 0:
@@ -222,17 +224,25 @@ def test_engine_agrees_with_the_second_opinion(case: tuple[Topology, list[tuple[
     assert network.carried_bytes == pytest.approx(carried)
 
 
-@settings(max_examples=50, deadline=None)
+POLICIES = st.fixed_dictionaries(
+    {"stall_timeout": st.sampled_from([None, 0.3]), "attempt_timeout": st.sampled_from([None, 0.8]), "retries": st.integers(0, 2),
+     "outages": st.sampled_from([(), ({"node": "n0", "start": 0.7, "duration": 1.0},)])})  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
 @given(
     case=cases(),
     model=st.sampled_from(MODELS),
+    policy=POLICIES,
     aborted=st.lists(st.tuples(st.integers(0, 13), st.floats(0.1, 5.0)), max_size=5),
 )
-def test_every_transfer_ends_once_under_every_model(case: Any, model: str, aborted: list[tuple[int, float]]) -> None:
+def test_every_transfer_ends_once_under_every_model(
+    case: Any, model: str, policy: Any, aborted: list[tuple[int, float]]
+) -> None:
     """With outages and aborts: each run ends, each transfer ends once, carried bytes are those of the deliveries."""
     topology, flows = case
     env = simpy.Environment()
-    network = Network(env, topology, NetworkOptions(model=model))
+    network = Network(env, topology, NetworkOptions.model_validate({"model": model, **policy}))
     messages = {}
 
     def send(i: int, start: float, src: str, dst: str, nbytes: float) -> Generator[simpy.Event, Any, None]:
@@ -254,8 +264,13 @@ def test_every_transfer_ends_once_under_every_model(case: Any, model: str, abort
     assert network.in_flight == ()
     assert network.check() == []
     done = [m.value for m in messages.values()]
-    assert all(0.0 <= d.sent_bytes <= d.nbytes * (1 + 1e-9) for d in done)
-    assert all(d.status == "aborted" or d.sent_bytes == d.nbytes for d in done)
+    assert all(d.status == "aborted" or d.sent_bytes - d.wasted_bytes == pytest.approx(d.nbytes) for d in done)
+    assert all(d.status == "ok" or d.sent_bytes == d.wasted_bytes for d in done)
+    assert all(0.0 <= d.wasted_bytes <= (d.nbytes + 1e-3) * d.attempts for d in done)
+    assert all(d.attempts <= policy["retries"] + 1 for d in done)
+    first = [d.sent_bytes for d in done if len(d.route) > 1]
+    leaving = sum(network.carried_bytes.values())
+    assert leaving >= sum(first) * (1 - 1e-9)
 
 
 def test_check_sees_lost_bytes_and_overload() -> None:
