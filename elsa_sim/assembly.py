@@ -139,6 +139,8 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     Raises:
         ScenarioError: the weights cannot be loaded, or adapters have no place in the backbone.
     """
+    import torch
+
     from .devices import Device
     from .learning.backbone import build as build_backbone
     from .learning.data import Batches, in_chunks
@@ -167,13 +169,17 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         pad_id=data.pad_id,
         seed=streams.integer("backbone"),
     )
+    device = scenario.execution.device
+    if device == "cuda" and not torch.cuda.is_available():
+        fault = Fault("device", "there is no CUDA device here; valid: cpu")
+        raise ScenarioError(loaded.document.source, loaded.located([fault], "execution"))
     try:
         outline = make(meta=True)
-        backbone = outline if timing else make()
+        backbone = outline if timing else make().to(device)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
     executor = EXECUTORS["timing" if timing else scenario.execution.executor]()
-    model = Model(backbone, FlopCounter(outline), scenario.execution.device)
+    model = Model(backbone, FlopCounter(outline), device)
     parts = backbone_options.three_parts(model.layers, *plan.cut) if plan.cut else None
     size = scenario.task.batch_size
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -147,8 +146,10 @@ def locate(options: BackboneOptions, context: Context) -> Source:
         InputFaults: there is no such backbone, its package is missing, its family is not supported, or a changed
             configuration field does not exist.
     """
-    logging.getLogger("transformers").setLevel(logging.ERROR)
     from transformers import AutoConfig
+    from transformers.utils 
+    logging.set_verbosity_error()  # its notices (a fresh class head, ...) are what this program does on purpose
+    logging.disable_progress_bar()
 
     if options.name in BUILT_IN:
         model_type, fields = BUILT_IN[options.name]
