@@ -147,7 +147,8 @@ def locate(options: BackboneOptions, context: Context) -> Source:
             configuration field does not exist.
     """
     from transformers import AutoConfig
-    from transformers.utils 
+    from transformers.utils import logging
+
     logging.set_verbosity_error()  # its notices (a fresh class head, ...) are what this program does on purpose
     logging.disable_progress_bar()
 
