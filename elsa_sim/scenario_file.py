@@ -163,7 +163,7 @@ def _text(path: Path, source: str) -> str:
     if len(data) > MAX_BYTES:
         raise bad(f"is larger than {MAX_BYTES >> 20} MiB; a scenario is a short text file")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise bad(f"is not UTF-8: byte 0x{data[error.start]:02x} at offset {error.start}", line) from None

@@ -186,6 +186,11 @@ def test_faults(text: str, expected: str) -> None:
     assert found.startswith(f"line {line}: {expected}")
 
 
+def test_a_kind_that_cannot_be_read_is_one_fault() -> None:
+    assert "protocol.kind: the YAML tag !!set" in fault("protocol: {kind: !!set {x}}")
+    assert "codec.activation.kind: the YAML tag" in fault(f"{LEAST}\ncodec: {{activation: {{kind: !!set {{x}}}}}}")
+
+
 def test_faults_of_building_a_section_are_located() -> None:
     made = loaded(FULL, "split.q=3")
     assert made.located(InputFaults([Fault("train", "no such file"), Fault("", "m")]), "task") == [

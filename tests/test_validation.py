@@ -156,6 +156,22 @@ def test_a_key_that_is_no_text_hides_no_other_fault() -> None:
     ]
 
 
+def test_an_override_that_cannot_be_done_hides_only_its_own_place() -> None:
+    assert faults("count: x\na: {}\nb: {}", "nonsense", "a.up=[", "b.up=!!set {x}") == [
+        "line 1: count: expected an integer, got 'x'",
+        "--set 'nonsense': expected key.path=value, such as protocol.rounds=3",
+        "a.up: not valid YAML: while parsing a flow node, expected the node content, but found '<stream end>' "
+        "(from --set 'a.up=[')",
+        "b.up: the YAML tag !!set is not allowed; valid: text, numbers, true, false, null, lists, mappings "
+        "(from --set 'b.up=!!set {x}')",
+    ]
+    assert faults("a: {up: !!set {x}, dwon: 1}", "a={up: 1, dwon: 2}") == [
+        "line 1: a.up: the YAML tag !!set is not allowed; valid: text, numbers, true, false, null, lists, mappings",
+        "a.dwon: unknown key 'dwon'; valid: up, latency (from --set 'a={up: 1, dwon: 2}')",
+    ]
+    assert len(faults("a: !!set {x}", "a={up: x}")) == 2
+
+
 def test_faults_name_the_file() -> None:
     with pytest.raises(ScenarioError, match=r"^mine.yaml: 2 faults\n  line 1: count: .*\n  line 2: mode: "):
         validate(Top, parse("count: x\nmode: y", "mine.yaml"))
