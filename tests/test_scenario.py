@@ -251,6 +251,7 @@ def test_the_resolved_scenario_repeats_itself(text: str) -> None:
     second = loaded(written)
     assert second.scenario == first.scenario
     assert dump(second) == written
+    assert "null" not in written
     data = yaml.safe_load(written)
     assert list(data) == list(Scenario.model_fields)
     assert data["network"]["model"] == {"kind": "max-min"}
@@ -337,3 +338,10 @@ def test_every_package_of_components_is_looked_into() -> None:
     assert kinds["topology"] >= {"file", "tree", "star"}
     assert kinds["link_model"] >= {"max-min"}
     assert kinds["split"] >= {"fixed"}
+
+
+def test_plugins_of_installed_distributions_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(scenario, "load_entry_points", lambda: asked.append(True))
+    scenario._discovered.__wrapped__()
+    assert asked == [True]
