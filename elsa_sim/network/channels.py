@@ -92,6 +92,8 @@ class Channels:
         self._draws: dict[tuple[str, ...], np.random.Generator] = {}
         self._paths: dict[tuple[str, str] | tuple[str, ...], Path] = {}
         self._timed: list[_Timed] = []
+        self._steady: list[_Timed] = []
+        self._cuts: dict[str, int] = {}
         self._soon: list[tuple[float, int]] = []  # (time, index in _timed) of the next changes, as a heap
         cells: dict[str, int] = {}
         stated: dict[str, list[float]] = {}
@@ -113,6 +115,8 @@ class Channels:
             if link.profile or outages:
                 self._soon.append((0.0, len(self._timed)))
                 self._timed.append(_Timed(link, (up, down), outages, tuple(time for time, _ in link.profile)))
+            else:
+                self._steady.append(_Timed(link, (up, down), (), ()))
         for cell, bandwidths in stated.items():
             if bandwidths:
                 self.capacities[cells[cell]] = min(bandwidths)
@@ -169,11 +173,27 @@ class Channels:
         while self._soon and self._soon[0][0] <= now + _near(now):
             i = heapq.heappop(self._soon)[1]
             timed = self._timed[i]
-            changed |= zip(timed.channels, timed.at(now), strict=True)
+            changed |= self._now(timed, now)
             following = timed.next_change(now)
             if following < math.inf:
                 heapq.heappush(self._soon, (following, i))
         return changed
+
+    def _now(self, timed: _Timed, now: float) -> dict[int, float]:
+        dead = self._cuts and (timed.link.u in self._cuts or timed.link.v in self._cuts)
+        return dict(zip(timed.channels, (0.0, 0.0) if dead else timed.at(now), strict=True))
+
+    def cut(self, node: str, by: int, now: float) -> dict[int, float]:
+        """Cut all links of a node once more (``by`` 1) or once less (-1); the channels of its links, as in ``changes``."""
+        self.topology.role(node)
+        self._cuts[node] = max(0, self._cuts.get(node, 0) + by)
+        if not self._cuts[node]:
+            del self._cuts[node]
+        found: dict[int, float] = {}
+        for timed in itertools.chain(self._timed, self._steady):
+            if node in (timed.link.u, timed.link.v):
+                found |= self._now(timed, now)
+        return found
 
     def next_change(self) -> float:
         """When a bandwidth changes next (s; infinite if never)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import simpy
@@ -80,6 +80,20 @@ class Network:
         if message in self._open:
             self._stop(message)
             self._end(message, "aborted", reason)
+
+    def cut(self, node: str) -> None:
+        """Take all links of a node down, from now until :meth:`join`; cuts of one node nest.
+
+        Raises:
+            InputError: there is no such node.
+        """
+        self._change(self.channels.cut(node, 1, self.env.now))
+        self._settle_soon()
+
+    def join(self, node: str) -> None:
+        """Undo one :meth:`cut` of a node."""
+        self._change(self.channels.cut(node, -1, self.env.now))
+        self._settle_soon()
 
     @property
     def in_flight(self) -> tuple[Transfer, ...]:
@@ -256,19 +270,23 @@ class Network:
 
     def _catch_up(self) -> None:
         """Set every bandwidth to that of now, and wake at the next change as long as flows are under way."""
-        now = self.env.now
-        fallen = set()
-        for channel, capacity in self.channels.changes(now).items():
-            self._fluid.set_capacity(channel, capacity, now)
-            if capacity > 0.0:
-                self.channels.down.pop(channel, None)
-            elif channel not in self.channels.down:
-                self.channels.down[channel] = now
-                fallen.add(channel)
+        self._change(self.channels.changes(self.env.now))
         time = self.channels.next_change()
         self._ticking = time < math.inf
         if self._ticking:
             self._at(time, self._tick)
+
+    def _change(self, capacities: Mapping[int, float]) -> None:
+        """Set the bandwidth of some channels, and watch the flows over those that are down now."""
+        now, down = self.env.now, self.channels.down
+        fallen = set()
+        for channel, capacity in capacities.items():
+            self._fluid.set_capacity(channel, capacity, now)
+            if capacity > 0.0:
+                down.pop(channel, None)
+            elif channel not in down:
+                down[channel] = now
+                fallen.add(channel)
         if fallen and self.options.stall_timeout is not None:
             for message in self._open:
                 if message.flow is not None and not fallen.isdisjoint(message.flow.channels):

@@ -12,7 +12,7 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from reference import Message, simulate
+from second_opinion import Message, simulate
 
 from elsa_sim.errors import InputError
 from elsa_sim.links import Ideal, LinkModel

@@ -189,3 +189,17 @@ def ideal_at_most(ends: list[float]) -> bool:
     """No model is quicker than the one without contention."""
     alone = [d.t_end_s for d in play(TWO, [(0.01 * i, "a", "c", 1e5) for i in range(10)], "ideal")[1]]
     return all(end >= bound - 1e-9 for end, bound in zip(ends, alone, strict=True))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_node_that_is_cut_off_and_joins_again(model: str) -> None:
+    """Half of 1 s sent, away from 0.5 to 2 (cut twice, joined twice), a profile beneath that goes on meanwhile."""
+    env = simpy.Environment()
+    network = Network(env, net(Link("a", "b", 8e6, 8e6, profile=((1.0, 4e6),))), NetworkOptions(model=model))
+    message = network.transfer("a", "b", 1e6)
+    for time, do in ((0.5, network.cut), (0.7, network.cut), (1.5, network.join), (2.0, network.join)):
+        env.run(until=time)
+        do("b")
+    env.run()
+    assert message.value.t_end_s == pytest.approx(3.0)
+    assert network.check() == []

@@ -36,7 +36,7 @@ def run(env: simpy.Environment, worker: Device, works: list[float]) -> list[Exec
 def test_duration_is_launch_plus_work() -> None:
     env = simpy.Environment()
     (execution,) = run(env, device(env, launch=0.5, slowdown=3.0), [200.0])
-    assert execution == Execution(0.0, 0.0, pytest.approx(6.5), pytest.approx(6.5 * 5.0))
+    assert execution == Execution(0.0, 0.0, pytest.approx(6.5), pytest.approx(6.5 * 5.0), "ok", 3.0)
 
 
 def test_slots_are_first_come_first_served() -> None:

@@ -1,0 +1,43 @@
+"""Devices: what computing costs in time and energy, and when devices are slow or away.
+
+A piece of work of F FLOPs holds one slot of its device for ``launch + F / speed * slowdown`` seconds; slots are taken
+first come, first served. Does not capture caches, memory bandwidth, batching effects, or clocks that fall with heat
+(state a straggler instead): ``speed`` is the effective speed on the work at hand, well below a data sheet's peak.
+"""
+
+from .device import Device, Execution
+from .downtime import Crash, Downtime, OnOff, Presence, Trace
+from .options import (
+    ClientOptions,
+    CloudOptions,
+    DeviceOptions,
+    DevicesOptions,
+    EdgeOptions,
+    PowerOptions,
+)
+from .profiles import known, profile
+from .stragglers import Background, LogNormal, Scripted, ShiftedExponential, Straggler, Throttling
+
+__all__ = [
+    "Background",
+    "ClientOptions",
+    "CloudOptions",
+    "Crash",
+    "Device",
+    "DeviceOptions",
+    "DevicesOptions",
+    "Downtime",
+    "EdgeOptions",
+    "Execution",
+    "LogNormal",
+    "OnOff",
+    "PowerOptions",
+    "Presence",
+    "Scripted",
+    "ShiftedExponential",
+    "Straggler",
+    "Throttling",
+    "Trace",
+    "known",
+    "profile",
+]

@@ -1,0 +1,117 @@
+"""One device in simulated time: queueing, compute time, downtimes, energy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import simpy
+
+from ..streams import Streams
+from .downtime import Interval, Presence
+from .options import DeviceOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A piece of work: when it queued, started and ended (s), and the energy of its slot (J).
+
+    ``status`` is ``lost`` if the device went away before the end, or for good before the start.
+    """
+
+    t_queued_s: float
+    t_start_s: float
+    t_end_s: float
+    energy_j: float
+    status: Literal["ok", "lost"] = "ok"
+    slowdown: float = 1.0
+
+
+class Device:
+    """One device in simulated time."""
+
+    def __init__(self, env: simpy.Environment, name: str, options: DeviceOptions, streams: Streams) -> None:
+        self.env = env
+        self.name = name
+        self.options = options
+        self.busy_s = 0.0
+        """Slot-seconds of finished work."""
+        self.lost = 0
+        """Pieces of work that were lost because the device went away."""
+        self.presence = Presence(
+            [d.intervals(streams.numpy("downtime", name, i)) for i, d in enumerate(options.downtimes)]
+        )
+        self._factors = [s.start(streams.numpy("straggler", name, i)) for i, s in enumerate(options.stragglers)]
+        self._slots = simpy.Resource(env, options.slots)
+        self._started: list[float] = []
+        self._most = 0
+
+    @property
+    def available(self) -> bool:
+        """Whether the device is there now."""
+        return bool(self.presence.back(self.env.now) <= self.env.now)
+
+    def downtimes(self) -> Iterator[Interval]:
+        """The times from and to which the device is away (s), in order; perhaps without end."""
+        return self.presence.intervals()
+
+    def slowdown(self) -> float:
+        """The factor on the compute time of a piece of work that starts now; drawn anew for each."""
+        return self.options.slowdown * math.prod(factor(self.env.now) for factor in self._factors)
+
+    def duration(self, flops: float, slowdown: float | None = None) -> float:
+        """How long a slot is held for ``flops`` at this slowdown (s); without one, at the constant slowdown stated."""
+        factor = self.options.slowdown if slowdown is None else slowdown
+        return self.options.launch + flops / self.options.speed * factor
+
+    def compute(self, flops: float) -> Generator[simpy.Event, Any, Execution]:
+        """Wait for a slot, hold it as long as the work takes, and return the :class:`Execution`.
+
+        Work waits for a device that is away, and is lost if the device goes away while it is done. Interrupting the
+        waiting process gives the slot back; the work is then lost.
+        """
+        queued = self.env.now
+        with self._slots.request() as slot:
+            yield slot
+            back = self.presence.back(self.env.now)
+            if back == math.inf:
+                self.lost += 1
+                return Execution(queued, self.env.now, self.env.now, 0.0, "lost")
+            if back > self.env.now:
+                yield self.env.timeout(back - self.env.now)
+            start = self.env.now
+            slowdown = self.slowdown()
+            length = self.duration(flops, slowdown)
+            left = self.presence.leaves(start) - start
+            self._started.append(start)
+            self._most = max(self._most, len(self._started))
+            try:
+                yield self.env.timeout(min(length, left))
+            finally:
+                self._started.remove(start)
+                self.busy_s += self.env.now - start
+        if left < length:
+            self.lost += 1
+        energy = (self.env.now - start) * self.options.power.working / self.options.slots
+        return Execution(queued, start, self.env.now, energy, "lost" if left < length else "ok", slowdown)
+
+    def energy_j(self, until_s: float | None = None) -> dict[str, float]:
+        """Joules from time 0 to ``until_s`` (now): ``compute`` (work under way included) and ``idle``.
+
+        A device that is away is not counted as switched off: it draws its idle power.
+        """
+        now = self.env.now if until_s is None else until_s
+        slots, power = self.options.slots, self.options.power
+        busy = self.busy_s + sum(now - start for start in self._started)
+        return {"compute": busy / slots * power.working, "idle": max(0.0, now - busy / slots) * power.idle}
+
+    def check(self) -> list[str]:
+        """The invariants that do not hold: one thing per slot, and no more work than time."""
+        wrong = []
+        if self._most > self.options.slots:
+            wrong.append(f"device {self.name} did {self._most} things on {self.options.slots} slots")
+        if self.busy_s > self.env.now * self.options.slots * (1.0 + 1e-9):
+            wrong.append(f"device {self.name} was busy for {self.busy_s:g} slot-seconds in {self.env.now:g} s")
+        return wrong

@@ -1,0 +1,174 @@
+"""When a device is away: crashes, on and off by chance, or by a trace.
+
+Downtimes are intervals of time that depend on the device's own random stream only, never on what the device does.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Gt
+
+from ..context import Context
+from ..errors import Fault, InputFaults
+from ..registry import Component
+from ..topology.traces import read_trace
+from ..units import Seconds
+
+Interval = tuple[float, float]
+
+
+def alternation(random: np.random.Generator, first: float, second: float, *, fixed: bool = False) -> Iterator[Interval]:
+    """The intervals spent in the second of two alternating states, of these mean lengths (s), forever.
+
+    Lengths are exponential, and the state at time 0 is drawn as it would be found at a random moment; ``fixed`` lengths
+    begin with a whole first state.
+    """
+    time = 0.0
+    if not fixed and random.random() < second / (first + second):
+        time = second * float(random.standard_exponential())
+        yield 0.0, time
+    while True:
+        begin = time + (first if fixed else first * float(random.standard_exponential()))
+        time = begin + (second if fixed else second * float(random.standard_exponential()))
+        yield begin, time
+
+
+class Downtime(Component):
+    """Intervals in which a device neither computes nor communicates; what it was doing is lost."""
+
+    family: ClassVar[str] = "downtime"
+
+    def intervals(self, random: np.random.Generator) -> Iterator[Interval]:
+        """The times from and to which the device is away (s), in order; the last may be infinite."""
+        raise NotImplementedError
+
+    def loaded(self, context: Context, key: str) -> Downtime:
+        """This downtime with its files read.
+
+        Raises:
+            InputFaults: a file is missing or wrong; the faults are at ``key``.
+        """
+        return self
+
+
+class Crash(Downtime):
+    """One crash at a stated time, and perhaps a comeback."""
+
+    kind: Literal["crash"] = "crash"
+    at: Seconds
+    """When the device goes away."""
+    duration: Annotated[Seconds, Gt(0)] | None = None
+    """How long it stays away; for good without it."""
+
+    def intervals(self, random: np.random.Generator) -> Iterator[Interval]:
+        yield self.at, math.inf if self.duration is None else self.at + self.duration
+
+
+class OnOff(Downtime):
+    """Present and away in turn, for exponential or fixed times."""
+
+    kind: Literal["on_off"] = "on_off"
+    on: Annotated[Seconds, Gt(0)] = 600.0
+    """Mean time for which the device is present."""
+    off: Annotated[Seconds, Gt(0)] = 60.0
+    """Mean time for which it is away."""
+    times: Literal["exponential", "fixed"] = "exponential"
+    """Exponential times begin in a random state; fixed ones with the device present."""
+
+    def intervals(self, random: np.random.Generator) -> Iterator[Interval]:
+        return alternation(random, self.on, self.off, fixed=self.times == "fixed")
+
+
+class Trace(Downtime):
+    """A CSV file of seconds,state: 0 is away, anything else present, from that time on."""
+
+    kind: Literal["trace"] = "trace"
+    file: str
+    """Path of the CSV file."""
+    repeat: bool = False
+    """The trace begins again at the time of its last row."""
+    _rows: tuple[Interval, ...] = ()
+
+    def loaded(self, context: Context, key: str) -> Trace:
+        rows = read_trace(context, self.file, f"{key}.file")
+        if self.repeat and len(rows) < 2:
+            raise InputFaults(
+                [Fault(f"{key}.file", f"{self.file} has {len(rows)} row; one that repeats needs 2 or more")]
+            )
+        copy = self.model_copy()
+        copy._rows = rows
+        return copy
+
+    def intervals(self, random: np.random.Generator) -> Iterator[Interval]:
+        rows, begin = (self._rows[:-1] if self.repeat else self._rows), 0.0
+        away: float | None = None
+        while True:
+            for time, state in rows:
+                if state == 0.0 and away is None:
+                    away = begin + time
+                elif state != 0.0 and away is not None:
+                    yield away, begin + time
+                    away = None
+            if not self.repeat or not any(state == 0.0 for _, state in rows) or not any(state for _, state in rows):
+                break
+            begin += self._rows[-1][0]
+        if away is not None:
+            yield away, math.inf
+
+
+class Presence:
+    """Whether a device is there, by all its downtimes together."""
+
+    def __init__(self, downtimes: Sequence[Iterator[Interval]]) -> None:
+        self._ahead = _union(heapq.merge(*downtimes))
+        self._starts: list[float] = []
+        self._ends: list[float] = []
+
+    def _read(self, now: float) -> int:
+        """Read the intervals up to the first that ends after ``now``; its index."""
+        while not self._ends or self._ends[-1] <= now:
+            start, end = next(self._ahead, (math.inf, math.inf))
+            self._starts.append(start)
+            self._ends.append(end)
+        return bisect.bisect_right(self._ends, now)
+
+    def back(self, now: float) -> float:
+        """``now`` if the device is there, else when it is back (s; infinite if never)."""
+        i = self._read(now)
+        return self._ends[i] if self._starts[i] <= now else now
+
+    def leaves(self, now: float) -> float:
+        """When the device goes away next, ``now`` or before if it is away (s; infinite if never)."""
+        return self._starts[self._read(now)]
+
+    def intervals(self) -> Iterator[Interval]:
+        """All downtimes, from time 0 on."""
+        now = 0.0
+        while now < math.inf:
+            i = self._read(now)
+            if self._starts[i] == math.inf:
+                return
+            yield self._starts[i], self._ends[i]
+            now = self._ends[i]
+
+
+def _union(intervals: Iterator[Interval]) -> Iterator[Interval]:
+    """Intervals in order of their start, those that touch made one."""
+    current: Interval | None = None
+    for start, end in intervals:
+        if current is not None and start <= current[1]:
+            current = (current[0], max(current[1], end))
+        else:
+            if current is not None:
+                yield current
+            current = (start, end)
+        if current[1] == math.inf:
+            break
+    if current is not None:
+        yield current

@@ -1,0 +1,183 @@
+"""What a scenario may say about devices."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, TypeVar
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+
+from ..context import Context
+from ..errors import Fault, InputFaults
+from ..registry import Component, Items, Options
+from ..topology import Topology
+from ..units import Frequency, Power, Seconds, Size, Speed
+from .downtime import Downtime
+from .profiles import profile
+from .stragglers import Straggler
+
+_GIB = 2.0**30
+D = TypeVar("D", bound="DeviceOptions")
+
+
+def _member(family: type[Component]) -> Callable[[Any], Any]:
+    """A validator that makes a member of ``family`` from its name, or from a mapping with its ``kind``."""
+
+    def resolve(value: Any) -> Any:
+        given = {"kind": value} if isinstance(value, str) else value
+        kind = given.get("kind") if isinstance(given, dict) else None
+        member = family.members.get(kind) if isinstance(kind, str) else None
+        if member is None and not isinstance(value, family):
+            valid = ", ".join(sorted(family.members))
+            raise ValueError(f"expected a {family.family}, one of {valid}; got {str(kind or value)[:60]!r}")
+        return member.model_validate(given) if member is not None else value
+
+    return resolve
+
+
+AnyStraggler = Annotated[SerializeAsAny[Straggler], BeforeValidator(_member(Straggler))]
+AnyDowntime = Annotated[SerializeAsAny[Downtime], BeforeValidator(_member(Downtime))]
+
+
+class PowerOptions(Options):
+    """What a device draws in each state."""
+
+    idle: Power = 2.0
+    """While no slot is busy."""
+    busy: Power = 6.0
+    """While all slots are busy; in between, the draw is proportional to the busy slots."""
+    transmit: Power = 1.0
+    """In addition, while a message of its own drains."""
+    receive: Power = 0.8
+    """In addition, while a message to it drains."""
+    kappa: Annotated[float, Ge(0.0)] = 0.0
+    """Effective switched capacitance in W/Hz^3; with it, busy is idle + kappa * frequency^3 instead."""
+    frequency: Frequency = 0.0
+    """Clock for ``kappa``. It sets the power only: state the speed that goes with it."""
+
+    @property
+    def working(self) -> float:
+        """The draw while all slots are busy (W)."""
+        return self.idle + self.kappa * self.frequency**3 if self.kappa else self.busy
+
+
+class DeviceOptions(Options):
+    """One device."""
+
+    profile: str | None = None
+    """Name of a known device (see devices/profiles.json) that speed, memory and power come from where not given."""
+    speed: Annotated[Speed, Gt(0)]
+    """Effective speed on the work at hand."""
+    memory: Annotated[Size, Gt(0)]
+    """Memory for a part of the model, its activations and its optimizer."""
+    slots: Annotated[int, Ge(1), Le(4096)] = 1
+    """Pieces of work that run side by side, each at full speed; more wait in line."""
+    slowdown: Annotated[float, Gt(0)] = 1.0
+    """Factor on compute time; 1 is as fast as stated, a straggler has more."""
+    stragglers: Items[tuple[AnyStraggler, ...]] = ()
+    """Slowdowns that vary from one piece of work, or one time, to another; their factors multiply."""
+    downtimes: Items[tuple[AnyDowntime, ...]] = ()
+    """When the device is away; all of them together."""
+    launch: Seconds = 0.0
+    """Fixed cost of a piece of work."""
+    power: PowerOptions = PowerOptions()
+    """Power draw."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_profile(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(given.get("profile"), str):
+            return given
+        return merged(profile(given["profile"]), given)
+
+
+class ClientOptions(DeviceOptions):
+    """A single-board computer or a phone; the defaults are those of a Raspberry Pi 4's class."""
+
+    speed: Annotated[Speed, Gt(0)] = 20e9
+    memory: Annotated[Size, Gt(0)] = 4.0 * _GIB
+
+
+class EdgeOptions(DeviceOptions):
+    """A small server near the clients; the defaults are those of a multi-core CPU."""
+
+    speed: Annotated[Speed, Gt(0)] = 500e9
+    memory: Annotated[Size, Gt(0)] = 64.0 * _GIB
+    power: PowerOptions = PowerOptions(idle=60.0, busy=200.0, transmit=5.0, receive=5.0)
+
+
+class CloudOptions(DeviceOptions):
+    """The cloud's server; the defaults are those of a data-centre GPU well below its peak."""
+
+    speed: Annotated[Speed, Gt(0)] = 10e12
+    memory: Annotated[Size, Gt(0)] = 256.0 * _GIB
+    power: PowerOptions = PowerOptions(idle=150.0, busy=600.0, transmit=10.0, receive=10.0)
+
+
+class DevicesOptions(Options):
+    """The devices of a scenario: one set of options per role, and what differs for single nodes."""
+
+    client: ClientOptions = ClientOptions()
+    """Every client."""
+    edge: EdgeOptions = EdgeOptions()
+    """Every edge server."""
+    cloud: CloudOptions = CloudOptions()
+    """The cloud."""
+    overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Options that differ for single nodes: ``{client3: {speed: 4 GFLOP/s}}``."""
+
+    def of(self, topology: Topology, context: Context | None = None) -> dict[str, DeviceOptions]:
+        """Node name -> its options, for every node that computes (not for routers), files of downtimes read.
+
+        Raises:
+            InputFaults: overrides of unknown nodes, or with bad values, and files that cannot be used; all of them.
+        """
+        faults: list[Fault] = []
+        roles: Mapping[str, DeviceOptions] = {"client": self.client, "edge": self.edge, "cloud": self.cloud}
+        roles = {role: _loaded(options, context, role, faults) for role, options in roles.items()}
+        found = {name: roles[role] for role in ("cloud", "edge", "client") for name in topology.names(role)}
+        for name, changes in self.overrides.items():
+            where = f"overrides.{name}"
+            if name not in found:
+                near = difflib.get_close_matches(name, found, 1)
+                hint = (
+                    f"; did you mean {near[0]!r}?" if near else f"; nodes that compute: {', '.join([*found][:5])}, ..."
+                )
+                faults.append(Fault(where, f"there is no node {name!r}{hint}"))
+                continue
+            base: DeviceOptions = getattr(self, topology.role(name))
+            given = base.model_dump()
+            if "profile" in changes:  # a profile of one's own goes before what the role says
+                given = {key: value for key, value in given.items() if key not in ("speed", "memory", "power")}
+            try:
+                options = type(base).model_validate(merged(given, changes))
+            except ValidationError as error:
+                faults += [Fault(".".join([where, *map(str, e["loc"])]), e["msg"]) for e in error.errors()]
+            else:
+                found[name] = _loaded(options, context, where, faults)
+        if faults:
+            raise InputFaults(faults)
+        return found
+
+
+def _loaded(options: D, context: Context | None, key: str, faults: list[Fault]) -> D:
+    if not options.downtimes or context is None:
+        return options
+    loaded = []
+    for i, downtime in enumerate(options.downtimes):
+        try:
+            loaded.append(downtime.loaded(context, f"{key}.downtimes.{i}"))
+        except InputFaults as error:
+            faults += error.faults
+    return options.model_copy(update={"downtimes": tuple(loaded)})
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes``, key by key, also within mappings of both."""
+    both = dict(base) | dict(changes)
+    for key in base.keys() & changes.keys():
+        if isinstance(base[key], dict) and isinstance(changes[key], dict):
+            both[key] = merged(base[key], changes[key])
+    return both
