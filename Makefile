@@ -1,0 +1,50 @@
+# make demo: environment, install, quickstart.   make test: everything CI checks.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+# Exports for every command: no hub look-ups, one place for pip's constraints.
+export HF_HUB_OFFLINE ?= 1
+export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
+
+.PHONY: demo test lint types contracts unit quickstart notebooks clean
+
+demo: $(VENV)/.demo
+	$(BIN)/elsa-sim run scenarios/quickstart.yaml
+
+test: lint types contracts unit quickstart notebooks
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+quickstart: $(VENV)/.dev
+	$(BIN)/elsa-sim run scenarios/quickstart.yaml --out $(VENV)/quickstart
+	$(BIN)/python tests/check_quickstart.py $(VENV)/quickstart
+
+notebooks: $(VENV)/.dev
+	$(BIN)/python notebooks/execute.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "elsa-sim needs Python >= 3.11; call make with PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
