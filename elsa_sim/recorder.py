@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -43,6 +44,7 @@ STREAM, TABLE = "events.arrows", "events.parquet"
 BATCH = 8192
 Kind = Literal["compute", "transfer", "aggregation", "evaluation", "fault", "idle"]
 Status = Literal["ok", "aborted", "in_flight"]
+Of = Literal["trace", "timeline"]
 
 
 class Recorder:
@@ -52,8 +54,10 @@ class Recorder:
         self.folder = folder
         self.rows = 0
         self._pending: list[tuple[Any, ...]] = []
-        self._hashes = {"trace": hashlib.sha256(), "timeline": hashlib.sha256()}
+        self._digests = _Digests()
         self._kept: list[pa.RecordBatch] = []
+        if folder is not None:
+            (folder / TABLE).unlink(missing_ok=True)  # the table of an earlier run
         self._writer = pa.ipc.new_stream(folder / STREAM, SCHEMA) if folder is not None else None
 
     def add(
@@ -100,19 +104,14 @@ class Recorder:
             self.flush()
 
     def flush(self) -> None:
-        """Write the rows added so far; where this is called is part of what the digests cover."""
+        """Write the rows added so far; when this is called changes neither the table nor its digests."""
         if not self._pending:
             return
         columns = zip(*self._pending, strict=True)
         batch = pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
         self.rows += len(self._pending)
         self._pending = []
-        for name, column in zip(SCHEMA.names, batch.columns, strict=True):
-            for buffer in column.buffers():
-                if buffer is not None:
-                    for digest, skip in (("trace", ""), ("timeline", "metrics")):
-                        if name != skip:
-                            self._hashes[digest].update(buffer)
+        self._digests.update(batch)
         if self._writer is not None:
             self._writer.write_batch(batch)
         else:
@@ -131,9 +130,42 @@ class Recorder:
         (self.folder / STREAM).unlink()
         return table
 
-    def digest(self, of: Literal["trace", "timeline"] = "trace") -> str:
-        """SHA-256 of the closed table; ``timeline`` leaves out the column of results."""
-        return self._hashes[of].hexdigest()
+    def digest(self, of: Of = "trace") -> str:
+        """SHA-256 of the rows written so far, as :func:`digest` of the closed table gives it."""
+        return self._digests.hexdigest(of)
+
+
+class _Digests:
+    """A SHA-256 per column, fed batch by batch: the values of numbers; the lengths and the bytes of texts."""
+
+    def __init__(self) -> None:
+        self._columns = {name: (hashlib.sha256(), hashlib.sha256()) for name in SCHEMA.names}
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        for name, column in zip(SCHEMA.names, batch.columns, strict=True):
+            values, lengths = self._columns[name]
+            if not pa.types.is_string(column.type):
+                values.update(column.to_numpy().tobytes())
+                continue
+            _, offsets, data = column.buffers()
+            ends = np.frombuffer(offsets, dtype=np.int32)[column.offset :][: len(column) + 1]
+            lengths.update(np.diff(ends).tobytes())
+            if data is not None:
+                values.update(memoryview(data)[ends[0] : ends[-1]])
+
+    def hexdigest(self, of: Of) -> str:
+        skip = "metrics" if of == "timeline" else None
+        pairs = ((name, pair) for name, pair in self._columns.items() if name != skip)
+        lines = (f"{name} {values.hexdigest()} {lengths.hexdigest()}" for name, (values, lengths) in pairs)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def digest(table: pa.Table, of: Of = "trace") -> str:
+    """SHA-256 of an event table, the same however it is cut into batches; ``timeline`` leaves out the results."""
+    digests = _Digests()
+    for batch in table.to_batches():
+        digests.update(batch)
+    return digests.hexdigest(of)
 
 
 def read_events(folder: Path) -> pa.Table:

@@ -96,7 +96,7 @@ def load_plugin(module: str) -> None:
     """
     try:
         importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"plugin {module!r} cannot be imported: {type(error).__name__}: {error}") from error
 
 

@@ -20,8 +20,9 @@ class Streams:
     seed: int
 
     def integer(self, *name: str | int) -> int:
-        """A seed in [0, 2**63) for the stream ``name``, e.g. ``streams.integer("batches", 7)``."""
-        text = "/".join([str(self.seed), *map(str, name)])
+        """A seed in [0, 2**63) for the stream ``name``, e.g. ``streams.integer("batches", 7)``; 7 and "7" are one name."""
+        parts = (str(part).replace("\\", "\\\\").replace("/", "\\/") for part in name)
+        text = "/".join([str(self.seed), *parts])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
     def numpy(self, *name: str | int) -> np.random.Generator:

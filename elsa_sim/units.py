@@ -32,7 +32,8 @@ UNITS: dict[str, dict[str, float]] = {
     "frequency": {"Hz": 1.0, **_scaled("Hz", _PREFIX)},
     "distance": {"m": 1.0, "km": 1e3},
 }
-_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*")
+#: Possessive quantifiers: a text is read once, however long it is.
+_NUMBER = re.compile(r"\s*+([+-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?)\s*+(\S*+)\s*+")
 
 
 def parse(value: Any, quantity: str) -> float:

@@ -47,11 +47,9 @@ class Backbone(nn.Module):
 
     def bytes(self, part: Part) -> int:
         """Bytes of the frozen weights of ``part`` (tied weights count once per part)."""
-        return sum(
-            p.numel() * p.element_size()
-            for name, p in self.model.named_parameters()
-            if name not in self.specs and self._holds(part, name)
-        )
+        named = self.model.named_parameters(remove_duplicate=False)
+        held = {id(p): p for name, p in named if name not in self.specs and self._holds(part, name)}
+        return sum(p.numel() * p.element_size() for p in held.values())
 
     def _holds(self, part: Part, name: str) -> bool:
         prefix = self.family.layer_prefix
@@ -121,7 +119,7 @@ def build(
         config.num_labels = labels
     factory: Any = AutoModelForSequenceClassification if objective == "classification" else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every accelerator, too
         model = _model(factory, config, None if meta else source.location, meta)
         trainable = _inject(model, options, meta)
     return Backbone(model, trainable, objective)

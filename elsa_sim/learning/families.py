@@ -121,7 +121,7 @@ class Gpt2(Family):
 
 
 class Llama(Family):
-    """Llama, Mistral and Qwen decoders: rotary positions, RMS norm (sliding windows are not modelled)."""
+    """Llama, Mistral and Qwen decoders: rotary positions, RMS norm, sliding windows where the configuration has them."""
 
     model_types = ("llama", "mistral", "qwen2", "qwen3")
     causal = True
@@ -135,6 +135,19 @@ class Llama(Family):
         positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
         rotary = self.base.rotary_emb(hidden, position_ids=positions)  # type: ignore[operator]
         return {**super().context(hidden, mask), "position_ids": positions, "position_embeddings": rotary}
+
+    def layer(self, index: int, hidden: Tensor, context: dict[str, Any]) -> Tensor:
+        window = self._window(index)
+        if window is not None and window < hidden.shape[1]:
+            at = torch.arange(hidden.shape[1], device=hidden.device)
+            near, itself = at[:, None] - at < window, at[:, None] == at  # no row is empty, not even at padding
+            context = {**context, "attention_mask": context["attention_mask"] & near | itself}
+        return super().layer(index, hidden, context)
+
+    def _window(self, index: int) -> int | None:
+        kinds = getattr(self.config, "layer_types", None)
+        slides = kinds is None or kinds[index] == "sliding_attention"
+        return getattr(self.config, "sliding_window", None) if slides else None
 
     def classify(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         return self.model.score(self.base.norm(self.pool(hidden, lengths)))  # type: ignore[operator, no-any-return]

@@ -34,14 +34,18 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
 
 
 def learned(texts: list[str], *, causal: bool) -> PreTrainedTokenizerFast:
-    """A lower-case WordPiece tokenizer trained on ``texts``; sequences of an encoder get [CLS] and [SEP]."""
+    """A lower-case subword tokenizer trained on ``texts``; sequences of an encoder get [CLS] and [SEP].
+
+    Byte-pair merges (Sennrich et al., arXiv:1508.07909) of words that begin with ``▁``: unlike the training of
+    WordPieces, whose token ids depend on the order of a hash table, it gives the same vocabulary in every process.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=LEARNED_VOCABULARY, special_tokens=SPECIAL, show_progress=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace()])
+    trainer = trainers.BpeTrainer(vocab_size=LEARNED_VOCABULARY, special_tokens=SPECIAL, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
     named = {
         "unk_token": "[UNK]",

@@ -85,6 +85,8 @@ class Node:
                 stack.extend(reversed(waiting))
                 continue
             values = node.function(*[item.value if isinstance(item, Ref) else item for item in node.inputs])
+            if len(values) != len(node.outputs):
+                raise ValueError(f"work gave {len(values)} values for its {len(node.outputs)} outputs")
             for ref, value in zip(node.outputs, values, strict=True):
                 ref.fulfil(value)
             node.function, node.inputs, node.outputs = None, (), ()
