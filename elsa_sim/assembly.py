@@ -63,7 +63,9 @@ def plan(loaded: Loaded) -> Plan:
     topology = attempt("topology", lambda: scenario.topology.build(context))
     if topology is not None:
         faults.extend(loaded.located(_lacking(topology, scenario), "topology"))
-    devices = attempt("devices", lambda: scenario.devices.of(topology)) if topology is not None else None
+    devices = attempt("devices", lambda: scenario.devices.of(topology, context)) if topology is not None else None
+    if topology is not None:
+        attempt("network", lambda: scenario.network.check(topology))
     source = attempt("backbone", lambda: backbone_options.locate(scenario.backbone, context))
     cut = None
     if source is not None and scenario.protocol.split:
@@ -194,7 +196,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     return World(
         env,
         plan.topology,
-        Network(env, plan.topology, scenario.network),
+        Network(env, plan.topology, scenario.network, streams),
         {name: Device(env, name, options, streams) for name, options in plan.devices.items()},
         clients,
         pool,

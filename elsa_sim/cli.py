@@ -94,8 +94,7 @@ def run(
 
     loaded = _load(scenario_file, changes, seed, plugin)
     folder = out or _free(Path("runs") / loaded.scenario.name)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder}: is a file; name a folder")
+    _usable(folder, scenario_file)
     with _interruptible(), _progress(loaded, quiet) as observer:
         results = simulation.run(loaded, folder, observer)
         figures = _figures(results, folder)
@@ -133,6 +132,10 @@ def plot(
 
     loaded = [results.load(folder) for folder in runs]
     folder = out or (runs[0] / "figures" if len(runs) == 1 else Path("figures"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {folder}: no figures can be written there: {error.strerror}") from None
     for path in plots.save_figures(loaded, folder):
         typer.echo(path)
 
@@ -193,6 +196,15 @@ def _load(path: Path, changes: list[str], seed: int | None, plugins: list[str]) 
 
     _plugins(plugins)
     return scenario.load(path, changes, seed)
+
+
+def _usable(folder: Path, scenario_file: Path) -> None:
+    """Refuse a run directory that is something else."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder}: is a file; name a folder")
+    kept = folder / "scenario.yaml"
+    if kept.exists() and kept.samefile(scenario_file) and not (folder / "summary.json").exists():
+        raise InputError(f"--out {folder}: the run would overwrite {scenario_file}; name another folder")
 
 
 def _free(folder: Path) -> Path:

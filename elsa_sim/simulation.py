@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import simpy
 
 from . import assembly, results, scenario
-from .errors import InvariantViolation, RunFailed
+from .errors import InputError, InvariantViolation, RunFailed
 from .recorder import Recorder
 from .results import Results
 from .scenario import Loaded
@@ -56,6 +59,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
 
     Raises:
         ScenarioError: the scenario has faults.
+        InputError: ``folder`` cannot be written to.
         RunFailed: an invariant does not hold, or training diverged; what was recorded is in ``folder``.
         KeyboardInterrupt: passed on after the run directory was completed.
     """
@@ -64,9 +68,12 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     import torch
 
     if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        _clear(folder)
-        _write(folder / "scenario.yaml", scenario.dump(loaded))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _clear(folder)
+            _write(folder / "scenario.yaml", scenario.dump(loaded))
+        except OSError as error:
+            raise InputError(f"{folder}: no run can be written there: {error.strerror}") from None
         _write(folder / "topology.json", json.dumps(describe(plan.topology), indent=1))
     recorder, timed = Recorder(folder), Timed(observer or Observer())
     threads = torch.get_num_threads()
@@ -78,8 +85,6 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         world = assembly.build(loaded, plan, env, recorder, timed)
         _play(world, plan)
         violations = invariants(world)
-        if violations:
-            failure = InvariantViolation("invariants violated: " + "; ".join(violations))
     except (RunFailed, KeyboardInterrupt) as error:
         failure = error
         violations = []
@@ -88,6 +93,10 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     if world is not None:
         world.end()
     table = recorder.close()
+    if failure is None and world is not None:
+        violations += book_faults(table, world.begun)
+        if violations:
+            failure = InvariantViolation("invariants violated: " + "; ".join(violations))
     host = {"wall_s": time.perf_counter() - begin, "math_s": world.executor.math_s if world else 0.0,
             "peak_rss_bytes": peak_rss_bytes()}  # fmt: skip
     outcome = _outcome(failure)
@@ -119,10 +128,23 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
 
 
 def _play(world: World, plan: assembly.Plan) -> None:
-    """Run until the protocol's process has ended or the simulated time is used up."""
+    """Run until the protocol's process has ended or the simulated time is used up.
+
+    Raises:
+        RunFailed: nothing happens any more, but the protocol has not ended.
+    """
     process = world.spawn(plan.scenario.protocol.run(world))
     limit = plan.scenario.stop.sim_time
-    world.env.run(until=process if limit is None else process | world.env.timeout(limit))
+    over = process if limit is None else process | world.env.timeout(limit)
+    while over.callbacks is not None:
+        try:
+            world.env.step()
+        except simpy.core.EmptySchedule:
+            waits = [f"{row['kind']} {row['detail']} on {row['node']}" for row in world.in_flight.values()]
+            what = f"under way: {', '.join(waits[:5])}" if waits else "nothing is under way"
+            raise RunFailed(
+                f"nothing happens any more after {world.now:g} s, and training has not ended; {what}"
+            ) from None
 
 
 def invariants(world: World) -> list[str]:
@@ -142,6 +164,26 @@ def invariants(world: World) -> list[str]:
                 f"bytes of kind {kind!r} are not conserved: {sent} sent, {ended} received, aborted or in flight"
             )
     return [*wrong, *world.broken]
+
+
+def book_faults(table: pa.Table, begun: int) -> list[str]:
+    """What does not hold of the event table: time runs forwards, and whatever was begun has a row with its end."""
+    start, end = table["t_start_s"].to_numpy(), table["t_end_s"].to_numpy()
+    wrong = []
+    if not np.isfinite(start).all() or not np.isfinite(end).all() or (start < 0.0).any():
+        wrong.append("the event table has a time that is not a finite number of at least 0 s")
+    if (end < start).any():
+        row = int(np.argmax(end < start))
+        wrong.append(f"time runs backwards: row {row} starts at {start[row]:g} s and ends at {end[row]:g} s")
+    if (np.diff(end) < 0.0).any():
+        row = int(np.argmax(np.diff(end) < 0.0)) + 1
+        wrong.append(
+            f"time runs backwards: row {row} ends at {end[row]:g} s, after one that ends at {end[row - 1]:g} s"
+        )
+    ended = int(pc.sum(pc.is_in(table["kind"], pa.array(["compute", "transfer", "aggregation"]))).as_py() or 0)
+    if ended != begun:
+        wrong.append(f"{begun} transfers and pieces of work were begun, {ended} ended, were aborted or are in flight")
+    return wrong
 
 
 def describe(topology: Topology) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import simpy
 
 from .devices import Device
-from .errors import Divergence
+from .errors import Divergence, RunFailed
 from .network import Network
 from .recorder import Recorder
 from .topology import Topology
@@ -143,9 +143,18 @@ class World:
         """Run ``work`` on the device of ``node``; returns a handle on its output, or a tuple of several.
 
         The device is held for launch + FLOPs / speed x slowdown seconds, in the order of requests.
+
+        Raises:
+            RunFailed: the device went away, and the work with it.
         """
         ticket = self._open(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
         execution = yield from self.devices[node].compute(work.flops)
+        if execution.status != "ok":
+            spent = {"t_start_s": execution.t_start_s, "energy_j": execution.energy_j}
+            self._close(ticket, **spent, status="aborted", metrics={"reason": "the device went away"})
+            raise RunFailed(
+                f"{node} went away at {self.now:g} s and lost its work {work.label}; nothing makes up for it"
+            )
         outputs = self.executor.finish(work)
         self._close(ticket, t_start_s=execution.t_start_s, energy_j=execution.energy_j)
         return outputs[0] if len(outputs) == 1 else outputs
@@ -165,6 +174,9 @@ class World:
 
         Bytes are those of the encoded buffers, plus the network's header, plus 4 for each of the ``attached`` integers
         (sequence lengths). Encoding and decoding take time on the two devices where a codec states FLOPs.
+
+        Raises:
+            RunFailed: the network gave the message up.
         """
         up = RANK[self._roles[source]] < RANK[self._roles[target]]
         extra = 0 if attached is None else 4 * attached.size
@@ -193,8 +205,13 @@ class World:
         delivery = yield self.network.transfer(source, target, size)
         (self.ledger.received if delivery.status == "ok" else self.ledger.aborted)[kind] += size
         spent, received = self._radio(delivery)
-        facts = {"status": delivery.status, "route": ">".join(delivery.route)}
+        facts: dict[str, Any] = {"status": delivery.status, "route": ">".join(delivery.route)}
+        if delivery.status != "ok":
+            facts["metrics"] = {"reason": delivery.reason}
         self._close(ticket, energy_j=spent + received, peer_energy_j=received, **facts)
+        if delivery.status != "ok":
+            what = f"the message {kind} from {source} to {target} was given up at {self.now:g} s"
+            raise RunFailed(f"{what} ({delivery.reason}); nothing makes up for it")
 
     def _radio(self, delivery: Any) -> tuple[float, float]:
         """Energy of sender and receiver while the message is under way, in J."""
@@ -241,6 +258,11 @@ class World:
         processes = [self.spawn(generator) for generator in generators]
         yield self.env.all_of(processes)
         return [process.value for process in processes]
+
+    @property
+    def begun(self) -> int:
+        """Transfers and pieces of work that were started."""
+        return self._tickets
 
     @property
     def broken(self) -> list[str]:
