@@ -20,16 +20,20 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
     """The tokenizer that came with the backbone's weights; else the task's own; else one learned from its texts.
 
     Raises:
-        InputFaults: the backbone's tokenizer cannot be loaded.
+        InputFaults: the backbone's tokenizer cannot be loaded, or has no vocabulary.
     """
     if source.tokenizer is not None:
         from transformers import AutoTokenizer
 
         try:
-            return AutoTokenizer.from_pretrained(source.tokenizer)
+            tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().partition("\n")[0][:300]
             raise InputFaults([Fault("", f"the backbone's tokenizer cannot be loaded: {reason}")]) from None
+        if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of a folder without its files
+            message = f"{source.tokenizer} holds no vocabulary of a tokenizer; add its files, such as tokenizer.json"
+            raise InputFaults([Fault("", message)])
+        return tokenizer
     return task.tokenizer(texts) or learned(texts.train.texts, causal=source.config.model_type in DECODERS)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model
 from small_models import CASES, CLASSES, LAYERS, LINEAR, PAD, batch_of, configuration, made, perturbed, small, tiny
@@ -228,6 +228,7 @@ def test_padding_and_company_change_nothing(tmp_path: Path, family: str, objecti
 lengths_of_batches = st.lists(st.integers(1, 9), min_size=1, max_size=6).map(np.array)
 
 
+@settings(deadline=None)
 @given(lengths_of_batches)
 def test_packing_keeps_the_valid_tokens_in_order(lengths: np.ndarray) -> None:
     width = int(lengths.max())
