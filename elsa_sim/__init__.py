@@ -66,7 +66,7 @@ _PUBLIC: dict[str, tuple[str, str]] = {
     "plots": ("plots", ""),
     "run": ("simulation", "run"),
 }
-__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604
+__all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,8 @@
     └── RunFailed              the run failed; exit status 3
         ├── InvariantViolation an invariant of the simulation does not hold
         ├── Divergence         a loss or an adapter is no longer finite
-        └── OutOfMemory        a part does not fit a device's memory
+        ├── OutOfMemory        a part does not fit a device's memory
+        └── Lost               a message or work was lost, and the protocol does not make up for it
 """
 
 from __future__ import annotations
@@ -75,3 +76,7 @@ class Divergence(RunFailed):
 
 class OutOfMemory(RunFailed):
     """A part of the model does not fit the memory of its device."""
+
+
+class Lost(RunFailed):
+    """A message was given up, or a device went away with its work; a protocol may go on without it."""

@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 #: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault, and one ``idle`` row per
 #: device at the end (the energy of its idle time). ``status``: ok, aborted, in_flight. ``energy_j`` is that of the row,
-#: ``peer_energy_j`` the part of it that the peer spent (receiving). ``detail`` is what kind of message, work or fault it
-#: was; ``route`` the nodes a transfer crossed, joined by ``>``; ``metrics`` a JSON object of results (evaluations).
+#: ``peer_energy_j`` the part of it that the peer spent (receiving). ``bytes`` is the size of a message with its header;
+#: ``wasted_bytes`` were sent beyond that, or for nothing, in ``attempts``. ``detail`` is what kind of message, work or
+#: fault it was; ``route`` the nodes a transfer crossed, joined by ``>``; ``metrics`` a JSON object of results and reasons.
 SCHEMA = pa.schema(
     [
         ("t_start_s", pa.float64()),
@@ -34,6 +35,8 @@ SCHEMA = pa.schema(
         ("flops", pa.float64()),
         ("energy_j", pa.float64()),
         ("peer_energy_j", pa.float64()),
+        ("wasted_bytes", pa.int64()),
+        ("attempts", pa.int32()),
         ("detail", pa.string()),
         ("status", pa.string()),
         ("route", pa.string()),
@@ -74,6 +77,8 @@ class Recorder:
         flops: float = 0.0,
         energy_j: float = 0.0,
         peer_energy_j: float = 0.0,
+        wasted_bytes: int = 0,
+        attempts: int = 0,
         detail: str = "",
         status: Status = "ok",
         route: str = "",
@@ -94,6 +99,8 @@ class Recorder:
                 flops,
                 energy_j,
                 peer_energy_j,
+                wasted_bytes,
+                attempts,
                 detail,
                 status,
                 route,

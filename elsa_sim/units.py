@@ -1,7 +1,8 @@
 """Units at the door: ``"100 Mbit/s"``, ``"20 ms"``, ``"4 GFLOP/s"``, ``"300 MiB"`` become SI floats, and only here.
 
 Inside the program every quantity is a float in s, bit/s, byte, FLOP/s, J, W, Hz, m. A bare number is in that unit.
-Decimal prefixes k, M, G, T are powers of 1000; Ki, Mi, Gi, Ti powers of 1024. ``format_*`` go the other way.
+Decimal prefixes k, M, G, T are powers of 1000; Ki, Mi, Gi, Ti powers of 1024. Powers may be in dBm or dBW, noise
+densities in dBm/Hz; gains and losses stay in dB. ``format_*`` go the other way.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ UNITS: dict[str, dict[str, float]] = {
     "power": {"W": 1.0, "mW": 1e-3, "kW": 1e3},
     "frequency": {"Hz": 1.0, **_scaled("Hz", _PREFIX)},
     "distance": {"m": 1.0, "km": 1e3},
+    "noise density": {"W/Hz": 1.0},
+    "level": {"dB": 1.0, "dBi": 1.0},
+}
+#: quantity -> {unit text: what 0 of it is in the SI unit}; 10 more of it is ten times as much.
+LOGARITHMIC: dict[str, dict[str, float]] = {
+    "power": {"dBm": 1e-3, "dBW": 1.0},
+    "noise density": {"dBm/Hz": 1e-3, "dBW/Hz": 1.0},
 }
 #: Possessive quantifiers: a text is read once, however long it is.
 _NUMBER = re.compile(r"\s*+([+-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d++)?)\s*+(\S*+)\s*+")
@@ -53,9 +61,14 @@ def parse(value: Any, quantity: str) -> float:
                 f"{value!r} is not a {quantity}; write a number and a unit, such as '10 {_example(quantity)}'"
             )
         number, unit = match.groups()
-        if unit and unit not in units:
-            raise ValueError(f"{unit!r} is not a unit of {quantity}; valid: {', '.join(units)}")
-        result = float(number) * units[unit or si]
+        levels = LOGARITHMIC.get(quantity, {})
+        if unit and unit not in units and unit not in levels:
+            raise ValueError(f"{unit!r} is not a unit of {quantity}; valid: {', '.join([*units, *levels])}")
+        if unit in levels:
+            exponent = float(number) / 10.0
+            result = levels[unit] * 10.0**exponent if exponent < 300.0 else math.inf
+        else:
+            result = float(number) * units[unit or si]
     else:
         try:
             result = float(value)
@@ -76,10 +89,12 @@ def _parser(quantity: str) -> Callable[[Any], float]:
     return lambda value: parse(value, quantity)
 
 
-def _quantity(quantity: str) -> tuple[Any, ...]:
+def _quantity(quantity: str, signed: bool = False) -> tuple[Any, ...]:
     text = f"{quantity}: a number in {next(iter(UNITS[quantity]))}, or text such as '10 {_example(quantity)}'"
-    schema = WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}], "description": text})
-    return Field(ge=0), BeforeValidator(_parser(quantity)), schema
+    number = {"type": "number"} if signed else {"type": "number", "minimum": 0}
+    schema = WithJsonSchema({"anyOf": [number, {"type": "string"}], "description": text})
+    bound = () if signed else (Field(ge=0),)
+    return *bound, BeforeValidator(_parser(quantity)), schema
 
 
 Bandwidth = Annotated[float, *_quantity("bandwidth")]
@@ -89,6 +104,8 @@ Speed = Annotated[float, *_quantity("speed")]
 Power = Annotated[float, *_quantity("power")]
 Frequency = Annotated[float, *_quantity("frequency")]
 Distance = Annotated[float, *_quantity("distance")]
+NoiseDensity = Annotated[float, *_quantity("noise density")]
+Decibels = Annotated[float, *_quantity("level", signed=True)]
 
 
 def _format(value: float, unit: str, step: float, prefixes: str) -> str:

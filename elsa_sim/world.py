@@ -20,8 +20,8 @@ import numpy.typing as npt
 import simpy
 
 from .devices import Device
-from .errors import Divergence, RunFailed
-from .network import Network
+from .errors import Divergence, Lost
+from .network import Delivery, Network
 from .recorder import Recorder
 from .topology import Topology
 from .wire import Wire
@@ -118,7 +118,11 @@ class World:
         self._last: Ref | None = None
         self._steps = 0
         self._tickets = 0
+        self._begun = 0
         self._begin = time.perf_counter()
+        for device in self.devices.values():
+            if device.options.downtimes:
+                self.spawn(self.away(device))
         self.cloud: str = topology.names("cloud")[0]
         self.edges: tuple[str, ...] = topology.names("edge")
 
@@ -130,6 +134,21 @@ class World:
     def members(self, edge: str) -> tuple[Client, ...]:
         """The clients that belong to an edge server."""
         return tuple(client for client in self.clients if client.edge == edge)
+
+    def homes(self, *, failover: bool) -> dict[str, tuple[Client, ...]]:
+        """Edge server -> the clients it serves now.
+
+        With ``failover``, clients whose edge server is away go to the one with the least latency that is not (if there
+        is one).
+        """
+        present = [edge for edge in self.edges if self.devices[edge].available]
+        homes: dict[str, list[Client]] = {edge: [] for edge in self.edges}
+        for client in self.clients:
+            home = client.edge
+            if failover and present and home not in present:
+                home = min(present, key=lambda edge: self.topology.latency(client.name, edge))
+            homes[home].append(client)
+        return {edge: tuple(clients) for edge, clients in homes.items() if clients}
 
     def compute(
         self,
@@ -145,16 +164,18 @@ class World:
         The device is held for launch + FLOPs / speed x slowdown seconds, in the order of requests.
 
         Raises:
-            RunFailed: the device went away, and the work with it.
+            Lost: the device went away, and the work with it.
         """
         ticket = self._open(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
-        execution = yield from self.devices[node].compute(work.flops)
+        try:
+            execution = yield from self.devices[node].compute(work.flops)
+        except simpy.Interrupt as interrupt:
+            self._close(ticket, status="aborted", metrics={"reason": str(interrupt.cause)})
+            raise
         if execution.status != "ok":
             spent = {"t_start_s": execution.t_start_s, "energy_j": execution.energy_j}
             self._close(ticket, **spent, status="aborted", metrics={"reason": "the device went away"})
-            raise RunFailed(
-                f"{node} went away at {self.now:g} s and lost its work {work.label}; nothing makes up for it"
-            )
+            raise Lost(f"{node} went away at {self.now:g} s and lost its work {work.label}")
         outputs = self.executor.finish(work)
         self._close(ticket, t_start_s=execution.t_start_s, energy_j=execution.energy_j)
         return outputs[0] if len(outputs) == 1 else outputs
@@ -176,7 +197,7 @@ class World:
         (sequence lengths). Encoding and decoding take time on the two devices where a codec states FLOPs.
 
         Raises:
-            RunFailed: the network gave the message up.
+            Lost: the network gave the message up.
         """
         up = RANK[self._roles[source]] < RANK[self._roles[target]]
         extra = 0 if attached is None else 4 * attached.size
@@ -202,16 +223,27 @@ class World:
         size = payload + int(self.network.options.header)
         self.ledger.sent[kind] += size
         ticket = self._open(kind="transfer", node=source, peer=target, round=round, step=step, bytes=size, detail=kind)
-        delivery = yield self.network.transfer(source, target, size)
+        message = self.network.transfer(source, target, size)
+        try:
+            delivery = yield message
+        except simpy.Interrupt as interrupt:
+            self.network.abort(message, str(interrupt.cause))
+            self._delivered(ticket, kind, size, message.value)
+            raise
+        self._delivered(ticket, kind, size, delivery)
+        if delivery.status != "ok":
+            what = f"the message {kind} from {source} to {target} was given up at {self.now:g} s"
+            raise Lost(f"{what} ({delivery.reason})")
+
+    def _delivered(self, ticket: int, kind: str, size: int, delivery: Delivery) -> None:
+        """Book how a transfer ended."""
         (self.ledger.received if delivery.status == "ok" else self.ledger.aborted)[kind] += size
         spent, received = self._radio(delivery)
         facts: dict[str, Any] = {"status": delivery.status, "route": ">".join(delivery.route)}
+        facts |= {"wasted_bytes": round(delivery.wasted_bytes), "attempts": delivery.attempts}
         if delivery.status != "ok":
             facts["metrics"] = {"reason": delivery.reason}
         self._close(ticket, energy_j=spent + received, peer_energy_j=received, **facts)
-        if delivery.status != "ok":
-            what = f"the message {kind} from {source} to {target} was given up at {self.now:g} s"
-            raise RunFailed(f"{what} ({delivery.reason}); nothing makes up for it")
 
     def _radio(self, delivery: Any) -> tuple[float, float]:
         """Energy of sender and receiver while the message is under way, in J."""
@@ -253,6 +285,23 @@ class World:
         """Start a concurrent process."""
         return self.env.process(generator)
 
+    def missing(self, who: str, since_s: float, reason: str, *, round: int) -> None:
+        """Record that ``who`` is missing from a round, and why."""
+        self.recorder.add("fault", since_s, self.now, who, round=round, status="aborted", detail="missing",
+                          metrics={"reason": reason})  # fmt: skip
+
+    def away(self, device: Device) -> Verb:
+        """The process of a device's downtimes: its links are down while it is away."""
+        for start, end in device.downtimes():
+            yield self.env.timeout(start - self.now)
+            self.network.cut(device.name)
+            ticket = self._open(kind="fault", node=device.name, detail="away")
+            if not np.isfinite(end):
+                return
+            yield self.env.timeout(end - self.now)
+            self.network.join(device.name)
+            self._close(ticket)
+
     def all(self, generators: Iterable[Verb]) -> Verb:
         """Run processes side by side; returns their results in order when the last one has ended."""
         processes = [self.spawn(generator) for generator in generators]
@@ -262,7 +311,7 @@ class World:
     @property
     def begun(self) -> int:
         """Transfers and pieces of work that were started."""
-        return self._tickets
+        return self._begun
 
     @property
     def broken(self) -> list[str]:
@@ -273,6 +322,7 @@ class World:
 
     def _open(self, **row: Any) -> int:
         self._tickets += 1
+        self._begun += row["kind"] != "fault"
         self.in_flight[self._tickets] = {"t_start_s": self.now, **row}
         return self._tickets
 

@@ -2,6 +2,7 @@
 
 from .base import LinkModel, Rates
 from .max_min import MaxMin
+from .proportional import Proportional
 from .simple import EqualShare, Fifo, Ideal
 
-__all__ = ["EqualShare", "Fifo", "Ideal", "LinkModel", "MaxMin", "Rates"]
+__all__ = ["EqualShare", "Fifo", "Ideal", "LinkModel", "MaxMin", "Proportional", "Rates"]

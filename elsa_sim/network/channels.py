@@ -6,8 +6,9 @@ import bisect
 import heapq
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -40,6 +41,16 @@ class Path:
     cap: float
 
 
+class Bandwidths(Protocol):
+    """Where the bandwidth of some channels comes from, instead of from their links: a radio, say."""
+
+    def changes(self, now: float) -> Mapping[tuple[str, str], float]:
+        """The channels (u, v) whose bandwidth may have changed since this was last asked, with that of ``now`` (bit/s)."""
+
+    def next_change(self, now: float) -> float:
+        """When a bandwidth changes next by itself (s; infinite if never)."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Timed:
     """A link whose bandwidth changes: its profile, and the intervals in which it is down."""
@@ -53,12 +64,16 @@ class _Timed:
     def at(self, now: float) -> tuple[float, float]:
         """The bandwidth of both directions (bit/s)."""
         link = self.link
-        if any(start <= now + _near(now) < end for start, end in self.outages):
+        if self.out(now):
             return 0.0, 0.0
         step = bisect.bisect_right(self.times, self._phase(now)) - 1
         if step >= 0:
             return link.profile[step][1], link.profile[step][1]
         return link.up, link.down if link.duplex == "full" else link.up
+
+    def out(self, now: float) -> bool:
+        """Whether there is an outage."""
+        return any(start <= now + _near(now) < end for start, end in self.outages)
 
     def _phase(self, now: float) -> float:
         period = self.link.period
@@ -94,6 +109,9 @@ class Channels:
         self._timed: list[_Timed] = []
         self._steady: list[_Timed] = []
         self._cuts: dict[str, int] = {}
+        self._sources: list[Bandwidths] = []
+        self._given: dict[int, float] = {}  # channel -> bandwidth from a source
+        self._link_of: dict[int, _Timed] = {}
         self._soon: list[tuple[float, int]] = []  # (time, index in _timed) of the next changes, as a heap
         cells: dict[str, int] = {}
         stated: dict[str, list[float]] = {}
@@ -167,6 +185,11 @@ class Channels:
             self._draws[name] = self._streams.numpy("jitter", *name)
         return max(0.0, mean + deviation * float(self._draws[name].standard_normal()))
 
+    def follow(self, source: Bandwidths) -> None:
+        """Take the bandwidth of the channels that ``source`` names from there; outages and cuts hold as before."""
+        self._sources.append(source)
+        self._link_of = {c: timed for timed in (*self._timed, *self._steady) for c in timed.channels}
+
     def changes(self, now: float) -> dict[int, float]:
         """The channels whose bandwidth may have changed since this was last asked, with that of ``now`` (bit/s)."""
         changed: dict[int, float] = {}
@@ -177,11 +200,18 @@ class Channels:
             following = timed.next_change(now)
             if following < math.inf:
                 heapq.heappush(self._soon, (following, i))
+        for source in self._sources:
+            for pair, bandwidth in source.changes(now).items():
+                channel = self.index[pair][0]
+                self._given[channel] = bandwidth
+                changed |= self._now(self._link_of[channel], now)
         return changed
 
     def _now(self, timed: _Timed, now: float) -> dict[int, float]:
         dead = self._cuts and (timed.link.u in self._cuts or timed.link.v in self._cuts)
-        return dict(zip(timed.channels, (0.0, 0.0) if dead else timed.at(now), strict=True))
+        if dead or timed.out(now):
+            return dict.fromkeys(timed.channels, 0.0)
+        return {c: self._given.get(c, own) for c, own in zip(timed.channels, timed.at(now), strict=True)}
 
     def cut(self, node: str, by: int, now: float) -> dict[int, float]:
         """Cut all links of a node once more (``by`` 1) or once less (-1); the channels of its links, as in ``changes``."""
@@ -195,9 +225,10 @@ class Channels:
                 found |= self._now(timed, now)
         return found
 
-    def next_change(self) -> float:
+    def next_change(self, now: float) -> float:
         """When a bandwidth changes next (s; infinite if never)."""
-        return self._soon[0][0] if self._soon else math.inf
+        own = self._soon[0][0] if self._soon else math.inf
+        return min([own, *(source.next_change(now) for source in self._sources)])
 
 
 def _near(now: float) -> float:

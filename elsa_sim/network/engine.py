@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..links import MaxMin
 from ..streams import Streams
 from ..topology import Topology
-from .channels import Channels
+from .channels import Bandwidths, Channels
 from .fluid import Flow, Fluid, ResolveAll
 from .grouped import Grouped
 from .options import NetworkOptions
@@ -54,7 +54,7 @@ class Network:
         self._open: dict[Transfer, None] = {}
         self._settling = False
         self._armed = math.inf
-        self._ticking = False
+        self._waking = math.inf
         self._ended_bits = 0.0
 
     # -- what a user does ---------------------------------------------------------------------------------------------
@@ -93,6 +93,16 @@ class Network:
     def join(self, node: str) -> None:
         """Undo one :meth:`cut` of a node."""
         self._change(self.channels.cut(node, -1, self.env.now))
+        self._settle_soon()
+
+    def follow(self, source: Bandwidths) -> None:
+        """Take the bandwidth of some channels from ``source`` from now on, asked whenever it changes by itself."""
+        self.channels.follow(source)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Ask the sources of bandwidths anew: something has changed that they had not foretold."""
+        self._catch_up()
         self._settle_soon()
 
     @property
@@ -168,7 +178,7 @@ class Network:
             return
         path = message.path
         channels = path.channels if self._whole else path.hops[message.hop]
-        if not self._ticking:
+        if self._waking == math.inf:
             self._catch_up()
         message.flow = Flow(channels, message.nbytes * 8.0 * path.inflation, message.order, message, path.cap)
         self._fluid.enter(message.flow, self.env.now)
@@ -271,9 +281,9 @@ class Network:
     def _catch_up(self) -> None:
         """Set every bandwidth to that of now, and wake at the next change as long as flows are under way."""
         self._change(self.channels.changes(self.env.now))
-        time = self.channels.next_change()
-        self._ticking = time < math.inf
-        if self._ticking:
+        time = self.channels.next_change(self.env.now)
+        if time < self._waking:  # what was armed for a later time finds nothing to do
+            self._waking = time
             self._at(time, self._tick)
 
     def _change(self, capacities: Mapping[int, float]) -> None:
@@ -293,7 +303,9 @@ class Network:
                     self._after(self.options.stall_timeout, message, self._give_up_if_stalled)
 
     def _tick(self, _: Any) -> None:
-        self._ticking = False
+        if self._waking > self.env.now + 8.0 * math.ulp(self.env.now):
+            return
+        self._waking = math.inf
         if any(message.flow is not None for message in self._open):
             self._catch_up()
             self._settle(None)

@@ -78,7 +78,9 @@ class Group:
         flow.held, flow.since = True, now
         self.held += 1
         self.held_rate += flow.limit
-        time = now + flow.left / flow.limit if flow.limit > 0.0 else math.inf
+        time = now if flow.left <= CRUMB_BITS else math.inf
+        if flow.limit > 0.0:
+            time = now + flow.left / flow.limit
         heappush(self._due, (time, flow.order, flow.version, flow))
         heappush(self._high, (-flow.limit, flow.order, flow.version, flow))
         if len(self._high) > 64 + 4 * self.held:

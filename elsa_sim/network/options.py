@@ -54,7 +54,7 @@ class NetworkOptions(Options):
     """How messages share the network, and what becomes of those that do not get through."""
 
     model: Model = MaxMin()
-    """Link model: ``max-min``, ``equal-share``, ``fifo``, ``ideal``, or a mapping with ``kind``."""
+    """Link model: ``max-min``, ``proportional``, ``equal-share``, ``fifo``, ``ideal``, or a mapping with ``kind``."""
     resolve: Literal["touched", "all"] = "touched"
     """``touched``: an event shares anew only what it touches (max-min); ``all``: everything, for comparison."""
     header: Size = 40.0

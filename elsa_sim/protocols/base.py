@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from ..participation import WaitOptions
 from ..registry import Component
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Protocol(Component):
     """Decoupled weight decay of AdamW."""
     keep_optimizer: bool = True
     """Whether a client keeps its optimizer moments when it takes over aggregated adapters."""
+    wait: WaitOptions = WaitOptions()
+    """When a round stops waiting for clients: for all, for the first so many, or until a deadline."""
 
     def steps(self, clients: int) -> int:
         """Local steps of the whole run, for the progress bar."""

@@ -12,16 +12,19 @@ part is trained. Does not model (yet): clustering, trust and coherence weights; 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from ..participation import WaitOptions, gather, insist
 from .base import Protocol
 from .local import SplitTrainer
 
 if TYPE_CHECKING:
     from ..learning.work import Ref
-    from ..world import Verb, World
+    from ..world import Client, Verb, World
 
 
 class Elsa(Protocol):
@@ -31,6 +34,8 @@ class Elsa(Protocol):
     kind: Literal["elsa"] = "elsa"
     edge_rounds: int = Field(2, ge=1)
     """Edge aggregations E in a round of the cloud."""
+    failover: Literal["next", "wait"] = "next"
+    """Clients of an edge server that is away when a round of the cloud begins go to the next best one, or wait."""
 
     def steps(self, clients: int) -> int:
         return super().steps(clients) * self.edge_rounds
@@ -39,23 +44,28 @@ class Elsa(Protocol):
         theta = world.model.initial()
         trainer = SplitTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
         world.evaluate(theta, round=0)
-        edges = [edge for edge in world.edges if world.members(edge)]
-        weights = [sum(client.weight for client in world.members(edge)) for edge in edges]
         for g in range(1, self.rounds + 1):
-            thetas = yield from world.all(self._edge(world, trainer, edge, theta, g) for edge in edges)
-            work = world.model.mean(thetas, weights)
-            theta = yield from world.compute(world.cloud, work, round=g, kind="aggregation")
+            homes = world.homes(failover=self.failover == "next")
+            tasks = {edge: partial(self._edge, world, trainer, edge, homes[edge], theta, g) for edge in homes}
+            arrived = yield from gather(world, tasks, WaitOptions(), round=g, at=world.cloud)
+            if arrived:
+                weights = [sum(client.weight for client in homes[edge]) for edge in arrived]
+                work = world.model.mean(list(arrived.values()), weights)
+                theta = yield from insist(world, world.cloud, work, round=g)
             if world.evaluate(theta, round=g):
                 return
 
-    def _edge(self, world: World, trainer: SplitTrainer, edge: str, theta: Ref, g: int) -> Verb:
+    def _edge(
+        self, world: World, trainer: SplitTrainer, edge: str, members: Sequence[Client], theta: Ref, g: int
+    ) -> Verb:
         """E edge rounds of one edge server, between a download from the cloud and an upload to it."""
-        members = world.members(edge)
         theta = yield from world.send(world.cloud, edge, theta, "adapters", round=g)
+        weights = {client.name: client.weight for client in members}
         for _ in range(self.edge_rounds):
-            local = (trainer.train(client, edge, theta, self.local_steps, round=g) for client in members)
-            copies = yield from world.all(local)
-            work = world.model.mean(copies, [client.weight for client in members])
-            theta = yield from world.compute(edge, work, round=g, kind="aggregation")
+            tasks = {c.name: partial(trainer.train, c, edge, theta, self.local_steps, round=g) for c in members}
+            arrived = yield from gather(world, tasks, self.wait, round=g, at=edge)
+            if arrived:
+                work = world.model.mean(list(arrived.values()), [weights[name] for name in arrived])
+                theta = yield from world.compute(edge, work, round=g, kind="aggregation")
         theta = yield from world.send(edge, world.cloud, theta, "adapters", round=g)
         return theta

@@ -5,10 +5,11 @@ Only adapters and head cross the network, straight between cloud and clients. Do
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from .base import Protocol
-from .local import WholeTrainer
+from .local import WholeTrainer, average
 
 if TYPE_CHECKING:
     from ..learning.work import Ref
@@ -24,15 +25,13 @@ class FedAvg(Protocol):
         theta = world.model.initial()
         trainer = WholeTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
         world.evaluate(theta, round=0)
-        weights = [client.weight for client in world.clients]
         for g in range(1, self.rounds + 1):
-            updates = yield from world.all(self._client(world, trainer, client, theta, g) for client in world.clients)
-            work = world.model.mean(updates, weights)
-            theta = yield from world.compute(world.cloud, work, round=g, kind="aggregation")
+            local = partial(self._client, world=world, trainer=trainer, theta=theta, g=g)
+            theta = yield from average(world, self.wait, theta, local, round=g)
             if world.evaluate(theta, round=g):
                 return
 
-    def _client(self, world: World, trainer: WholeTrainer, client: Client, theta: Ref, g: int) -> Verb:
+    def _client(self, client: Client, world: World, trainer: WholeTrainer, theta: Ref, g: int) -> Verb:
         theta = yield from world.send(world.cloud, client.name, theta, "adapters", round=g)
         theta = yield from trainer.train(client, client.name, theta, self.local_steps, round=g)
         theta = yield from world.send(client.name, world.cloud, theta, "adapters", round=g)

@@ -5,8 +5,11 @@ Shared by the protocols; each returns what was trained, and says nothing about a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
+
+from ..participation import WaitOptions, gather, insist
 
 if TYPE_CHECKING:
     from ..learning.model import Optimizer, Trained
@@ -14,16 +17,31 @@ if TYPE_CHECKING:
     from ..world import Client, Verb, World
 
 
+def average(world: World, wait: WaitOptions, theta: Ref, train: Callable[[Client], Verb], *, round: int) -> Verb:
+    """One round of the cloud: all clients ``train``, the cloud averages what arrived, weighted by samples.
+
+    Returns the new adapters, or ``theta`` if nobody arrived.
+    """
+    tasks = {client.name: partial(train, client) for client in world.clients}
+    arrived = yield from gather(world, tasks, wait, round=round, at=world.cloud)
+    if not arrived:
+        return theta
+    weights = [client.weight for client in world.clients if client.name in arrived]
+    mean = yield from insist(world, world.cloud, world.model.mean(list(arrived.values()), weights), round=round)
+    return mean
+
+
 class SplitTrainer:
     """Split training of clients with a server: Parts 1 and 3 on the client, Part 2 (one copy per client) on the server.
 
     Keeps each client's optimizer moments between calls if ``keep`` says so: those of Parts 1 and 3 belong to the
-    client, those of Part 2 to its server.
+    client, those of Part 2 to its server, so a client that comes to another server starts them afresh.
     """
 
     def __init__(self, world: World, optimizer: Optimizer, keep: bool) -> None:
         self.world, self.optimizer, self.keep = world, optimizer, keep
-        self._before: dict[str, tuple[Trained, Trained, Trained]] = {}
+        #: Client -> the server it last trained with, and what it trained.
+        self._before: dict[str, tuple[str, Trained, Trained, Trained]] = {}
 
     def own(self, client: Client) -> tuple[str, ...]:
         """Names of the tensors that live on the client."""
@@ -39,7 +57,10 @@ class SplitTrainer:
         world, model = self.world, self.world.model
         assert client.parts is not None
         fetched = yield from world.send(server, client.name, theta.pick(self.own(client)), "adapters", round=round)
-        before = self._before.get(client.name, (None, None, None))
+        before: tuple[Trained | None, ...] = (None, None, None)
+        if client.name in self._before:
+            last, *before_parts = self._before[client.name]
+            before = (before_parts[0], before_parts[1] if last == server else None, before_parts[2])
         sources = (fetched, theta, fetched)
         bottom, middle, top = (
             model.take(part, source, old) for part, source, old in zip(client.parts, sources, before, strict=True)
@@ -47,7 +68,7 @@ class SplitTrainer:
         for step in range(1, steps + 1):
             bottom, middle, top = yield from self.step(client, server, bottom, middle, top, round=round, step=step)
         if self.keep:
-            self._before[client.name] = (bottom, middle, top)
+            self._before[client.name] = (server, bottom, middle, top)
         mine = bottom.adapters.merge([bottom.adapters, top.adapters])
         received = yield from world.send(client.name, server, mine, "adapters", round=round)
         return received.merge([received, middle.adapters])

@@ -8,10 +8,11 @@ as for every split protocol here. Messages cross whatever routers and edge serve
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from .base import Protocol
-from .local import SplitTrainer
+from .local import SplitTrainer, average
 
 if TYPE_CHECKING:
     from ..world import Verb, World
@@ -27,11 +28,8 @@ class SplitFedV1(Protocol):
         theta = world.model.initial()
         trainer = SplitTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
         world.evaluate(theta, round=0)
-        weights = [client.weight for client in world.clients]
         for g in range(1, self.rounds + 1):
-            local = (trainer.train(client, world.cloud, theta, self.local_steps, round=g) for client in world.clients)
-            copies = yield from world.all(local)
-            work = world.model.mean(copies, weights)
-            theta = yield from world.compute(world.cloud, work, round=g, kind="aggregation")
+            train = partial(trainer.train, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
+            theta = yield from average(world, self.wait, theta, train, round=g)
             if world.evaluate(theta, round=g):
                 return
