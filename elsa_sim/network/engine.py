@@ -69,7 +69,7 @@ class Network:
         """
         if not (math.isfinite(nbytes) and nbytes >= 0):
             raise InputError(f"a message has a finite size of at least 0 bytes, got {nbytes!r}")
-        message = Transfer(self.env, self.channels.path(src, dst, route), nbytes, next(self._order))
+        message = Transfer(self.env, self.channels.path(src, dst, route), nbytes)
         self.tally.transfers += 1
         self._open[message] = None
         self._depart(message)
@@ -87,11 +87,13 @@ class Network:
         Raises:
             InputError: there is no such node.
         """
+        self._settle(None)
         self._change(self.channels.cut(node, 1, self.env.now))
         self._settle_soon()
 
     def join(self, node: str) -> None:
         """Undo one :meth:`cut` of a node."""
+        self._settle(None)
         self._change(self.channels.cut(node, -1, self.env.now))
         self._settle_soon()
 
@@ -180,7 +182,7 @@ class Network:
         channels = path.channels if self._whole else path.hops[message.hop]
         if self._waking == math.inf:
             self._catch_up()
-        message.flow = Flow(channels, message.nbytes * 8.0 * path.inflation, message.order, message, path.cap)
+        message.flow = Flow(channels, message.nbytes * 8.0 * path.inflation, next(self._order), message, path.cap)
         self._fluid.enter(message.flow, self.env.now)
         self._settle_soon()
         if self.options.stall_timeout is not None and self.channels.down.keys() & channels:
@@ -306,6 +308,7 @@ class Network:
         if self._waking > self.env.now + 8.0 * math.ulp(self.env.now):
             return
         self._waking = math.inf
+        self._settle(None)  # what is done by now is done before the bandwidth changes
         if any(message.flow is not None for message in self._open):
             self._catch_up()
             self._settle(None)

@@ -37,11 +37,10 @@ class Delivery:
 class Transfer(simpy.Event):  # type: ignore[misc]
     """A message under way; as an event it happens when the message has ended, with its :class:`Delivery` as value."""
 
-    def __init__(self, env: simpy.Environment, path: Path, nbytes: float, order: int) -> None:
+    def __init__(self, env: simpy.Environment, path: Path, nbytes: float) -> None:
         super().__init__(env)
         self.path = path
         self.nbytes = nbytes
-        self.order = order
         self.t_start_s: float = env.now
         self.attempt = 0
         self.epoch = 0

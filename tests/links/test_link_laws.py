@@ -95,3 +95,22 @@ def test_equal_share_leaves_what_max_min_uses() -> None:
 def test_fifo_serves_the_first() -> None:
     rates = LinkModel.members["fifo"]().allocate([(0,), (0,), (1,)], np.array([4.0, 5.0]))  # type: ignore[attr-defined]
     assert rates.tolist() == [4.0, 0.0, 5.0]
+
+
+def test_proportional_closed_form() -> None:
+    """The parking lot of n hops: the long flow gets 1 / (n + 1) of each hop (Massoulie and Roberts 1999)."""
+    model = LinkModel.members["proportional"]()
+    rates = model.allocate([(0, 1, 2), (0,), (1,), (2,)], np.array([12.0, 12.0, 12.0]))  # type: ignore[attr-defined]
+    assert rates.tolist() == pytest.approx([3.0, 9.0, 9.0, 9.0], rel=1e-6)
+    assert model.allocate([(0,), (0,), (0, 1)], np.array([9.0, 1.0])).tolist() == pytest.approx([4.0, 4.0, 1.0])  # type: ignore[attr-defined]
+
+
+@given(problem=problems())
+def test_proportional_leaves_no_gain(problem: tuple[list[tuple[int, ...]], np.ndarray]) -> None:
+    """The definition: going to any other allocation, here max-min's, the relative gains sum up to nothing or less."""
+    routes, capacities = problem
+    model = LinkModel.members["proportional"]()
+    rates = model.allocate(routes, capacities)  # type: ignore[attr-defined]
+    other = MaxMin().allocate(routes, capacities)
+    flowing = np.array([bool(r) and x > 0 for r, x in zip(routes, rates, strict=True)], dtype=bool)
+    assert float(((other[flowing] - rates[flowing]) / rates[flowing]).sum()) <= 1e-4

@@ -292,3 +292,12 @@ def test_check_sees_lost_bytes_and_overload() -> None:
     network.transfer("a", "b", 1e6)
     env.run()
     assert "carries" in network.check()[0]
+
+
+@pytest.mark.parametrize("model", ["max-min", "ideal"])
+@pytest.mark.parametrize("start", [0.0, 0.3, 12345.678])
+def test_done_at_the_instant_of_an_outage_is_done(model: str, start: float) -> None:
+    """The last bit drains at the very moment at which the link goes down."""
+    link = Link("a", "b", 2e6, 2e6, 0.25, profile=((start + 0.25 + 0.4, 0.0), (start + 4.0, 2e6)))
+    _, (delivery,) = play(net(link), [(start, "a", "b", 1e5)], model)
+    assert delivery.t_end_s == pytest.approx(start + 0.65)

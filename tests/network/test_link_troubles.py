@@ -203,3 +203,12 @@ def test_a_node_that_is_cut_off_and_joins_again(model: str) -> None:
     env.run()
     assert message.value.t_end_s == pytest.approx(3.0)
     assert network.check() == []
+
+
+def test_a_retried_message_among_others() -> None:
+    """Two links of their own, one of them down for a while: the message sent again does not disturb the other."""
+    apart = net(Link("a", "b", 8e6, 8e6), Link("c", "d", 8e6, 8e6))
+    outage = {"link": ["a", "b"], "start": 0.5, "duration": 1.0}
+    _, done = send(apart, [(0, "a", "b", 1e6), (0, "c", "d", 1e7)], outages=[outage], stall_timeout=0.5, backoff=0.75)
+    assert [d.t_end_s for d in done] == pytest.approx([0.5 + 0.5 + 0.75 + 1.0, 10.0])
+    assert [d.attempts for d in done] == [2, 1]
