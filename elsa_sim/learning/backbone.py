@@ -103,7 +103,8 @@ def build(
     ``meta`` builds shapes only. ``vocabulary`` sizes a built-in backbone's embeddings; ``labels`` the class head.
 
     Raises:
-        InputFaults: no safetensors weights; an encoder asked for language modelling; LoRA targets that do not exist.
+        InputFaults: no safetensors weights, or not all of them; a configuration that makes no model; an encoder asked
+            for language modelling; LoRA targets that do not exist.
     """
     config = source.config
     if objective == "causal_lm" and config.model_type not in DECODERS:
@@ -120,23 +121,30 @@ def build(
     factory: Any = AutoModelForSequenceClassification if objective == "classification" else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every accelerator, too
-        model = _model(factory, config, None if meta else source.location, meta)
+        model = _model(factory, config, options, None if meta else source.location, meta)
         trainable = _inject(model, options, meta)
     return Backbone(model, trainable, objective)
 
 
-def _model(factory: Any, config: Any, location: str | None, meta: bool) -> nn.Module:
+def _model(factory: Any, config: Any, options: BackboneOptions, location: str | None, meta: bool) -> nn.Module:
     common = {"attn_implementation": "sdpa", "dtype": torch.float32}
-    if location is None:
-        with torch.device("meta" if meta else "cpu"):
-            return factory.from_config(config, **common)  # type: ignore[no-any-return]
     try:
-        return factory.from_pretrained(location, config=config, use_safetensors=True, **common)  # type: ignore[no-any-return]
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0][:300]
-        raise InputFaults(
-            [Fault("name", f"weights of {location!r} cannot be loaded from safetensors: {reason}")]
-        ) from None
+        if location is None:
+            with torch.device("meta" if meta else "cpu"):
+                return factory.from_config(config, **common)  # type: ignore[no-any-return]
+        model, report = factory.from_pretrained(
+            location, config=config, use_safetensors=True, output_loading_info=True, **common
+        )
+    except Exception as error:  # what a configuration or a file of weights can have wrong has no common class
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
+        what = f"weights of {location!r} cannot be loaded from safetensors" if location else "cannot be built"
+        raise InputFaults([Fault("config" if options.config else "name", f"{what}: {reason}")]) from None
+    fresh = (*FAMILIES[config.model_type].classifier, f"{model.base_model_prefix}.pooler")
+    lacking = sorted(n for n in report["missing_keys"] if not n.startswith(tuple(f"{part}." for part in fresh)))
+    if lacking:  # transformers would leave them random
+        message = f"weights of {location!r} lack {len(lacking)} tensors of the model, such as {lacking[0]}"
+        raise InputFaults([Fault("name", message)])
+    return model  # type: ignore[no-any-return]
 
 
 def _inject(model: nn.Module, options: BackboneOptions, meta: bool) -> tuple[str, ...]:
