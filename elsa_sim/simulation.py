@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         world.end()
     table = recorder.close()
     if failure is None and world is not None:
-        violations += book_faults(table, world.begun)
+        violations += book_faults(table, world.begun) + link_faults(table, world)
         if violations:
             failure = InvariantViolation("invariants violated: " + "; ".join(violations))
     host = {"wall_s": time.perf_counter() - begin, "math_s": world.executor.math_s if world else 0.0,
@@ -183,6 +184,51 @@ def book_faults(table: pa.Table, begun: int) -> list[str]:
     ended = int(pc.sum(pc.is_in(table["kind"], pa.array(["compute", "transfer", "aggregation"]))).as_py() or 0)
     if ended != begun:
         wrong.append(f"{begun} transfers and pieces of work were begun, {ended} ended, were aborted or are in flight")
+    return wrong
+
+
+def link_faults(table: pa.Table, world: World) -> list[str]:
+    """The links that carried more than they can while messages drained over them without a pause.
+
+    It looks at the event table only, so it holds whatever computed the rates to what they may be.
+    """
+    if not world.network.options.model.shares:
+        return []  # the ideal network on purpose carries more
+    rows = table.filter(pc.and_(pc.equal(table["kind"], "transfer"), pc.equal(table["status"], "ok")))
+    routes = rows["route"].combine_chunks().dictionary_encode()
+    start, end = rows["t_start_s"].to_numpy(), rows["t_end_s"].to_numpy()
+    of, size, whole = (
+        routes.indices.to_numpy(),
+        rows["bytes"].to_numpy(),
+        not world.network.options.model.store_and_forward,
+    )
+    crossed: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for i, route in enumerate(routes.dictionary.to_pylist()):
+        hops = list(pairwise(route.split(">")))
+        links = [world.topology.link(u, v) for u, v in hops]
+        latency = sum(link.latency for link in links) if whole and not any(link.jitter for link in links) else 0.0
+        for hop in hops:
+            crossed.setdefault(hop, []).append((i, latency))
+    wrong = []
+    for (u, v), uses in crossed.items():
+        latencies = np.full(len(routes.dictionary), np.nan)
+        latencies[[i for i, _ in uses]] = [latency for _, latency in uses]
+        mine = np.flatnonzero(~np.isnan(latencies[of]) & (size > 0))
+        begin = start[mine] + latencies[of[mine]]
+        if not len(mine):
+            continue
+        order = np.argsort(begin, kind="stable")
+        begin, until, load = begin[order], np.maximum.accumulate(end[mine][order]), size[mine][order]
+        first = np.flatnonzero(np.concatenate([[True], begin[1:] > until[:-1]]))  # where a pause has ended
+        last = np.concatenate([first[1:] - 1, [len(begin) - 1]])
+        link = world.topology.link(u, v)
+        capacity = max([link.up if u == link.u else link.down, *(bandwidth for _, bandwidth in link.profile)])
+        could = capacity / 8.0 * (until[last] - begin[first])
+        over = np.add.reduceat(load, first) > could * (1.0 + 1e-6) + 1.0
+        if over.any():
+            i = int(np.argmax(over))
+            wrong.append(f"the link {u}>{v} carried {np.add.reduceat(load, first)[i]} B between {begin[first[i]]:g} s and "
+                         f"{until[last[i]]:g} s, more than its {capacity:g} bit/s")  # fmt: skip
     return wrong
 
 

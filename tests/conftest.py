@@ -1,0 +1,1 @@
+"""Test modules may import the helper modules that lie here."""

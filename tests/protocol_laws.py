@@ -1,0 +1,233 @@
+"""Laws that every protocol obeys: functions of a protocol's options as YAML, such as ``{kind: elsa, rounds: 2}``."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from small_runs import drawn_batches, known, loaded, played, same_rows, transfers, work, world_of
+
+from elsa_sim import assembly, scenario, simulation
+from elsa_sim.devices import Device
+from elsa_sim.results import Results, load
+from elsa_sim.scenario import Loaded
+
+Law = Callable[[str], None]
+LAWS: dict[str, Law] = {}
+CODEC = (
+    "codec={activation: [ssop, {kind: sketch, columns: 8}, int8], gradient: [{kind: sketch, columns: 8}, int8], "
+    "adapters: [float16]}"
+)
+TIMING = "execution.mode=timing"
+
+
+def law(function: Law) -> Law:
+    LAWS[function.__name__] = function
+    return function
+
+
+def trace(results: Results) -> str:
+    return str(results.summary["trace_sha256"])
+
+
+def timeline(results: Results) -> str:
+    return str(results.summary["timeline_sha256"])
+
+
+@law
+def one_seed_gives_one_trace(protocol: str) -> None:
+    again = played(f"protocol={protocol}")
+    assert trace(again) == trace(known(f"protocol={protocol}"))
+    assert same_rows(again.events, known(f"protocol={protocol}").events)
+
+
+@law
+def another_seed_gives_another(protocol: str) -> None:
+    other = known(f"protocol={protocol}", seed=1)
+    assert trace(other) != trace(known(f"protocol={protocol}"))
+    assert other.summary["loss"] != known(f"protocol={protocol}").summary["loss"]
+
+
+@law
+def the_executor_changes_nothing(protocol: str) -> None:
+    for codec in ((), (CODEC,)):
+        serial = played(f"protocol={protocol}", "execution.executor=serial", *codec)
+        assert trace(serial) == trace(known(f"protocol={protocol}", *codec))
+
+
+@law
+def timing_only_has_the_same_timeline(protocol: str) -> None:
+    for codec in ((), (CODEC,)):
+        real, timing = known(f"protocol={protocol}", *codec), played(f"protocol={protocol}", TIMING, *codec)
+        assert timeline(timing) == timeline(real)
+        assert timing.summary["bytes"] == real.summary["bytes"]
+        assert timing.summary["sim_time_s"] == real.summary["sim_time_s"]
+        assert timing.summary["accuracy"] is None
+
+
+@law
+def bytes_are_conserved(protocol: str) -> None:
+    results, world = world_of(f"protocol={protocol}", CODEC)
+    by_kind = transfers(results.events).groupby("detail", observed=True)["bytes"].sum().to_dict()
+    assert by_kind == world.ledger.sent == world.ledger.received == results.summary["bytes"]["by_kind"]
+    assert not world.ledger.aborted
+    assert results.summary["bytes"]["total"] == sum(by_kind.values())
+    assert results.summary["invariants"] == "hold"
+    carried = sum(world.network.carried_bytes.values())
+    hops = sum(row.bytes * row.route.count(">") for row in transfers(results.events).itertuples())
+    assert math.isclose(carried, hops, rel_tol=1e-9, abs_tol=1e-6)
+
+
+@law
+def time_runs_forwards(protocol: str) -> None:
+    events = known(f"protocol={protocol}").events
+    assert (events["t_start_s"] >= 0).all()
+    assert (events["t_start_s"] <= events["t_end_s"]).all()
+    assert events["t_end_s"].is_monotonic_increasing
+    rows = work(events)
+    assert (rows["t_start_s"] < rows["t_end_s"]).all()  # whatever is done takes time
+    assert (rows["status"] == "ok").all()
+
+
+@law
+def random_numbers_are_common(protocol: str) -> None:
+    """Clients hold and meet the same samples and the same slowdowns as under a reference protocol."""
+    change = "devices.client.stragglers=[lognormal]"
+    slowdown, seen = Device.slowdown, []
+
+    def kept(self: Device) -> float:
+        seen.append((self.name, slowdown(self)))
+        return float(seen[-1][1])
+
+    met = []
+    for each in (protocol, "{kind: fedavg, rounds: 2, local_steps: 2}"):
+        seen.clear()
+        with drawn_batches() as drawn, patch.object(Device, "slowdown", kept):
+            _, world = world_of(f"protocol={each}", change, TIMING)
+        factors = {name: [f for n, f in seen if n == name] for name in {name for name, _ in seen}}
+        samples = [client.samples.tolist() for client in world.clients]
+        batches = [drawn.get(client.samples.tobytes(), []) for client in world.clients]
+        met.append((samples, [[b.tokens.tolist() for b in own] for own in batches], factors))
+    (samples, batches, factors), (their_samples, their_batches, their_factors) = met
+    assert samples == their_samples
+    for mine, theirs in zip(batches, their_batches, strict=True):
+        assert all(a == b for a, b in zip(mine, theirs, strict=False))
+    for name in factors.keys() & their_factors.keys():
+        shared = min(len(factors[name]), len(their_factors[name]))
+        assert shared
+        assert factors[name][:shared] == their_factors[name][:shared]
+    clients = {"client0", "client1", "client2"}
+    assert any(batches) == bool(clients & factors.keys())  # who trains on the clients draws their batches
+
+
+@law
+def less_capacity_is_never_faster(protocol: str) -> None:
+    base = known(f"protocol={protocol}")
+    for change in (
+        "devices.overrides.client1={slowdown: 5}",
+        "devices.edge.speed=1 GFLOP/s",
+        "devices.cloud.speed=1 GFLOP/s",
+        "topology.overrides={client0: {up: 1 Mbit/s}}",
+        "topology.backhaul.down=1 Mbit/s",
+        "topology.access.latency=50 ms",
+    ):
+        less = played(f"protocol={protocol}", change, TIMING)
+        assert less.summary["sim_time_s"] >= base.summary["sim_time_s"], change
+    every = played(f"protocol={protocol}", TIMING, "devices.client.slowdown=2", "devices.cloud.slowdown=2")
+    assert every.summary["sim_time_s"] > base.summary["sim_time_s"]
+    if len(transfers(base.events)):
+        narrow = played(f"protocol={protocol}", TIMING, "topology.access={up: 1 Mbit/s, down: 1 Mbit/s}")
+        assert narrow.summary["sim_time_s"] > base.summary["sim_time_s"]
+
+
+@law
+def it_stops_when_told(protocol: str) -> None:
+    whole = known(f"protocol={protocol}")
+    assert whole.summary["rounds"] == 2
+    assert whole.rounds["round"].tolist() == [0, 1, 2]
+    for stop in ("stop.rounds=1", "stop.target_accuracy=0.0", "stop.host_time=0.0"):
+        first = played(f"protocol={protocol}", stop)
+        assert first.summary["rounds"] == 1, stop
+        assert same_rows(work(first.events), work(whole.events).iloc[: len(work(first.events))].reset_index(drop=True))
+    assert played(f"protocol={protocol}", "stop.target_accuracy=1.0").summary["rounds"] == 2
+
+
+@law
+def what_is_under_way_when_time_is_up_is_listed(protocol: str) -> None:
+    whole = known(f"protocol={protocol}")
+    limit = whole.summary["sim_time_s"] * 0.3
+    cut = played(f"protocol={protocol}", f"stop.sim_time={limit!r}")
+    assert cut.summary["sim_time_s"] == limit
+    assert cut.summary["invariants"] == "hold"
+    rows, ended = work(cut.events), work(whole.events)
+    under_way, done = rows[rows["status"] == "in_flight"], rows[rows["status"] == "ok"]
+    assert len(under_way)
+    assert len(under_way) + len(done) == len(rows)
+    assert (under_way["t_end_s"] == limit).all()
+    assert same_rows(done.reset_index(drop=True), ended[ended["t_end_s"] <= limit].reset_index(drop=True))
+    begun = ended[(ended["t_end_s"] > limit) & (ended["t_start_s"] < limit) & (ended["kind"] == "transfer")]
+    listed = under_way[(under_way["kind"] == "transfer") & (under_way["t_start_s"] < limit)]
+    columns = ["t_start_s", "node", "peer", "bytes", "detail"]
+    assert sorted(map(str, begun[columns].to_numpy().tolist())) == sorted(map(str, listed[columns].to_numpy().tolist()))
+
+
+@law
+def adapters_stay_finite(protocol: str) -> None:
+    losses = known(f"protocol={protocol}", CODEC).rounds["loss"]
+    assert np.isfinite(losses).all()
+    assert losses.nunique() == len(losses)  # it learns something every round
+    evaluated = []
+    with patch("elsa_sim.world.World.evaluate", autospec=True) as evaluate:
+        evaluate.side_effect = lambda world, adapters, *, round: bool(evaluated.append(adapters))
+        world_of(f"protocol={protocol}", CODEC)
+    assert len(evaluated) == 3
+    for adapters in evaluated:
+        assert adapters.value.keys() == evaluated[0].value.keys()
+        assert all(bool(tensor.isfinite().all()) for tensor in adapters.value.values())
+    assert any(not torch.equal(tensor, evaluated[0].value[name]) for name, tensor in evaluated[-1].value.items())
+
+
+@law
+def a_written_scenario_repeats_the_run(protocol: str, folder: Path | None = None) -> None:
+    assert folder is not None
+    first = played(f"protocol={protocol}", CODEC, "seed=3", folder=folder / "run")
+    again: Loaded = scenario.load(folder / "run" / "scenario.yaml")
+    assert trace(simulation.run(again)) == trace(first) == trace(load(folder / "run"))
+
+
+@law
+def no_global_state_is_touched(protocol: str) -> None:
+    def state() -> tuple[object, ...]:
+        name, keys, *rest = np.random.get_state()  # noqa: NPY002
+        return random.getstate(), name, keys.tolist(), rest, torch.get_rng_state().tolist(), torch.get_num_threads()
+
+    threads = torch.get_num_threads()
+    random.seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    torch.manual_seed(5)
+    torch.set_num_threads(2)
+    try:
+        before = state()
+        one = played(f"protocol={protocol}", CODEC)
+        assert state() == before
+        random.random()
+        np.random.random()  # noqa: NPY002
+        torch.rand(1)
+        assert trace(played(f"protocol={protocol}", CODEC)) == trace(one)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@law
+def its_steps_are_announced(protocol: str) -> None:
+    """The progress bar ends at 100 %."""
+    made = loaded(f"protocol={protocol}", TIMING)
+    _, world = world_of(f"protocol={protocol}", TIMING)
+    assert world._steps == world._total_steps > 0
+    expected = made.scenario.protocol.steps(len(assembly.plan(made).samples))
+    assert world._total_steps == expected
