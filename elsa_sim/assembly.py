@@ -21,12 +21,11 @@ from .scenario import Loaded, Scenario
 from .topology import Topology
 
 if TYPE_CHECKING:
+    from .learning.work import Ref
     from .recorder import Recorder
     from .world import Observer, World
 
 T = TypeVar("T")
-#: Padded tokens of a batch of the evaluation.
-EVALUATION_TOKENS = 2048
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def plan(loaded: Loaded) -> Plan:
         attempt("network", lambda: scenario.network.check(topology))
     source = attempt("backbone", lambda: backbone_options.locate(scenario.backbone, context))
     cut = None
-    if source is not None and scenario.protocol.split:
+    if source is not None and scenario.protocol.server is not None:
         cut = attempt("split", lambda: scenario.split.cut(source.layers))
     texts = attempt("task", lambda: scenario.task.read(context))
     samples: Any = None
@@ -135,6 +134,11 @@ def _codec_faults(scenario: Scenario) -> list[Fault]:
     return found
 
 
+def _no_test(adapters: Ref, round: int) -> dict[str, float]:
+    """Timing only: nothing to evaluate."""
+    return {}
+
+
 def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Observer) -> World:
     """The world of a plan: weights loaded, texts tokenised, nodes and links in simulated time.
 
@@ -144,8 +148,9 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     import torch
 
     from .devices import Device
+    from .evaluation import Evaluation
     from .learning.backbone import build as build_backbone
-    from .learning.data import Batches, in_chunks
+    from .learning.data import Batches
     from .learning.executor import EXECUTORS
     from .learning.flops import FlopCounter
     from .learning.model import Model
@@ -192,7 +197,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     names = plan.topology.names("client")
     clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]
     pool = replace(client(0, plan.topology.names("cloud")[0], np.arange(len(data.train), dtype=np.int64)), parts=None)
-    tests = [] if timing else list(in_chunks(data.test, EVALUATION_TOKENS, data.pad_id))
+    wire = Wire({name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}, streams)
     return World(
         env,
         plan.topology,
@@ -202,11 +207,9 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         pool,
         model,
         executor,
-        Wire({name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}, streams),
+        wire,
         recorder,
-        (lambda adapters: {})
-        if timing
-        else (lambda adapters: executor.time(lambda: model.evaluate(adapters.value, tests))),
+        _no_test if timing else Evaluation(model, executor, wire, clients, plan, data),
         stop=scenario.stop,
         observer=observer,
         total_steps=scenario.protocol.steps(len(clients)),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .codecs import base
 from .codecs.base import Codec, Keys, Passage
 from .errors import InvariantViolation
-from .learning.work import Ref, Spec, TensorSpec, Work
+from .learning.work import Node, Ref, Spec, TensorSpec, Work
 from .streams import Streams
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Wire:
             if spec.floating:
                 costs = base.chain_flops(chain, _rows(spec), passage)
                 encode_flops, decode_flops = encode_flops + costs[0], decode_flops + costs[1]
-        keys = self._keys(source, target, secret=up, client=source if up else target)
+        keys = self._keys(source if up else target, secret=up)
         refs = self._endpoint(source, target, chain, passage)
 
         def function(x: Any, *states: Any) -> tuple[Any, ...]:
@@ -97,7 +98,7 @@ class Wire:
         """The decoding work at the receiver. Outputs: the decoded value, then the receiver's next states."""
         chain, passage, tensors = parcel.chain, parcel.passage, _tensors(parcel.value.spec)
         client = parcel.source if passage.up else parcel.target
-        keys = self._keys(parcel.source, parcel.target, secret=not passage.up, client=client)
+        keys = self._keys(client, secret=not passage.up)
         refs = self._endpoint(parcel.target, parcel.source, chain, passage)
 
         def function(received: Mapping[str, Sequence[Tensor]], *states: Any) -> tuple[Any, ...]:
@@ -122,9 +123,24 @@ class Wire:
         self._store(parcel.target, parcel.source, parcel, outputs[1:])
         return outputs[0]
 
-    def _keys(self, source: str, target: str, *, secret: bool, client: str) -> Keys:
-        shared = self.streams.integer("codec", client, target if client == source else source)
-        return Keys(shared, self.streams.integer("codec-secret", client) if secret else None)
+    def rehearsal(self) -> Wire:
+        """A copy that starts from the endpoints' present states; what crosses it leaves no trace in this one."""
+        other = copy(self)
+        other.states = {node: dict(held) for node, held in self.states.items()}
+        other._sent = dict(self._sent)
+        return other
+
+    def exchange(self, source: str, target: str, x: Tensor, kind: str, *, up: bool, round: int) -> Tensor:
+        """``x`` [n, D] as ``target`` receives it: encoded and decoded at once, outside simulated time."""
+        parcel = self.pack(source, target, Ref.of(x, TensorSpec(tuple(x.shape))), kind, up=up, round=round, attached=0)
+        if parcel.encode is None:
+            return x
+        payload = self.encoded(parcel, _now(parcel.encode))
+        return self.decoded(parcel, _now(self.unpack(parcel, payload))).value  # type: ignore[no-any-return]
+
+    def _keys(self, client: str, *, secret: bool) -> Keys:
+        """One shared seed for the whole run: every client's adapters then see the same hashes, and average well."""
+        return Keys(self.streams.integer("codec"), self.streams.integer("codec-secret", client) if secret else None)
 
     def _key(self, peer: str, codec: Codec, position: int, passage: Passage) -> tuple[Any, ...]:
         if codec.scope == "pair":
@@ -138,6 +154,13 @@ class Wire:
     def _store(self, node: str, peer: str, parcel: Parcel, states: Sequence[Ref]) -> None:
         for i, (codec, state) in enumerate(zip(parcel.chain, states, strict=True)):
             self.states[node][self._key(peer, codec, i, parcel.passage)] = state
+
+
+def _now(work: Work) -> tuple[Ref, ...]:
+    node = Node(work.function, work.inputs, work.outputs)
+    outputs = node.outputs
+    node.run()
+    return outputs
 
 
 def _tensors(spec: Spec) -> Mapping[str, TensorSpec]:

@@ -100,7 +100,7 @@ class World:
         executor: Executor,
         wire: Wire,
         recorder: Recorder,
-        test: Callable[[Ref], Mapping[str, float]],
+        test: Callable[[Ref, int], Mapping[str, float]],
         *,
         stop: Stop,
         observer: Observer,
@@ -256,7 +256,7 @@ class World:
 
         An evaluation is an instrument, not part of the system: it takes no simulated time.
         """
-        metrics = dict(self._test(adapters))
+        metrics = dict(self._test(adapters, round))
         if self._losses and metrics:
             metrics["train_loss"] = float(np.mean([float(loss.value) for loss in self._losses]))
         self._losses.clear()

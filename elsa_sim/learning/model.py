@@ -5,9 +5,9 @@ Every method builds a :class:`Work` whose shapes and FLOPs are known; nothing ru
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from .data import Batch
 from .flops import FlopCounter
 from .optim import FLOPS_PER_PARAMETER, Moments, update
 from .work import Ref, Spec, TensorSpec, Work
+
+#: Logits of a batch (adapters, number of the batch, batch).
+Inference: TypeAlias = Callable[[Mapping[str, Tensor], int, Batch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -147,17 +150,23 @@ class Model:
         flops = 2.0 * sum(item.numel for ref in adapters for item in _items(ref))
         return Work("aggregate", function, tuple(adapters), (spec,), flops)
 
-    def evaluate(self, adapters: Mapping[str, Tensor], batches: Iterable[Batch]) -> dict[str, float]:
-        """Metrics of the unsplit model: accuracy, macro_f1 and loss, or loss and perplexity."""
+    def evaluate(
+        self, adapters: Mapping[str, Tensor], batches: Iterable[Batch], inference: Inference | None = None
+    ) -> dict[str, float]:
+        """Metrics of a model: accuracy, macro_f1 and loss, or loss and perplexity.
+
+        ``inference(adapters, index, batch)`` gives the logits of batch number ``index``; by default those of the
+        unsplit model.
+        """
+        inference = inference or self.unsplit
         losses: list[float] = []
         counts: list[int] = []
         predicted: list[np.ndarray] = []
         expected: list[np.ndarray] = []
         with torch.no_grad():
-            for batch in batches:
+            for index, batch in enumerate(batches):
                 tokens = self._input(batch)
-                lengths = torch.from_numpy(batch.lengths).to(self.device)
-                logits = self.backbone.call(adapters, self.whole, tokens, lengths)
+                logits = inference(adapters, index, batch)
                 labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.device)
                 losses.append(float(segments.loss(self.backbone, logits, labels, tokens, batch.lengths)))
                 if batch.labels is None:
@@ -172,6 +181,26 @@ class Model:
         truth, guess = np.concatenate(expected), np.concatenate(predicted)
         accuracy = float((truth == guess).mean())
         return {"accuracy": accuracy, "macro_f1": float(f1_score(truth, guess, average="macro")), "loss": loss}
+
+    def unsplit(self, adapters: Mapping[str, Tensor], index: int, batch: Batch) -> Tensor:
+        """Logits of the unsplit model."""
+        lengths = torch.from_numpy(batch.lengths).to(self.device)
+        return self.backbone.call(adapters, self.whole, self._input(batch), lengths)
+
+    def split(
+        self,
+        adapters: Mapping[str, Tensor],
+        batch: Batch,
+        parts: tuple[Part, Part, Part],
+        crossing: Callable[[Tensor, bool], Tensor],
+    ) -> Tensor:
+        """Logits of the model cut in three; ``crossing(states, up)`` is what becomes of packed states on the wire."""
+        lengths = torch.from_numpy(batch.lengths).to(self.device)
+        x = self._input(batch)
+        for part, up in zip(parts[:2], (True, False), strict=True):
+            hidden = segments.pack(self.backbone.call(adapters, part, x, lengths), batch.lengths)
+            x = segments.unpack(crossing(hidden, up), batch.lengths)
+        return self.backbone.call(adapters, parts[2], x, lengths)
 
     def _input(self, source: Any) -> Tensor:
         return torch.from_numpy(source.tokens).to(self.device) if isinstance(source, Batch) else source

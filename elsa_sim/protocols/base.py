@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,8 +20,8 @@ class Protocol(Component):
     """
 
     family: ClassVar[str] = "protocol"
-    #: Whether the model is cut: the world then gives every client its three parts.
-    split: ClassVar[bool] = False
+    #: Where Part 2 is trained if the model is cut (the world then gives every client its three parts).
+    server: ClassVar[Literal["edge", "cloud"] | None] = None
     kind: str
     rounds: int = Field(10, ge=1)
     """Number of rounds; an evaluation follows each."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Elsa(Protocol):
     """Three-part split training with edge and cloud aggregation (ELSA, arXiv:2601.13824)."""
 
-    split: ClassVar[bool] = True
+    server: ClassVar[Literal["edge", "cloud"] | None] = "edge"
     kind: Literal["elsa"] = "elsa"
     edge_rounds: int = Field(2, ge=1)
     """Edge aggregations E in a round of the cloud."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class SplitFedV1(Protocol):
     """Split training with one central server and one round of averaging (SplitFed V1, arXiv:2004.12088)."""
 
-    split: ClassVar[bool] = True
+    server: ClassVar[Literal["edge", "cloud"] | None] = "cloud"
     kind: Literal["splitfed_v1"] = "splitfed_v1"
 
     def run(self, world: World) -> Verb:
