@@ -24,7 +24,8 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore tests/emulation
+	$(BIN)/pytest tests/emulation  # measures time: nothing beside it
 
 quickstart: $(VENV)/.dev
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml --out $(VENV)/quickstart
