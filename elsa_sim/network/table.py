@@ -41,6 +41,7 @@ class Table:
         self.rows = 0
         self.columns: list[NDArray[np.intp]] = []
         self.room: Floats = np.full(1, np.inf)
+        self._crossed: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
         self._spare: list[int] = []
         for name in self._FIELDS:
             setattr(self, name, np.zeros(0))
@@ -57,6 +58,7 @@ class Table:
             self.columns = [np.concatenate([c, np.zeros(more, dtype=np.intp)]) for c in self.columns]
             for row in self._spare:
                 self._clear(row)
+        self._crossed = None
         row = self._spare.pop()
         self.since[row] = now
         for column, slot in zip(self.columns, slots, strict=False):
@@ -65,6 +67,7 @@ class Table:
 
     def give_back(self, row: int) -> None:
         """The group of a row has no flows any more."""
+        self._crossed = None
         self._clear(row)
         self._spare.append(row)
 
@@ -87,53 +90,51 @@ class Table:
         A round freezes, at its level, every channel that is the tightest one for all groups that cross it. The level of
         a group without free flows is the lowest among its full channels: what its held flows must stay below.
         """
-        size, columns = len(self.room), self.columns
-        weight, room = self.free.copy(), self.room - self._sum(self.held)
-        level, full = np.full(len(weight), np.inf), np.full(size, np.inf)
-        count = self._sum(weight)
-        count[0] = 0.0
+        size, free = len(self.room), self.free
+        rows, slots = self._crossings()
+        level, full = np.full(len(free), np.inf), np.full(size, np.inf)
+        room = self.room - np.bincount(slots, self.held[rows], size)
+        busy = free[rows] > 0.0
+        row, slot = rows[busy], slots[busy]  # what is not frozen yet, in order of rows
+        count = np.bincount(slot, free[row], size)
         self._push_back(np.flatnonzero((count == 0.0) & (room < -1e-9 * self.room)), room, full)
-        while True:
-            busy = count > 0.0
+        while len(row):
             share = np.full(size, np.inf)
-            np.divide(room, count, out=share, where=busy)
+            np.divide(room, count, out=share, where=count > 0.0)
             np.maximum(share, 0.0, out=share)
-            shares = [share[column] for column in columns]
-            limit = shares[0] if len(shares) == 1 else np.minimum.reduce(shares)
-            active = weight > 0.0
-            for column, own in zip(columns, shares, strict=True):
-                busy[column[(own > limit) & active]] = False
-            frozen = busy[columns[0]]
-            for column in columns[1:]:
-                frozen |= busy[column]
-            frozen &= active
-            full[busy] = share[busy]
-            level[frozen] = limit[frozen]
-            used = np.zeros(len(weight))
-            used[frozen] = weight[frozen] * limit[frozen]
-            room -= self._sum(used)
-            weight[frozen] = 0.0
-            if not weight.any():
-                break
-            count = self._sum(weight)
-            count[0] = 0.0
-        idle = self.free == 0.0
-        level[idle] = np.minimum.reduce([full[column[idle]] for column in columns])
+            own = share[slot]
+            begins, lengths = _runs(row)
+            least = np.minimum.reduceat(own, begins)
+            limit = np.repeat(least, lengths)
+            tight = np.ones(size, dtype=bool)
+            tight[slot[own > limit]] = False
+            hit = tight[slot]
+            full[slot[hit]] = own[hit]
+            frozen = np.logical_or.reduceat(hit, begins)
+            level[row[begins[frozen]]] = least[frozen]
+            gone = np.repeat(frozen, lengths)
+            room -= np.bincount(slot[gone], free[row[gone]] * limit[gone], size)
+            row, slot = row[~gone], slot[~gone]
+            count = np.bincount(slot, free[row], size)
+        if not busy.all():
+            row, own = rows[~busy], full[slots[~busy]]
+            begins, _ = _runs(row)
+            level[row[begins]] = np.minimum.reduceat(own, begins)
         return level, bool((room >= -1e-9 * self.room - 1e-6).all())
 
-    def _sum(self, amounts: Floats) -> Floats:
-        """The sum of ``amounts`` of the groups over every contended channel."""
-        size = len(self.room)
-        total: Floats = np.bincount(self.columns[0], amounts, size).astype(np.float64, copy=False)
-        for column in self.columns[1:]:
-            total += np.bincount(column, amounts, size)
-        return total
+    def _crossings(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Every (row, contended channel) of all groups, in order of rows."""
+        if self._crossed is None:
+            matrix = np.stack(self.columns, axis=1)
+            used = matrix > 0
+            self._crossed = np.nonzero(used)[0], matrix[used]
+        return self._crossed
 
     def _push_back(self, crowded: NDArray[np.intp], room: Floats, full: Floats) -> None:
         """Channels with more held flows than they can carry: the fastest must be freed."""
+        rows, slots = self._crossings()
         for slot in crowded.tolist():
-            crossing = np.logical_or.reduce([column == slot for column in self.columns])
-            full[slot] = max(0.0, float(self.high[crossing].max()) + float(room[slot]))
+            full[slot] = max(0.0, float(self.high[rows[slots == slot]].max()) + float(room[slot]))
 
     def commit(self, level: Floats, now: float) -> float:
         """Run at these levels from ``now`` on; the rate of everything (bit/s)."""
@@ -155,3 +156,9 @@ class Table:
             when = min(when, now + (self.head.item(row) - self.clock.item(row)) / level)
         self.level[row], self.flowing[row], self.when[row] = level, flowing, when
         return change
+
+
+def _runs(row: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where each run of equal numbers begins, and how long it is."""
+    begins = np.flatnonzero(np.concatenate([[True], row[1:] != row[:-1]]))
+    return begins, np.diff(begins, append=len(row))
