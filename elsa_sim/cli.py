@@ -233,7 +233,7 @@ def _interruptible() -> Iterator[None]:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False)
 
 
 @contextmanager
