@@ -80,9 +80,9 @@ def parse(value: Any, quantity: str) -> float:
 
 
 def _example(quantity: str) -> str:
-    return {"bandwidth": "Mbit/s", "time": "ms", "size": "MiB", "speed": "GFLOP/s", "frequency": "MHz"}.get(
-        quantity, next(iter(UNITS[quantity]))
-    )
+    usual = {"bandwidth": "Mbit/s", "time": "ms", "size": "MiB", "speed": "GFLOP/s", "frequency": "MHz"}
+    usual["noise density"] = "dBm/Hz"
+    return usual.get(quantity, next(iter(UNITS[quantity])))
 
 
 def _parser(quantity: str) -> Callable[[Any], float]:

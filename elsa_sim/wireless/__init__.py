@@ -1,0 +1,49 @@
+"""Wireless access: radio conditions give access links their bandwidth, and clients that move change their station.
+
+Distance gives path loss, place gives shadowing, time gives fading; power, bandwidth and noise make a rate of it; the
+subchannels of a station are assigned to its clients; and a client changes its station by hysteresis. What is not
+captured stands with each of these.
+"""
+
+from .air import Air
+from .allocation import Allocator, Best, Demand, Equal, Greedy, Proportional, Random
+from .band import Band, Direction
+from .layout import Layout
+from .mobility import Mobility, Paths, RandomWaypoint, Static
+from .options import HandoverOptions, NodeRadio, WirelessOptions
+from .propagation import DualSlope, Fading, LogDistance, PathLoss, Shadowing, free_space
+from .radio import Handover, Radio
+from .rate import from_db, rate, snr, to_db
+
+__all__ = [
+    "Air",
+    "Allocator",
+    "Band",
+    "Best",
+    "Demand",
+    "Direction",
+    "DualSlope",
+    "Equal",
+    "Fading",
+    "Greedy",
+    "Handover",
+    "HandoverOptions",
+    "Layout",
+    "LogDistance",
+    "Mobility",
+    "NodeRadio",
+    "PathLoss",
+    "Paths",
+    "Proportional",
+    "Radio",
+    "Random",
+    "RandomWaypoint",
+    "Shadowing",
+    "Static",
+    "WirelessOptions",
+    "free_space",
+    "from_db",
+    "rate",
+    "snr",
+    "to_db",
+]

@@ -1,0 +1,195 @@
+"""What a scenario may say about wireless access."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BeforeValidator, Field, SerializeAsAny
+
+from ..errors import Fault, InputFaults
+from ..registry import Component, Items, Options
+from ..streams import Streams
+from ..topology import Topology, listed
+from ..units import Bandwidth, Decibels, Distance, Frequency, NoiseDensity, Power, Seconds
+from .allocation import Allocator, Equal
+from .layout import Layout, place
+from .mobility import Metres, Mobility, Static
+from .propagation import LogDistance, PathLoss
+
+Positive = Annotated[Power, Gt(0)]
+Count = Annotated[int, Ge(1), Le(10_000)]
+Width = Annotated[Frequency, Gt(0)]
+
+
+def _member(family: type[Component]) -> Callable[[Any], Any]:
+    """A validator that makes a member of ``family`` from its name, or from a mapping with its ``kind``."""
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, family):
+            return value
+        given = {"kind": value} if isinstance(value, str) else value
+        kind = given.get("kind") if isinstance(given, dict) else None
+        member = family.members.get(kind) if isinstance(kind, str) else None
+        if member is None:
+            valid = ", ".join(sorted(family.members))
+            raise ValueError(f"expected one of {valid}; got {str(kind or value)[:60]!r}")
+        return member.model_validate(given)
+
+    return resolve
+
+
+class HandoverOptions(Options):
+    """When a client changes its station: 3GPP's event A3, and what becomes of messages under way."""
+
+    margin: Annotated[Decibels, Ge(0.0)] = 3.0
+    """Another station must be received better by this much (hysteresis), on average over fading."""
+    time_to_trigger: Seconds = 1.0
+    """And for so long without a break."""
+    under_way: Literal["finish", "abort"] = "finish"
+    """Messages under way over the old link end there while the client is already with the new station (dual
+    connectivity), or are aborted."""
+
+
+class NodeRadio(Options):
+    """What differs for one client or station."""
+
+    at: Items[tuple[Metres, Metres]] | None = None
+    """Where it stands, or begins: ``[x, y]`` in m."""
+    power: Positive | None = None
+    """Transmit power."""
+    subchannels: Count | None = None
+    """Subchannels of a station, in each direction."""
+    bandwidth: Width | None = None
+    """Bandwidth of one of its subchannels."""
+
+
+class WirelessOptions(Options):
+    """Wireless access: clients whose link to a base station has the rate that distance, fading and subchannels give it.
+
+    Bandwidths of the topology's access links do not count for these clients; latency, jitter and loss do.
+    """
+
+    clients: Items[tuple[str, ...]] = ()
+    """Names of the wireless clients; all by default."""
+    stations: Items[tuple[str, ...]] = ()
+    """Names of the nodes with a base station; by default the edge servers, or the cloud if there are none."""
+    association: Literal["strongest", "all"] = "strongest"
+    """A client has a link to the station it receives best, or links to all stations at once, each with subchannels of its
+    own."""
+    area: Items[tuple[Annotated[Distance, Gt(0)], Annotated[Distance, Gt(0)]]] = (1000.0, 1000.0)
+    """Width and height of the area that clients are in."""
+    place: Literal["area", "topology"] = "area"
+    """Where nodes stand: stations on a regular grid over the area and clients uniformly at random in it, or as the
+    topology says, as far as it does (x and y in m, or Latitude and Longitude)."""
+    nodes: dict[str, NodeRadio] = Field(default_factory=dict)
+    """What differs for single nodes: ``{edge0: {at: [0, 0], subchannels: 30}, client3: {power: 10 dBm}}``."""
+    mobility: Annotated[SerializeAsAny[Mobility], BeforeValidator(_member(Mobility))] = Static()
+    """How clients move."""
+    interval: Annotated[Seconds, Ge(1e-3)] = 1.0
+    """Positions, mean gains and associations are brought up to date so often."""
+    path_loss: Annotated[SerializeAsAny[PathLoss], BeforeValidator(_member(PathLoss))] = LogDistance()
+    """Mean loss over distance."""
+    shadowing: Annotated[Decibels, Ge(0.0), Le(60.0)] = 0.0
+    """Standard deviation of log-normal shadowing, per pair of client and station."""
+    shadowing_distance: Annotated[Distance, Gt(0)] | None = None
+    """Distance over which shadowing decorrelates to 1/e as a client moves; without it, it never changes."""
+    fading: Literal["none", "flat", "selective"] = "none"
+    """Rayleigh block fading: none, one gain per pair, or one per subchannel of a pair."""
+    coherence: Annotated[Seconds, Ge(1e-6)] = 0.1
+    """Length of a block: fading is constant within; clients of a cell with more clients than subchannels take turns by
+    blocks."""
+    subchannels: Count = 20
+    """Subchannels of every station, in each direction (up and down do not disturb each other)."""
+    bandwidth: Width = 1e6
+    """Bandwidth of a subchannel."""
+    power: Positive = 0.2
+    """Transmit power of a client (0.2 W is 23 dBm), split evenly over its subchannels."""
+    station_power: Positive = 1.0
+    """Transmit power of a station (1 W is 30 dBm), split evenly over all its subchannels."""
+    downlink: Annotated[Bandwidth, Gt(0)] | None = None
+    """Rate to every client; without it, it comes from the subchannels as the uplink does."""
+    antenna_gain: Decibels = 0.0
+    """Gains of both antennas together."""
+    noise: Annotated[NoiseDensity, Gt(0)] = 10.0**-20.4
+    """Density of thermal noise (-174 dBm/Hz)."""
+    noise_figure: Annotated[Decibels, Ge(0.0)] = 7.0
+    """What the receiver adds to the noise, and other cells by their interference."""
+    efficiency_cap: Annotated[float, Gt(0.0)] | None = None
+    """Highest spectral efficiency in bit/s/Hz, such as 7.4 of 256-QAM."""
+    allocator: Annotated[SerializeAsAny[Allocator], BeforeValidator(_member(Allocator))] = Equal()
+    """Who gets which subchannel."""
+    handover: HandoverOptions = HandoverOptions()
+    """When a client changes its station."""
+
+    def noise_density(self) -> float:
+        """N0 with the noise figure (W/Hz)."""
+        return float(self.noise * 10.0 ** (self.noise_figure / 10.0))
+
+    def layout(self, topology: Topology, streams: Streams) -> Layout:
+        """Who is wireless and where, and the network with a link from every wireless client to every station.
+
+        Raises:
+            InputFaults: unknown nodes, access links that are no such thing, positions that are missing; all of them.
+        """
+        clients = self.clients or topology.names("client")
+        stations = self.stations or topology.names("edge") or topology.names("cloud")
+        faults = list(self._faults(topology, clients, stations))
+        if faults:
+            raise InputFaults(faults)
+        at = {name: node.at for name, node in self.nodes.items() if node.at is not None}
+        positions = place(topology, clients, stations, self.area, at, self.place == "topology", streams)
+        if self.mobility.moves:
+            outside = [
+                c for c in clients if not all(0.0 <= p <= side for p, side in zip(positions[c], self.area, strict=True))
+            ]
+            if outside:
+                size = f"{self.area[0]:g} x {self.area[1]:g} m"
+                message = f"clients that move begin in the area of {size}; outside: {listed(outside)}"
+                raise InputFaults([Fault("area", message)])
+        links, wireless = [], set(clients)
+        for link in topology.links:
+            client = link.u if link.u in wireless else link.v
+            if client not in wireless:
+                links.append(link)
+                continue
+            up, down = (link.up, link.down) if client == link.u else (link.down, link.up)
+            plain = replace(link, u=client, up=up, down=down, duplex="full")
+            links += [replace(plain, v=station) for station in stations]
+        return Layout(topology, Topology(topology.nodes, tuple(links)), tuple(clients), tuple(stations), positions)
+
+    def _faults(self, topology: Topology, clients: tuple[str, ...], stations: tuple[str, ...]) -> Iterator[Fault]:
+        for key, names, valid in (("clients", clients, topology.names("client")), ("stations", stations, topology.names()),
+                                  ("nodes", tuple(self.nodes), (*clients, *stations))):  # fmt: skip
+            for name in names:
+                if name not in valid:
+                    near = difflib.get_close_matches(name, valid, 1)
+                    what = {"clients": "client", "stations": "node"}.get(key, "wireless client or station")
+                    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {listed(valid)}"
+                    yield Fault(f"nodes.{name}" if key == "nodes" else key, f"there is no {what} {name!r}{hint}")
+            if key != "nodes" and len(set(names)) < len(names):
+                yield Fault(key, "a name is given twice")
+        for name in stations:
+            if name in clients:
+                yield Fault("stations", f"{name!r} is a wireless client; a station is another node")
+        for name, node in self.nodes.items():
+            if name in clients and (node.subchannels or node.bandwidth):
+                yield Fault(f"nodes.{name}", "subchannels and their bandwidth are those of a station, not of a client")
+        wireless = set(clients)
+        near_of: dict[str, list[str]] = {}
+        for link in topology.links:
+            for client, far in ((link.u, link.v), (link.v, link.u)):
+                if client in wireless:
+                    near_of.setdefault(client, []).append(far)
+                    if link.profile or link.cell:
+                        has = "a profile or trace" if link.profile else "a cell"
+                        yield Fault(
+                            "", f"the access link of {client!r} has {has}; the radio sets its bandwidth: leave it out"
+                        )
+        for client, near in near_of.items():
+            if len(near) != 1 or near[0] not in stations:
+                yield Fault("", f"{client!r} must have one link, to a station; it has links to {listed(near)}")
+        yield from (Fault(f"mobility.{f.path}", f.message) for f in self.mobility.faults(clients))

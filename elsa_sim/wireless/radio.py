@@ -1,0 +1,266 @@
+"""Wireless access in simulated time: the bandwidth of access links from radio conditions, and handovers.
+
+The engine asks for the rates of a block of fading when flows are under way and the block is new; otherwise rates change
+only when clients have moved (every ``interval``), subchannels are assigned anew, or a station falls silent. A link has its
+rate whether it is used or not: subchannels of clients that send nothing are not lent to others.
+
+Does not capture interference between cells (but as noise), retransmissions, control channels, the time that a handover
+takes, or power control; up and down fade independently (frequency division).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import simpy
+
+from ..errors import InputError
+from ..network import Network, Transfer
+from ..streams import Streams
+from .air import Air
+from .allocation import Demand
+from .band import Band, Direction
+from .layout import Layout
+from .options import NodeRadio, WirelessOptions
+from .propagation import Fading
+from .rate import Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A client has gone from one station to another."""
+
+    client: str
+    old: str
+    new: str
+    t_s: float
+
+
+class Radio:
+    """The air interface of all wireless clients, in one SimPy environment; it sets bandwidths of ``network``.
+
+    ``network`` is that of ``layout.extended``. If clients move, a process runs for as long as the environment does: run
+    it until a time or an event.
+    """
+
+    def __init__(self, env: simpy.Environment, network: Network, options: WirelessOptions, layout: Layout,
+                 streams: Streams) -> None:  # fmt: skip
+        self.env, self.network, self.options, self.layout = env, network, options, layout
+        self.handovers: list[Handover] = []
+        self.air = Air(options, layout, streams)
+        self.bands: dict[tuple[str, Direction], Band] = {}
+        self.needs = dict.fromkeys(layout.clients, 1.0)
+        own = {name: options.nodes.get(name, NodeRadio()) for name in (*layout.clients, *layout.stations)}
+        self.limits = {name: own[name].power or options.power for name in layout.clients}
+        """Transmit power of every client (W)."""
+        for name in layout.stations:
+            size, width = own[name].subchannels or options.subchannels, own[name].bandwidth or options.bandwidth
+            self.bands[name, "up"] = Band(name, "up", size, width)
+            self.bands[name, "down"] = Band(name, "down", size, width, own[name].power or options.station_power)
+        self._streams = streams
+        self._fading = Fading(options.fading, streams)
+        self._number = {name: i for i, name in enumerate(layout.clients)}
+        self._column = {name: i for i, name in enumerate(layout.stations)}
+        self._listeners: list[Callable[[Handover], None]] = []
+        self._staying: dict[tuple[str, str], None] = {}  # links that finish what is under way
+        self._block = 0
+        self._stale = True
+        self._cells: dict[str, tuple[str, ...]] = {}
+        self._timed = False  # whether blocks make a difference
+        self._rates: dict[tuple[str, str], float] = {}  # of the links that are there
+        self._told = {pair: math.nan for c in layout.clients for s in layout.stations for pair in ((c, s), (s, c))}
+        network.follow(self)
+        if options.mobility.moves:
+            env.process(self._moving())
+
+    # -- what a protocol sees -----------------------------------------------------------------------------------------
+
+    def serving(self, client: str) -> str:
+        """The station that serves a client now."""
+        return self.layout.stations[int(self.air.serving[self._index(client)])]
+
+    def members(self, station: str) -> tuple[str, ...]:
+        """The clients with a link to a station, those included that only finish messages under way."""
+        everybody = self.options.association == "all"
+        column = self._column[station]
+        return tuple(c for c, s in zip(self.layout.clients, self.air.serving.tolist(), strict=True)
+                     if everybody or s == column or (c, station) in self._staying)  # fmt: skip
+
+    def route(self, src: str, dst: str) -> tuple[str, ...]:
+        """The node names from ``src`` to ``dst``: wireless ends by their serving station (or straight to a station, if
+        clients have links to all), the rest by the topology's own route."""
+        if src == dst:
+            return (src,)
+        first, last = self._gate(src, dst), self._gate(dst, src)
+        wired = self.layout.topology.route(first, last)
+        return (*((src,) if first != src else ()), *wired, *((dst,) if last != dst else ()))
+
+    def rate(self, src: str, dst: str) -> float:
+        """The bandwidth now of the link between a client and a station, in this direction (bit/s)."""
+        self._update(self.env.now)
+        return self._rates.get((src, dst), 0.0)
+
+    def position(self, client: str) -> tuple[float, float]:
+        """Where a client was at the last update (m)."""
+        x, y = self.air.positions[self._index(client)].tolist()
+        return x, y
+
+    def on_handover(self, listener: Callable[[Handover], None]) -> None:
+        """Call ``listener`` at every handover, once the new link is there."""
+        self._listeners.append(listener)
+
+    # -- what an optimiser does ---------------------------------------------------------------------------------------
+
+    def assign(self, station: str, subchannels: Mapping[str, Sequence[int]], direction: Direction = "up",
+               powers: Mapping[str, Sequence[float]] | None = None) -> None:  # fmt: skip
+        """Assign subchannels by hand, until :meth:`release`: ``{client: [0, 3], ...}``, with ``powers`` (W) of each.
+
+        Raises:
+            InputError: what cannot be; nothing is changed then.
+        """
+        self.bands[station, direction].assign(subchannels, powers, self.limits)
+        self._renew()
+
+    def release(self, station: str, direction: Direction = "up") -> None:
+        """Leave the assignment to the allocator again."""
+        self.bands[station, direction].release()
+        self._renew()
+
+    def set_needs(self, needs: Mapping[str, float]) -> None:
+        """What clients want to send, for allocators that look at it; in one unit for all, 1 at first.
+
+        Raises:
+            InputError: an unknown client, or a need that is not above 0.
+        """
+        for client, need in needs.items():
+            self._index(client)
+            if not (need > 0.0 and math.isfinite(need)):
+                raise InputError(f"the need of {client!r} must be a finite number above 0, got {need!r}")
+        self.needs.update(needs)
+        for band in self.bands.values():
+            if not band.fixed:
+                band.release()
+        self._renew()
+
+    def silence(self, station: str, silent: bool = True) -> None:
+        """A station goes off the air (its clients change to the next best at once), or comes back."""
+        self.air.silent[self._column[station]] = silent
+        self._stale = True
+        self._associate()
+
+    def check(self) -> list[str]:
+        """The invariants that do not hold: one client per subchannel, powers within their limits."""
+        return [wrong for band in self.bands.values() for wrong in band.check(self.limits)]
+
+    # -- what the engine asks -----------------------------------------------------------------------------------------
+
+    def changes(self, now: float) -> Mapping[tuple[str, str], float]:
+        """The bandwidths that have changed since this was last asked; see :class:`..network.channels.Bandwidths`."""
+        self._update(now)
+        told, rates = self._told, self._rates
+        if told is rates:
+            return {}
+        self._told = rates
+        changed = {pair: rate for pair, rate in rates.items() if told.get(pair) != rate}
+        return changed | dict.fromkeys((pair for pair in told if pair not in rates), 0.0)
+
+    def next_change(self, now: float) -> float:
+        """When the next block begins (s), if it makes a difference."""
+        return (self._block_of(now) + 1) * self.options.coherence if self._timed else math.inf
+
+    def _block_of(self, now: float) -> int:
+        return math.floor(now / self.options.coherence * (1.0 + 1e-12) + 1e-9)
+
+    def _update(self, now: float) -> None:
+        """Bring the rates up to date, if something has changed."""
+        block = self._block_of(now)
+        if not self._stale and (block == self._block or not self._timed):
+            return
+        if self._stale:
+            self._cells = {station: self.members(station) for station in self.layout.stations}
+        self._stale, self._block = False, block
+        self._timed = self.options.fading != "none"
+        rates: dict[tuple[str, str], float] = {}
+        for column, station in enumerate(self.layout.stations):
+            members = self._cells[station]
+            if not members or self.air.silent[column]:
+                continue
+            mean = self.air.gains[[self._number[c] for c in members], column][:, None]
+            self._timed |= len(members) > self.bands[station, "up"].size
+            rates |= {(c, station): r for c, r in self._share(members, mean, self.bands[station, "up"], block)}
+            if self.options.downlink is not None:
+                rates |= dict.fromkeys(((station, c) for c in members), self.options.downlink)
+            else:
+                rates |= {(station, c): r for c, r in self._share(members, mean, self.bands[station, "down"], block)}
+        self._rates = rates
+
+    def _share(self, members: tuple[str, ...], mean: Floats, band: Band, block: int) -> Iterable[tuple[str, float]]:
+        """The members of a band with their rates in this block (bit/s)."""
+        options, up = self.options, band.budget is None
+        pairs = [(c, band.station) if up else (band.station, c) for c in members]
+        gain = mean * np.array([self._fading.gains(pair, band.size, block) for pair in pairs])
+        each = [self.limits[c] if band.budget is None else band.budget / band.size for c in members]
+        demand = Demand(gain, np.array([self.needs[c] for c in members]), np.array(each), band.bandwidth,
+                        options.noise_density(), options.efficiency_cap, split=up)  # fmt: skip
+        band.allocate(members, demand, options.allocator, block,
+                      lambda: self._streams.numpy("subchannels", band.station, band.direction, block))  # fmt: skip
+        return zip(members, band.rates(members, demand, self.limits).tolist(), strict=True)
+
+    # -- movement -----------------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        self._stale = True
+        self.network.refresh()
+
+    def _moving(self) -> Generator[simpy.Event, Any, None]:
+        for step in itertools.count(1):
+            yield self.env.timeout(max(0.0, step * self.options.interval - self.env.now))
+            self._stale |= self.air.move(self.env.now)
+            if self._staying:
+                kept = [link for link in self._staying if self._under_way(*link)]
+                self._stale |= len(kept) < len(self._staying)
+                self._staying = dict.fromkeys(kept)
+            self._associate()
+
+    def _associate(self) -> None:
+        """Let clients change their stations; the new rates hold when listeners hear of it."""
+        stations, found = self.layout.stations, []
+        for number, old, new in self.air.associate(self.env.now):
+            event = Handover(self.layout.clients[number], stations[old], stations[new], self.env.now)
+            found.append(event)
+            self._staying.pop((event.client, event.new), None)
+            under_way = self._under_way(event.client, event.old)
+            if self.options.association == "all" or not under_way:
+                continue
+            if self.options.handover.under_way == "finish":
+                self._staying[event.client, event.old] = None
+            else:
+                for message in under_way:
+                    self.network.abort(message, f"handover of {event.client} from {event.old} to {event.new}")
+        if found or self._stale:
+            self._renew()
+        self.handovers += found
+        for event in found:
+            for listener in self._listeners:
+                listener(event)
+
+    def _under_way(self, client: str, station: str) -> list[Transfer]:
+        """The messages that are to cross this link and have not ended."""
+        pairs = {(client, station), (station, client)}
+        return [message for message in self.network.in_flight if not pairs.isdisjoint(message.path.pairs)]
+
+    def _index(self, client: str) -> int:
+        if client not in self._number:
+            raise InputError(f"there is no wireless client {client!r}")
+        return self._number[client]
+
+    def _gate(self, name: str, other: str) -> str:
+        """The first node on the way from ``name``: its station if it is wireless."""
+        if name not in self._number:
+            return name
+        return other if self.options.association == "all" and other in self._column else self.serving(name)
