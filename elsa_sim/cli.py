@@ -277,6 +277,13 @@ def _closing(results: Results) -> Table:
     for kind, size in sizes["by_kind"].items():
         table.add_row(f"  {kind}", format_bytes(size))
     table.add_row("  uplink / downlink", f"{format_bytes(sizes['uplink'])} / {format_bytes(sizes['downlink'])}")
+    if sizes["aborted"] or sizes["wasted"]:
+        lost = f"{format_bytes(sizes['aborted'])} / {format_bytes(sizes['wasted'])}"
+        table.add_row("  aborted / wasted", lost)
+    if summary["retries"]:
+        table.add_row("retries", str(summary["retries"]))
+    if summary["missing"]:
+        table.add_row("missing from rounds", str(summary["missing"]))
     table.add_row("energy", format_energy(summary["energy_j"]))
     host = summary["host"]
     share = f"{100 * host['math_s'] / host['wall_s']:.0f} % of it tensor math" if host["wall_s"] else ""

@@ -8,7 +8,7 @@ discarded (no stale updates); the event table says who was missing from which ro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -36,54 +36,107 @@ def present(world: World, node: str) -> bool:
     return world.devices[node].available
 
 
-def gather(world: World, tasks: Mapping[str, Callable[[], Verb]], wait: WaitOptions, *, round: int, at: str) -> Verb:
-    """Run one task per participant side by side for the server ``at``; returns the results of those who arrived.
-
-    A participant that is away when the round begins is missing from it; if all are away, the round begins when the first
-    of them is back. A task is interrupted when its own node goes away, and all are when the server does.
+def attend(world: World, nodes: Sequence[str]) -> Verb:
+    """Wait until one of ``nodes`` is there.
 
     Raises:
-        Lost: the server went away, or every participant is gone for good.
+        Lost: all of them are gone for good.
     """
-    yield from _someone(world, tuple(tasks))
+    while nodes:
+        back = min(world.devices[node].presence.back(world.now) for node in nodes)
+        if back <= world.now:
+            return
+        if back == math.inf:
+            shown = ", ".join(nodes[:5]) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
+            raise Lost(f"at {world.now:g} s, all who could go on are gone for good: {shown}")
+        yield world.env.timeout(back - world.now)
+
+
+def gather(
+    world: World,
+    tasks: Mapping[str, Callable[[], Verb]],
+    wait: WaitOptions,
+    *,
+    round: int,
+    at: str,
+    behind: Mapping[str, Sequence[str]] | None = None,
+) -> Verb:
+    """Run one task per participant side by side for the server ``at``; returns the results of those who arrived in time.
+
+    The round begins when the server and at least one participant are there. A participant that is away then is missing
+    from it; a task is interrupted when its own node goes away. If the server goes away, the round is lost: all are
+    missing, and nothing is returned once the server is back. With a participant, those ``behind`` it are missing too.
+    A deadline is met by what arrives before it.
+
+    Raises:
+        Lost: the server, or every participant, is gone for good.
+    """
+    while tasks and not (present(world, at) and any(present(world, name) for name in tasks)):
+        yield from attend(world, tuple(tasks))
+        yield from attend(world, (at,))
     begin, arrived = world.now, dict[str, Any]()
-    closed = world.env.event()
     running: dict[str, simpy.Process] = {}
+    closing = world.env.event()
+
+    def missing(name: str, reason: str) -> None:
+        for each in (name, *(behind or {}).get(name, ())):
+            world.missing(each, begin, reason, round=round)
 
     def task(name: str) -> Verb:
         try:
-            arrived[name] = yield from tasks[name]()
+            result = yield from tasks[name]()
         except Lost as error:
-            world.missing(name, begin, str(error), round=round)
+            missing(name, str(error))
         except simpy.Interrupt as interrupt:
-            world.missing(name, begin, str(interrupt.cause), round=round)
-        running.pop(name)
-        if not closed.triggered and (not running or len(arrived) == wait.first):
-            closed.succeed("enough others had arrived")
+            if interrupt.cause is not None:
+                missing(name, str(interrupt.cause))
+        else:
+            if closing.triggered:  # at the same instant, after the one that closed the round
+                missing(name, f"the round closed: {closing.value}")
+            else:
+                arrived[name] = result
+        del running[name]
+        if len(arrived) == wait.first:
+            close(f"the first {wait.first} had arrived")
+        elif not running:
+            close("all had arrived or were gone")
+
+    def close(reason: str) -> None:
+        if not closing.triggered:
+            closing.succeed(reason)
+
+    def stop(name: str, reason: str | None) -> None:
+        if name in running and running[name].is_alive:
+            running[name].interrupt(reason)
 
     for name in tasks:
         if present(world, name):
             running[name] = world.spawn(task(name))
+            _at(world, world.devices[name].presence.leaves(begin), partial(stop, name, f"{name} went away"))
         else:
-            world.missing(name, begin, "away when the round began", round=round)
-    for name, process in list(running.items()):
-        _at(world, world.devices[name].presence.leaves(begin), partial(_stop, process, f"{name} went away"))
+            missing(name, "away when the round began")
+    if not running:
+        close("nobody was there")
     if wait.deadline is not None:
-        _at(world, begin + wait.deadline, lambda: closed.triggered or closed.succeed("the deadline had passed"))
-    _at(
-        world,
-        world.devices[at].presence.leaves(begin),
-        lambda: closed.triggered or closed.fail(Lost(f"{at} went away")),
-    )
+        _at(world, begin + wait.deadline, partial(close, f"the deadline of {wait.deadline:g} s had passed"))
+    lost = f"{at} went away"
+    _at(world, world.devices[at].presence.leaves(begin), partial(close, lost))
     try:
-        reason = yield closed
-    except (Lost, simpy.Interrupt) as end:
-        for process in list(running.values()):
-            _stop(process, str(end.cause) if isinstance(end, simpy.Interrupt) else str(end))
+        reason = yield closing
+    except simpy.Interrupt:  # whoever waits for this round says who is missing from it
+        close("given up")
+        for name in tuple(running):
+            stop(name, None)
         raise
-    for process in list(running.values()):
-        _stop(process, f"the round closed: {reason}")
-    return {name: arrived[name] for name in tasks if name in arrived}
+    late = lost if reason == lost else f"the round closed: {reason}"
+    for name in tuple(running):
+        stop(name, late)
+    if reason != lost:
+        return {name: arrived[name] for name in tasks if name in arrived}
+    for name in arrived:
+        missing(name, lost)
+    yield from attend(world, (at,))
+    return {}
 
 
 def insist(world: World, node: str, work: Work, *, round: int) -> Verb:
@@ -96,26 +149,19 @@ def insist(world: World, node: str, work: Work, *, round: int) -> Verb:
         try:
             result = yield from world.compute(node, work, round=round, kind="aggregation")
         except Lost:
-            yield from _someone(world, (node,))
+            yield from attend(world, (node,))
         else:
             return result
 
 
-def _someone(world: World, nodes: tuple[str, ...]) -> Verb:
-    """Wait until one of the nodes is there."""
-    back = min((world.devices[node].presence.back(world.now) for node in nodes), default=world.now)
-    if back == math.inf:
-        raise Lost(f"{', '.join(nodes[:5])}{', ...' if len(nodes) > 5 else ''} went away for good")
-    if back > world.now:
-        yield world.env.timeout(back - world.now)
-
-
 def _at(world: World, time: float, action: Callable[[], Any]) -> None:
-    """Call ``action`` at a simulated time, if it ever comes."""
+    """Call ``action`` at a simulated time, never before it, if it ever comes."""
+
+    def ring(_: Any) -> None:
+        if world.now < time:
+            _at(world, time, action)
+        else:
+            action()
+
     if time < math.inf:
-        world.env.timeout(max(0.0, time - world.now)).callbacks.append(lambda _: action())
-
-
-def _stop(process: simpy.Process, reason: str) -> None:
-    if process.is_alive:
-        process.interrupt(reason)
+        world.env.timeout(max(0.0, time - world.now)).callbacks.append(ring)

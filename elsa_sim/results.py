@@ -164,6 +164,27 @@ def bytes_by_direction(events: Events, topology: Topology) -> pd.DataFrame:
     return table.sort_index()
 
 
+def bytes_lost(events: Events) -> dict[str, int]:
+    """``aborted``: bytes of the messages that did not arrive; ``wasted``: bytes that went over wires for nothing.
+
+    Wasted are attempts that failed, in part or in full, and packets sent again. What was aborted before it was sent is
+    not wasted.
+    """
+    rows = transfers(events)
+    return {"aborted": int(rows.loc[rows["status"] == "aborted", "bytes"].sum()),
+            "wasted": int(rows["wasted_bytes"].sum())}  # fmt: skip
+
+
+def missing(events: Events) -> pd.DataFrame:
+    """Who was missing from which round: ``round``, ``node``, ``since_s`` (when the round began), ``at_s``, ``reason``."""
+    events = frame(events)
+    rows = events[(events["kind"] == "fault") & (events["detail"] == "missing")]
+    reasons = [json.loads(text).get("reason", "") if text else "" for text in rows["metrics"]]
+    return pd.DataFrame({"round": rows["round"].to_numpy("int64"), "node": rows["node"].astype(str).to_numpy(),
+                         "since_s": rows["t_start_s"].to_numpy(), "at_s": rows["t_end_s"].to_numpy(),
+                         "reason": reasons})  # fmt: skip
+
+
 def bytes_by_link(events: Events) -> pd.DataFrame:
     """Bytes per directed link: ``u``, ``v``, ``bytes``; a transfer's bytes count on each hop of its route."""
     load: dict[tuple[str, str], int] = {}
@@ -297,6 +318,9 @@ def summarise(events: Events, topology: Topology, target_accuracy: float | None 
         **{name: _number(last[name]) for name in rounds.columns[7:] if len(rounds)},
         "time_to_target_s": None if target_accuracy is None else time_to_target(events, target_accuracy),
         "bytes": {"total": int(transfers(events)["bytes"].sum()), "uplink": int(ways["uplink"]),
-                  "downlink": int(ways["downlink"]), "by_kind": bytes_by_kind(events)},
+                  "downlink": int(ways["downlink"]), **bytes_lost(events), "by_kind": bytes_by_kind(events)},
+        "retries": int((transfers(events)["attempts"] - 1).clip(lower=0).sum()),
+        "missing": len(missing(events)),
         "energy_j": float(events["energy_j"].sum()),
+        "energy_by_node": {str(n): float(e) for n, e in energy_by_node(events, topology)["total"].items()},
     }  # fmt: skip

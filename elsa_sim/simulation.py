@@ -28,6 +28,8 @@ from .version import __version__
 from .world import Observer, World
 
 INTERRUPTED = "interrupted"
+#: After so many events without the end of any work or transfer, a run is stuck: links and devices come and go forever.
+STUCK = 1_000_000
 
 
 class Timed(Observer):
@@ -137,14 +139,18 @@ def _play(world: World, plan: assembly.Plan) -> None:
     process = world.spawn(plan.scenario.protocol.run(world))
     limit = plan.scenario.stop.sim_time
     over = process if limit is None else process | world.env.timeout(limit)
+    ended, idle = 0, 0
     while over.callbacks is not None:
+        ended, idle = (ended, idle + 1) if world.ended == ended else (world.ended, 0)
         try:
+            if idle > STUCK:
+                raise simpy.core.EmptySchedule
             world.env.step()
         except simpy.core.EmptySchedule:
             waits = [f"{row['kind']} {row['detail']} on {row['node']}" for row in world.in_flight.values()]
             what = f"under way: {', '.join(waits[:5])}" if waits else "nothing is under way"
             raise RunFailed(
-                f"nothing happens any more after {world.now:g} s, and training has not ended; {what}"
+                f"nothing happens any more at {world.now:g} s, and training has not ended; {what}"
             ) from None
 
 

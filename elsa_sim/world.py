@@ -9,17 +9,20 @@ every fact goes into the event table. A protocol is a SimPy generator over these
 
 from __future__ import annotations
 
+import math
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import simpy
 
-from .devices import Device
+from .devices import Device, Execution
 from .errors import Divergence, Lost
 from .network import Delivery, Network
 from .recorder import Recorder
@@ -119,6 +122,9 @@ class World:
         self._steps = 0
         self._tickets = 0
         self._begun = 0
+        self.ended = 0
+        """Transfers and pieces of work that have ended, well or not."""
+        self._worked: defaultdict[str, float] = defaultdict(float)  # node -> energy of the work that has a row (J)
         self._begin = time.perf_counter()
         for device in self.devices.values():
             if device.options.downtimes:
@@ -138,15 +144,16 @@ class World:
     def homes(self, *, failover: bool) -> dict[str, tuple[Client, ...]]:
         """Edge server -> the clients it serves now.
 
-        With ``failover``, clients whose edge server is away go to the one with the least latency that is not (if there
-        is one).
+        With ``failover``, clients whose edge server is away go to the one with the least latency among those that are
+        there and that they can reach over nodes that are there. Where there is none, they stay.
         """
-        present = [edge for edge in self.edges if self.devices[edge].available]
+        away = {name for name, device in self.devices.items() if not device.available}
         homes: dict[str, list[Client]] = {edge: [] for edge in self.edges}
         for client in self.clients:
             home = client.edge
-            if failover and present and home not in present:
-                home = min(present, key=lambda edge: self.topology.latency(client.name, edge))
+            if failover and home in away:
+                found = [e for e in self.edges if away.isdisjoint(self.topology.route(client.name, e)[1:])]
+                home = min(found, key=partial(self.topology.latency, client.name), default=home)
             homes[home].append(client)
         return {edge: tuple(clients) for edge, clients in homes.items() if clients}
 
@@ -167,18 +174,37 @@ class World:
             Lost: the device went away, and the work with it.
         """
         ticket = self._open(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
-        try:
-            execution = yield from self.devices[node].compute(work.flops)
-        except simpy.Interrupt as interrupt:
-            self._close(ticket, status="aborted", metrics={"reason": str(interrupt.cause)})
-            raise
+        execution, interrupt = yield from self._hold(self.devices[node], work.flops)
+        spent: dict[str, Any] = {"t_start_s": execution.t_start_s, "energy_j": execution.energy_j}
+        self._worked[node] += execution.energy_j
+        if interrupt is not None:
+            self._close(ticket, **spent, status="aborted", metrics={"reason": str(interrupt.cause)})
+            raise interrupt
         if execution.status != "ok":
-            spent = {"t_start_s": execution.t_start_s, "energy_j": execution.energy_j}
             self._close(ticket, **spent, status="aborted", metrics={"reason": "the device went away"})
             raise Lost(f"{node} went away at {self.now:g} s and lost its work {work.label}")
         outputs = self.executor.finish(work)
-        self._close(ticket, t_start_s=execution.t_start_s, energy_j=execution.energy_j)
+        self._close(ticket, **spent)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def _hold(self, device: Device, flops: float) -> Verb:
+        """Hold the device for some work; returns the :class:`Execution`, and the interruption that ended it early."""
+        held = device.compute(flops)
+        event = next(held)
+        while True:
+            try:
+                value = yield event
+            except simpy.Interrupt as interrupt:
+                queued, before = self.now, device.busy_s
+                with suppress(simpy.Interrupt):
+                    held.throw(interrupt)
+                start = max(0.0, self.now - (device.busy_s - before))  # the slot is given back, and its time booked
+                energy = (self.now - start) * device.options.power.working / device.options.slots
+                return Execution(queued, start, self.now, energy, "lost"), interrupt
+            try:
+                event = held.send(value)
+            except StopIteration as end:
+                return end.value, None
 
     def send(
         self,
@@ -296,7 +322,7 @@ class World:
             yield self.env.timeout(start - self.now)
             self.network.cut(device.name)
             ticket = self._open(kind="fault", node=device.name, detail="away")
-            if not np.isfinite(end):
+            if end == math.inf:
                 return
             yield self.env.timeout(end - self.now)
             self.network.join(device.name)
@@ -328,12 +354,19 @@ class World:
 
     def _close(self, ticket: int, **facts: Any) -> None:
         row = self.in_flight.pop(ticket) | facts
+        self.ended += row["kind"] != "fault"
         self.recorder.add(row.pop("kind"), row.pop("t_start_s"), self.now, row.pop("node"), **row)
 
     def end(self) -> None:
         """Close the books: list what is still under way, and the energy of idle time."""
-        for ticket in list(self.in_flight):
-            self._close(ticket, status="in_flight")
-        for name, device in self.devices.items():
-            idle = device.energy_j(self.now)["idle"]
-            self.recorder.add("idle", 0.0, self.now, name, energy_j=idle, detail="idle power")
+        working = Counter(row["node"] for row in self.in_flight.values() if row["kind"] in ("compute", "aggregation"))
+        energy = {name: device.energy_j(self.now) for name, device in self.devices.items()}
+        for ticket, row in list(self.in_flight.items()):
+            node = row["node"]
+            if row["kind"] in ("compute", "aggregation"):
+                spent = max(0.0, energy[node]["compute"] - self._worked[node]) / working[node]
+                self._close(ticket, status="in_flight", energy_j=spent)
+            else:
+                self._close(ticket, status="in_flight")
+        for name in self.devices:
+            self.recorder.add("idle", 0.0, self.now, name, energy_j=energy[name]["idle"], detail="idle power")

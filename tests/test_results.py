@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +120,30 @@ def test_summary(events: Any) -> None:
     assert R.summarise(events, TOPOLOGY, 0.6) == {
         "sim_time_s": 20.0, "rounds": 2, "accuracy": 0.75, "best_accuracy": 0.75, "loss": 0.5, "macro_f1": 0.7,
         "time_to_target_s": 18.0, "energy_j": 18.0,
-        "bytes": {"total": 121, "uplink": 54, "downlink": 60,
+        "bytes": {"total": 121, "uplink": 54, "downlink": 60, "aborted": 5, "wasted": 0,
                   "by_kind": {"activation": 44, "adapters": 57, "gradient": 20}},
+        "retries": 0, "missing": 0,
+        "energy_by_node": {"cloud": 2.5, "edge0": 10.0, "r": 0.0, "c0": 5.5, "c1": 0.0},
     }  # fmt: skip
     assert R.summarise(events, TOPOLOGY)["time_to_target_s"] is None
+
+
+def test_losses_of_the_network_and_absences() -> None:
+    """Aborted bytes count once a message; wasted ones as attempts put them on the wire; a message in flight is neither."""
+    recorder = Recorder()
+    send = partial(recorder.add, "transfer", peer="edge0", detail="activation", route="c0>edge0")
+    send(0.0, 3.0, "c0", bytes=30, wasted_bytes=45, attempts=3)
+    send(3.0, 4.0, "c0", bytes=20, wasted_bytes=7, attempts=2, status="aborted", metrics={"reason": "c0 went away"})
+    recorder.add("fault", 2.0, 4.0, "c0", round=1, status="aborted", detail="missing", metrics={"reason": "c0 went away"})
+    recorder.add("fault", 4.0, 5.0, "c0", detail="away")
+    send(4.0, 5.0, "c0", bytes=10, status="in_flight")
+    events = recorder.close()
+    summary = R.summarise(events, TOPOLOGY)
+    assert (summary["bytes"]["aborted"], summary["bytes"]["wasted"]) == (20, 52)
+    assert (summary["retries"], summary["missing"]) == (3, 1)
+    assert R.missing(events).to_dict("records") == [
+        {"round": 1, "node": "c0", "since_s": 2.0, "at_s": 4.0, "reason": "c0 went away"}
+    ]
 
 
 def test_language_models_have_a_perplexity_and_no_accuracy() -> None:
@@ -140,7 +161,7 @@ def test_nothing_recorded() -> None:
     events = Recorder().close()
     summary = R.summarise(events, TOPOLOGY, 0.5)
     assert (summary["sim_time_s"], summary["rounds"], summary["accuracy"]) == (0.0, 0, None)
-    assert summary["bytes"] == {"total": 0, "uplink": 0, "downlink": 0, "by_kind": {}}
+    assert summary["bytes"] == {"total": 0, "uplink": 0, "downlink": 0, "aborted": 0, "wasted": 0, "by_kind": {}}
     assert R.rounds_table(events, TOPOLOGY).empty
     assert R.utilisation(events, TOPOLOGY)["busy_s"].tolist() == [0.0] * 5
     assert R.energy_by_node(events, TOPOLOGY)["total"].tolist() == [0.0] * 5

@@ -1,16 +1,20 @@
 """Centralised training: all samples are at the cloud, which trains the unsplit model; the bound others are held to.
 
-With one client, its batches are those of the federated protocols. Does not model how the samples got to the cloud.
+With one client, its batches are those of the federated protocols. A round in which the cloud goes away is begun anew
+when it is back. Does not model how the samples got to the cloud.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from ..errors import Lost
+from ..participation import attend
 from .base import Protocol
 from .local import WholeTrainer
 
 if TYPE_CHECKING:
+    from ..learning.work import Ref
     from ..world import Verb, World
 
 
@@ -27,6 +31,17 @@ class Centralized(Protocol):
         trainer = WholeTrainer(world, world.model.optimizer(self.lr, self.weight_decay), keep=True)
         world.evaluate(theta, round=0)
         for g in range(1, self.rounds + 1):
-            theta = yield from trainer.train(world.pool, world.cloud, theta, self.local_steps, round=g)
+            theta = yield from self._round(world, trainer, theta, g)
             if world.evaluate(theta, round=g):
                 return
+
+    def _round(self, world: World, trainer: WholeTrainer, theta: Ref, g: int) -> Verb:
+        while True:
+            try:
+                trained = yield from trainer.train(world.pool, world.cloud, theta, self.local_steps, round=g)
+            except Lost as error:
+                world.missing(world.cloud, world.now, str(error), round=g)
+                yield from attend(world, (world.cloud,))
+            else:
+                trainer.done(world.pool, trained)
+                return trained.adapters

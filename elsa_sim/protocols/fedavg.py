@@ -33,6 +33,7 @@ class FedAvg(Protocol):
 
     def _client(self, client: Client, world: World, trainer: WholeTrainer, theta: Ref, g: int) -> Verb:
         theta = yield from world.send(world.cloud, client.name, theta, "adapters", round=g)
-        theta = yield from trainer.train(client, client.name, theta, self.local_steps, round=g)
-        theta = yield from world.send(client.name, world.cloud, theta, "adapters", round=g)
+        trained = yield from trainer.train(client, client.name, theta, self.local_steps, round=g)
+        theta = yield from world.send(client.name, world.cloud, trained.adapters, "adapters", round=g)
+        trainer.done(client, trained)
         return theta

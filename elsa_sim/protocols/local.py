@@ -67,10 +67,10 @@ class SplitTrainer:
         )
         for step in range(1, steps + 1):
             bottom, middle, top = yield from self.step(client, server, bottom, middle, top, round=round, step=step)
-        if self.keep:
-            self._before[client.name] = (server, bottom, middle, top)
         mine = bottom.adapters.merge([bottom.adapters, top.adapters])
         received = yield from world.send(client.name, server, mine, "adapters", round=round)
+        if self.keep:  # moments and adapters go together: those of work that did not arrive are dropped
+            self._before[client.name] = (server, bottom, middle, top)
         return received.merge([received, middle.adapters])
 
     def step(
@@ -99,14 +99,17 @@ class SplitTrainer:
 
 
 class WholeTrainer:
-    """Training of the unsplit model on one node, with LoRA adapters on all layers."""
+    """Training of the unsplit model on one node, with LoRA adapters on all layers.
+
+    Keeps each client's optimizer moments if ``keep`` says so, from the last training that was ``done``.
+    """
 
     def __init__(self, world: World, optimizer: Optimizer, keep: bool) -> None:
         self.world, self.optimizer, self.keep = world, optimizer, keep
         self._before: dict[str, Trained] = {}
 
     def train(self, client: Client, node: str, theta: Ref, steps: int, *, round: int) -> Verb:
-        """``steps`` steps on ``client``'s batches on the device of ``node``; returns the adapters."""
+        """``steps`` steps on ``client``'s batches on the device of ``node``; returns the part as it is then."""
         world, model = self.world, self.world.model
         trained = model.take(model.whole, theta, self._before.get(client.name))
         for step in range(1, steps + 1):
@@ -115,6 +118,9 @@ class WholeTrainer:
             _, *after, loss = yield from world.compute(node, work, round=round, step=step)
             trained = trained.stepped(*after)
             world.stepped(loss)
+        return trained
+
+    def done(self, client: Client, trained: Trained) -> None:
+        """What ``client`` has trained arrived: it goes on from these moments."""
         if self.keep:
             self._before[client.name] = trained
-        return trained.adapters

@@ -15,7 +15,7 @@ from elsa_sim.registry import discover
 
 discover("elsa_sim.protocols")
 KINDS = sorted(kind for kind, member in Protocol.members.items() if member.__module__.startswith("elsa_sim."))
-SPLIT = [kind for kind in KINDS if Protocol.members[kind].split]
+SPLIT = [kind for kind in KINDS if Protocol.members[kind].server is not None]
 #: Protocols whose one-client run is on purpose not centralised training.
 UNLIKE_CENTRALIZED: frozenset[str] = frozenset()
 
