@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from small_models import (
     CASES,
     CLASSES,
+    HIDDEN,
     LAYERS,
     LINEAR,
     VOCABULARY,
@@ -77,6 +78,22 @@ def test_every_trained_and_every_frozen_tensor_is_in_exactly_one_part(tmp_path: 
     assert set(backbone.names(three_parts(LAYERS, 0, 0)[2])) == {n for n in backbone.specs if "lora_" not in n}, (
         "the head is in Part 3, whatever the cut"
     )
+
+
+@pytest.mark.parametrize(
+    ("family", "objective", "count"),
+    [
+        ("bert", "classification", HIDDEN * HIDDEN + HIDDEN),  # the pooler
+        ("roberta", "classification", 0),
+        ("distilbert", "classification", 0),
+        ("gpt2", "classification", 2 * HIDDEN),  # weight and bias of the last norm
+        ("llama", "classification", HIDDEN),
+        ("qwen3", "causal_lm", HIDDEN + VOCABULARY * HIDDEN),  # the last norm and the head
+    ],
+)
+def test_what_comes_after_the_layers_is_part_3s(tmp_path: Path, family: str, objective, count: int) -> None:
+    backbone = small(tmp_path, family, objective, meta=True, tie_word_embeddings=False)
+    assert backbone.bytes(three_parts(LAYERS, 0, 0)[2]) == 4 * count
 
 
 def test_tied_weights_count_once_in_each_part_that_needs_them(tmp_path: Path) -> None:

@@ -73,7 +73,13 @@ def test_masks_let_every_position_see_something_and_nothing_see_padding(tmp_path
 
 
 def test_windows_leave_no_position_without_a_key(tmp_path: Path) -> None:
-    backbone = small(tmp_path, "mistral", sliding_window=2)
+    backbone, masks = small(tmp_path, "mistral", sliding_window=2), []
+    for layer in backbone.family.layers:
+        layer.register_forward_pre_hook(
+            lambda _, args, kwargs: masks.append(kwargs["attention_mask"]), with_kwargs=True
+        )
     tokens, lengths = torch.tensor([[5, 0, 0, 0, 0, 0], [5, 6, 7, 8, 9, 5]]), torch.tensor([1, 6])
     logits = backbone.forward(Part("all", 0, LAYERS, first=True, last=True), tokens, lengths)
     assert logits.isfinite().all()
+    assert len(masks) == LAYERS
+    assert all(mask.any(-1).all() for mask in masks)
