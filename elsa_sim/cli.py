@@ -51,11 +51,6 @@ def main() -> None:
         _fail(error, 2)
     except RunFailed as error:
         _fail(error, 3)
-    except KeyboardInterrupt:
-        sys.stderr.write("elsa-sim: interrupted; what was recorded is in the run directory\n")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
 
 
 def _fail(error: ElsaError, status: int) -> None:
@@ -95,9 +90,14 @@ def run(
     loaded = _load(scenario_file, changes, seed, plugin)
     folder = out or _free(Path("runs") / loaded.scenario.name)
     _usable(folder, scenario_file)
-    with _interruptible(), _progress(loaded, quiet) as observer:
-        results = simulation.run(loaded, folder, observer)
-        figures = _figures(results, folder)
+    try:
+        with _interruptible(), _progress(loaded, quiet) as observer:
+            results = simulation.run(loaded, folder, observer)
+            figures = _figures(results, folder)
+    except KeyboardInterrupt:
+        kept = f"what was recorded is in {folder}" if folder.is_dir() else "nothing was recorded"
+        sys.stderr.write(f"elsa-sim: interrupted; {kept}\n")
+        raise typer.Exit(130) from None
     if not quiet:
         _console().print(_closing(results))
         _console().print(f"Run directory: {folder}  ({len(figures)} figures in {folder / 'figures'})", highlight=False)
@@ -233,7 +233,8 @@ def _interruptible() -> Iterator[None]:
 def _console() -> Any:
     from rich.console import Console
 
-    return Console(soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False)
+    wide = None if sys.stdout.isatty() else 1000  # what other programs read is not cut into lines
+    return Console(width=wide, soft_wrap=wide is not None, highlight=False, markup=False)
 
 
 @contextmanager

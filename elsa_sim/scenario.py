@@ -271,7 +271,8 @@ def schema() -> dict[str, Any]:
     definitions = made["$defs"]
     for family in _families():
         for member in family.members.values():
-            definition = definitions.get(member.__name__, {"required": []})
+            name = f"{member.__module__}__{member.__qualname__}".replace(".", "__")  # where two have one class name
+            definition = definitions.get(member.__name__) or definitions.get(name, {"required": []})
             if member is not TopologyFile:  # told by its key `file`
                 definition["required"] = list(dict.fromkeys([key_of(family), *definition.get("required", ())]))
     for chain in definitions["CodecOptions"]["properties"].values():
