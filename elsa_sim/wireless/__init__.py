@@ -6,7 +6,7 @@ captured stands with each of these.
 """
 
 from .air import Air
-from .allocation import Allocator, Best, Demand, Equal, Greedy, Proportional, Random
+from .allocation import Allocator, Best, ByNeed, Demand, Equal, Greedy, Random
 from .band import Band, Direction
 from .layout import Layout
 from .mobility import Mobility, Paths, RandomWaypoint, Static
@@ -20,6 +20,7 @@ __all__ = [
     "Allocator",
     "Band",
     "Best",
+    "ByNeed",
     "Demand",
     "Direction",
     "DualSlope",
@@ -34,7 +35,6 @@ __all__ = [
     "NodeRadio",
     "PathLoss",
     "Paths",
-    "Proportional",
     "Radio",
     "Random",
     "RandomWaypoint",

@@ -69,7 +69,7 @@ class Equal(Allocator):
         return np.asarray(np.arange(subchannels) % clients)
 
 
-class Proportional(Allocator):
+class ByNeed(Allocator):
     """Numbers of subchannels in proportion to need: the next one to the highest need per subchannel (D'Hondt)."""
 
     kind: Literal["proportional"] = "proportional"

@@ -80,6 +80,10 @@ class Radio:
 
     # -- what a protocol sees -----------------------------------------------------------------------------------------
 
+    def __contains__(self, name: object) -> bool:
+        """Whether this is a wireless client."""
+        return name in self._number
+
     def serving(self, client: str) -> str:
         """The station that serves a client now."""
         return self.layout.stations[int(self.air.serving[self._index(client)])]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elsa_sim.errors import InputError
-from elsa_sim.wireless import Allocator, Band, Best, Demand, Equal, Greedy, Proportional, Random
+from elsa_sim.wireless import Allocator, Band, Best, ByNeed, Demand, Equal, Greedy, Random
 
 KINDS = sorted(Allocator.members)
 
@@ -133,7 +133,7 @@ def test_random_is_fair_on_average() -> None:
 
 def test_which_look_at_gains() -> None:
     assert {a.looks for a in (Best(), Greedy())} == {True}
-    assert {a.looks for a in (Equal(), Proportional(), Random())} == {False}
+    assert {a.looks for a in (Equal(), ByNeed(), Random())} == {False}
 
 
 LIMITS = {"a": 1.0, "b": 0.5}
