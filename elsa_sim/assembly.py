@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,9 +17,13 @@ from .context import Context
 from .devices import DeviceOptions
 from .errors import Fault, InputFaults, ScenarioError
 from .learning import backbone_options
+from .learning.footprint import Footprint, Outline
 from .learning.tasks.base import Split, Texts
+from .learning.tokenizers import LEARNED_VOCABULARY
 from .scenario import Loaded, Scenario
 from .topology import Topology
+from .topology.model import listed
+from .units import format_bytes
 
 if TYPE_CHECKING:
     from .learning.work import Ref
@@ -44,7 +49,7 @@ class Plan:
 
 
 def plan(loaded: Loaded) -> Plan:
-    """Build every section of a scenario; needs no tensor library.
+    """Build every section of a scenario; reads no weights.
 
     Raises:
         ScenarioError: all faults of all sections.
@@ -84,13 +89,24 @@ def plan(loaded: Loaded) -> Plan:
         message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
         faults.extend(loaded.located([Fault("name", message)], "backbone"))
     faults.extend(loaded.located(_codec_faults(scenario), "codec"))
+    edge_of = nearest(topology) if topology is not None and topology.names("cloud") else {}
+    if source is not None and texts is not None and devices is not None and topology is not None and not faults:
+        outline = Outline.of(
+            source,
+            scenario.backbone.lora,
+            causal_lm=scenario.task.objective == "causal_lm",
+            labels=max(len(texts.labels), 2),
+            vocabulary=_vocabulary(scenario, source, texts),
+        )
+        needs = _needs(scenario, outline, source.layers, cut, topology, edge_of)
+        faults.extend(loaded.located(_too_large(needs, devices), "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, faults)
     assert topology is not None
     assert devices is not None
     assert source is not None
     assert texts is not None
-    return Plan(scenario, context, topology, devices, source, cut, texts, samples, nearest(topology))
+    return Plan(scenario, context, topology, devices, source, cut, texts, samples, edge_of)
 
 
 def nearest(topology: Topology) -> dict[str, str]:
@@ -111,6 +127,64 @@ def _lacking(topology: Topology, scenario: Scenario) -> list[Fault]:
     if scenario.protocol.kind == "elsa" and not topology.names("edge"):
         faults.append(Fault("", "protocol elsa needs an edge server; give at least one node the role edge"))
     return faults
+
+
+def _vocabulary(scenario: Scenario, source: backbone_options.Source, texts: Texts) -> int:
+    """Tokens of a backbone without a tokenizer: the task's, or as many as are learned at most."""
+    if source.tokenizer is not None:
+        return 0
+    own = scenario.task.tokenizer(texts)
+    return len(own) if own is not None else LEARNED_VOCABULARY
+
+
+def _needs(
+    scenario: Scenario,
+    outline: Outline,
+    layers: int,
+    cut: tuple[int, int] | None,
+    topology: Topology,
+    edge_of: Mapping[str, str],
+) -> dict[str, tuple[str, Footprint, int]]:
+    """Node -> what is trained there, its footprint, and the number of copies."""
+    clients, (cloud,) = topology.names("client"), topology.names("cloud")
+    size, length = scenario.task.batch_size, scenario.task.max_length
+    if cut is None:
+        footprint = outline.training([backbone_options.whole(layers)], size, length)
+        nodes = (cloud,) if scenario.protocol.kind == "centralized" else clients
+        return {name: ("the whole model", footprint, 1) for name in nodes}
+    first, middle, last = backbone_options.three_parts(layers, *cut)
+    theirs = outline.training([first, last], size, length)
+    needs = {name: ("Part 1 and Part 3", theirs, 1) for name in clients}
+    servers = Counter(edge_of[c] if scenario.protocol.server == "edge" else cloud for c in clients)
+    part = outline.training([middle], size, length)
+    for name, copies in servers.items():
+        needs[name] = (f"{copies} {'copies' if copies > 1 else 'copy'} of Part 2", part, copies)
+    return needs
+
+
+def _too_large(
+    needs: Mapping[str, tuple[str, Footprint, int]], devices: Mapping[str, DeviceOptions]
+) -> Iterator[Fault]:
+    """What does not fit the memory of its device; nodes that lack the same are told of together."""
+    lacking: dict[tuple[str, Footprint, int, float], list[str]] = {}
+    for name, (what, footprint, copies) in needs.items():
+        if footprint.total(copies) > devices[name].memory:
+            lacking.setdefault((what, footprint, copies, devices[name].memory), []).append(name)
+    for (what, footprint, copies, memory), names in lacking.items():
+        parts = ", ".join(
+            f"{kind} {format_bytes(size)}"
+            for kind, size in (
+                ("weights", footprint.weights),
+                ("adapters with gradients and moments", copies * footprint.adapters),
+                ("activations about", copies * footprint.activations),
+            )
+        )
+        total = footprint.total(copies)
+        yield Fault(
+            "",
+            f"{what} on {listed(names)} takes {total} bytes ({parts}); memory is {memory:.0f} bytes "
+            f"({format_bytes(int(memory))}); give more, train fewer layers there, or a smaller task.batch_size",
+        )
 
 
 def _outline(texts: Texts) -> Split:
