@@ -54,6 +54,8 @@ class Radio:
         self.handovers: list[Handover] = []
         self.air = Air(options, layout, streams)
         self.bands: dict[tuple[str, Direction], Band] = {}
+        self.highest: dict[tuple[str, str], float] = {}
+        """The highest bandwidth so far of every link that there has been, per direction (bit/s)."""
         self.needs = dict.fromkeys(layout.clients, 1.0)
         own = {name: options.nodes.get(name, NodeRadio()) for name in (*layout.clients, *layout.stations)}
         self.limits = {name: own[name].power or options.power for name in layout.clients}
@@ -202,6 +204,8 @@ class Radio:
             else:
                 rates |= {(station, c): r for c, r in self._share(members, mean, self.bands[station, "down"], block)}
         self._rates = rates
+        highest = self.highest
+        highest.update({pair: rate for pair, rate in rates.items() if rate > highest.get(pair, -1.0)})
 
     def _share(self, members: tuple[str, ...], mean: Floats, band: Band, block: int) -> Iterable[tuple[str, float]]:
         """The members of a band with their rates in this block (bit/s)."""

@@ -307,6 +307,25 @@ def test_a_silent_station() -> None:
     assert site.radio.serving("client0") == "edge1"
 
 
+def test_a_silent_station_serves_nobody() -> None:
+    """The only one: what is sent waits for it; what it carried at most is remembered."""
+    site = Site(tree(1, 1), subchannels=1, nodes=at(client0=(0.0, 0.0), edge0=(10.0, 0.0)))
+    full = site.radio.rate("client0", "edge0")
+
+    def silence() -> Any:
+        yield site.env.timeout(0.1)
+        site.radio.silence("edge0")
+        assert site.radio.rate("client0", "edge0") == 0.0
+        yield site.env.timeout(2.0)
+        site.radio.silence("edge0", False)
+
+    site.env.process(silence())
+    site.send(0.0, "client0", "edge0", 1e6)
+    assert site.run().done[0].t_end_s == pytest.approx(8e6 / full + 2.0, rel=1e-9)
+    assert site.radio.handovers == []
+    assert site.radio.highest["client0", "edge0"] == full
+
+
 def test_assignment_by_an_optimiser_takes_effect_at_once() -> None:
     """All subchannels, then none of 20 but one: 0.5 s of the one rate, the rest of the other."""
     site = Site(tree(2, 1), nodes=at(client0=(0.0, 0.0), client1=(0.0, 200.0), edge0=(0.0, 100.0)))
