@@ -28,7 +28,8 @@ from .units import format_bytes
 if TYPE_CHECKING:
     from .learning.work import Ref
     from .recorder import Recorder
-    from .world import Observer, World
+    from .wireless import Layout
+    from .world import Client, Observer, World
 
 T = TypeVar("T")
 
@@ -46,6 +47,12 @@ class Plan:
     texts: Texts
     samples: Sequence[npt.NDArray[np.int64]]
     edge_of: Mapping[str, str]
+    layout: Layout | None = None
+
+    @property
+    def played(self) -> Topology:
+        """The topology that messages cross: with a link from each wireless client to each station."""
+        return self.topology if self.layout is None else self.layout.extended
 
 
 def plan(loaded: Loaded) -> Plan:
@@ -68,8 +75,11 @@ def plan(loaded: Loaded) -> Plan:
     if topology is not None:
         faults.extend(loaded.located(_lacking(topology, scenario), "topology"))
     devices = attempt("devices", lambda: scenario.devices.of(topology, context)) if topology is not None else None
+    layout = None
     if topology is not None:
         attempt("network", lambda: scenario.network.check(topology))
+    if topology is not None and (wireless := scenario.wireless) is not None:
+        layout = attempt("wireless", lambda: wireless.layout(topology, context.streams))
     source = attempt("backbone", lambda: backbone_options.locate(scenario.backbone, context))
     cut = None
     if source is not None and scenario.protocol.server is not None:
@@ -106,7 +116,7 @@ def plan(loaded: Loaded) -> Plan:
     assert devices is not None
     assert source is not None
     assert texts is not None
-    return Plan(scenario, context, topology, devices, source, cut, texts, samples, edge_of)
+    return Plan(scenario, context, topology, devices, source, cut, texts, samples, edge_of, layout)
 
 
 def nearest(topology: Topology) -> dict[str, str]:
@@ -151,10 +161,10 @@ def _needs(
     if cut is None:
         footprint = outline.training([backbone_options.whole(layers)], size, length)
         nodes = (cloud,) if scenario.protocol.kind == "centralized" else clients
-        return {name: ("the whole model", footprint, 1) for name in nodes}
+        return dict.fromkeys(nodes, ("the whole model", footprint, 1))
     first, middle, last = backbone_options.three_parts(layers, *cut)
     theirs = outline.training([first, last], size, length)
-    needs = {name: ("Part 1 and Part 3", theirs, 1) for name in clients}
+    needs = dict.fromkeys(clients, ("Part 1 and Part 3", theirs, 1))
     servers = Counter(edge_of[c] if scenario.protocol.server == "edge" else cloud for c in clients)
     part = outline.training([middle], size, length)
     for name, copies in servers.items():
@@ -208,6 +218,12 @@ def _codec_faults(scenario: Scenario) -> list[Fault]:
     return found
 
 
+def _server(plan: Plan) -> Callable[[Client], str] | None:
+    """Where Part 2 of a client runs."""
+    cloud, where = plan.topology.cloud, plan.scenario.protocol.server
+    return None if where is None else (lambda client: client.edge if where == "edge" else cloud)
+
+
 def _no_test(adapters: Ref, round: int) -> dict[str, float]:
     """Timing only: nothing to evaluate."""
     return {}
@@ -232,6 +248,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     from .learning.tokenizers import tokenizer_for
     from .network import Network
     from .wire import Wire
+    from .wireless import Radio
     from .world import Client, World
 
     scenario, streams, timing = plan.scenario, plan.context.streams, plan.scenario.execution.mode == "timing"
@@ -272,10 +289,13 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]
     pool = replace(client(0, plan.topology.names("cloud")[0], np.arange(len(data.train), dtype=np.int64)), parts=None)
     wire = Wire({name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}, streams)
+    network, radio = Network(env, plan.played, scenario.network, streams), None
+    if plan.layout is not None and scenario.wireless is not None:
+        radio = Radio(env, network, scenario.wireless, plan.layout, streams)
     return World(
         env,
         plan.topology,
-        Network(env, plan.topology, scenario.network, streams),
+        network,
         {name: Device(env, name, options, streams) for name, options in plan.devices.items()},
         clients,
         pool,
@@ -283,8 +303,9 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         executor,
         wire,
         recorder,
-        _no_test if timing else Evaluation(model, executor, wire, clients, plan, data),
+        _no_test if timing else Evaluation(model, executor, wire, clients, _server(plan), data),
         stop=scenario.stop,
         observer=observer,
+        radio=radio,
         total_steps=scenario.protocol.steps(len(clients)),
     )

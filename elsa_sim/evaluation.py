@@ -8,7 +8,7 @@ Without such codecs the two are one. An evaluation leaves no trace in the codecs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .learning.data import in_chunks
@@ -16,7 +16,6 @@ from .learning.data import in_chunks
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .assembly import Plan
     from .learning.data import Batch
     from .learning.executor import Executor
     from .learning.model import Model
@@ -30,16 +29,22 @@ TOKENS = 2048
 
 
 class Evaluation:
-    """Evaluates adapters on the test data of a task."""
+    """Evaluates adapters on the test data of a task; ``server`` of a client is where its Part 2 runs, if it is cut."""
 
     def __init__(
-        self, model: Model, executor: Executor, wire: Wire, clients: Sequence[Client], plan: Plan, data: Dataset
+        self,
+        model: Model,
+        executor: Executor,
+        wire: Wire,
+        clients: Sequence[Client],
+        server: Callable[[Client], str] | None,
+        data: Dataset,
     ) -> None:
         self.model, self.executor, self.wire, self.clients = model, executor, wire, clients
-        self.server, self.cloud = plan.scenario.protocol.server, plan.topology.names("cloud")[0]
+        self.server = server
         self._whole = list(in_chunks(data.test, TOKENS, data.pad_id))
         self._dealt: list[Batch] = []
-        if self.server is not None and wire.chains.get("activation"):
+        if server is not None and wire.chains.get("activation"):
             share = max(1, int(data.test.lengths.sum()) // len(clients))
             self._dealt = list(in_chunks(data.test, min(TOKENS, share), data.pad_id))
 
@@ -55,8 +60,9 @@ class Evaluation:
 
         def inference(values: Mapping[str, Tensor], index: int, batch: Batch) -> Tensor:
             client = self.clients[index % len(self.clients)]
-            server = client.edge if self.server == "edge" else self.cloud
             assert client.parts is not None
+            assert self.server is not None
+            server = self.server(client)
 
             def crossing(states: Tensor, up: bool) -> Tensor:
                 ends = (client.name, server) if up else (server, client.name)

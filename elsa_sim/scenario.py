@@ -36,9 +36,10 @@ from .streams import Streams
 from .topology import LinkOptions, TopologyFile, TopologySource, Tree
 from .units import Seconds
 from .validation import validate
+from .wireless import WirelessOptions
 
 #: Packages whose modules define components.
-PACKAGES = ("codecs", "learning.tasks", "links", "protocols", "topology")
+PACKAGES = ("codecs", "learning.tasks", "links", "protocols", "topology", "wireless")
 _FILE_NAME = re.compile(r"\w(?:[\w .+=,@()-]{0,98}[\w.+=,@()-])?")
 
 
@@ -116,6 +117,8 @@ class Scenario(Options):
     """What compresses or hides the messages."""
     network: NetworkOptions = NetworkOptions()
     """How messages share the network."""
+    wireless: WirelessOptions | None = None
+    """Clients on the air: rates from distance, fading and subchannels; by default all access links are wires."""
     stop: StopOptions = StopOptions()
     """When to end early."""
     execution: ExecutionOptions = ExecutionOptions()

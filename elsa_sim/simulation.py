@@ -77,7 +77,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
             _write(folder / "scenario.yaml", scenario.dump(loaded))
         except OSError as error:
             raise InputError(f"{folder}: no run can be written there: {error.strerror}") from None
-        _write(folder / "topology.json", json.dumps(describe(plan.topology), indent=1))
+        _write(folder / "topology.json", json.dumps(describe(plan.played), indent=1))
     recorder, timed = Recorder(folder), Timed(observer or Observer())
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.scenario.execution.threads)
@@ -103,7 +103,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     host = {"wall_s": time.perf_counter() - begin, "math_s": world.executor.math_s if world else 0.0,
             "peak_rss_bytes": peak_rss_bytes()}  # fmt: skip
     outcome = _outcome(failure)
-    topology = describe(plan.topology)
+    topology = describe(plan.played)
     summary = {
         "name": plan.scenario.name,
         "protocol": plan.scenario.protocol.kind,
@@ -159,6 +159,8 @@ def invariants(world: World) -> list[str]:
     wrong = [*world.network.check()]
     for device in world.devices.values():
         wrong += device.check()
+    if world.radio is not None:
+        wrong += world.radio.check()
     under_way: dict[str, int] = {}
     for row in world.in_flight.values():
         if row["kind"] == "transfer":
@@ -211,12 +213,14 @@ def link_faults(table: pa.Table, world: World) -> list[str]:
     crossed: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for i, route in enumerate(routes.dictionary.to_pylist()):
         hops = list(pairwise(route.split(">")))
-        links = [world.topology.link(u, v) for u, v in hops]
+        links = [world.network.topology.link(u, v) for u, v in hops]
         latency = sum(link.latency for link in links) if whole and not any(link.jitter for link in links) else 0.0
         for hop in hops:
             crossed.setdefault(hop, []).append((i, latency))
     wrong = []
     for (u, v), uses in crossed.items():
+        if world.radio is not None and (u in world.radio or v in world.radio):
+            continue  # what the air carries changes with place and time; the engine watches it
         latencies = np.full(len(routes.dictionary), np.nan)
         latencies[[i for i, _ in uses]] = [latency for _, latency in uses]
         mine = np.flatnonzero(~np.isnan(latencies[of]) & (size > 0))
@@ -227,7 +231,7 @@ def link_faults(table: pa.Table, world: World) -> list[str]:
         begin, until, load = begin[order], np.maximum.accumulate(end[mine][order]), size[mine][order]
         first = np.flatnonzero(np.concatenate([[True], begin[1:] > until[:-1]]))  # where a pause has ended
         last = np.concatenate([first[1:] - 1, [len(begin) - 1]])
-        link = world.topology.link(u, v)
+        link = world.network.topology.link(u, v)
         capacity = max([link.up if u == link.u else link.down, *(bandwidth for _, bandwidth in link.profile)])
         could = capacity / 8.0 * (until[last] - begin[first])
         over = np.add.reduceat(load, first) > could * (1.0 + 1e-6) + 1.0

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .learning.executor import Executor
     from .learning.model import Model
     from .learning.work import Ref, Work
+    from .wireless import Handover, Radio
 
 #: The generator type of a verb: it yields SimPy events and returns a value.
 Verb = Generator[simpy.Event, Any, Any]
@@ -108,11 +109,14 @@ class World:
         stop: Stop,
         observer: Observer,
         total_steps: int,
+        radio: Radio | None = None,
     ) -> None:
         self.env, self.topology, self.network, self.devices = env, topology, network, devices
         self.clients, self.pool, self.model = tuple(clients), pool, model
         self.executor, self.wire, self.recorder = executor, wire, recorder
-        self.stop, self.observer = stop, observer
+        self.stop, self.observer, self.radio = stop, observer, radio
+        if radio is not None:
+            radio.on_handover(self._handed_over)
         self.ledger = Ledger()
         self.in_flight: dict[int, dict[str, Any]] = {}
         self._test, self._total_steps = test, total_steps
@@ -151,6 +155,8 @@ class World:
         homes: dict[str, list[Client]] = {edge: [] for edge in self.edges}
         for client in self.clients:
             home = client.edge
+            if self.radio is not None and client.name in self.radio and self.radio.serving(client.name) in homes:
+                home = self.radio.serving(client.name)
             if failover and home in away:
                 found = [e for e in self.edges if away.isdisjoint(self.topology.route(client.name, e)[1:])]
                 home = min(found, key=partial(self.topology.latency, client.name), default=home)
@@ -249,7 +255,8 @@ class World:
         size = payload + int(self.network.options.header)
         self.ledger.sent[kind] += size
         ticket = self._open(kind="transfer", node=source, peer=target, round=round, step=step, bytes=size, detail=kind)
-        message = self.network.transfer(source, target, size)
+        route = None if self.radio is None else self.radio.route(source, target)
+        message = self.network.transfer(source, target, size, route)
         try:
             delivery = yield message
         except simpy.Interrupt as interrupt:
@@ -321,12 +328,22 @@ class World:
         for start, end in device.downtimes():
             yield self.env.timeout(start - self.now)
             self.network.cut(device.name)
+            self._silence(device.name, True)
             ticket = self._open(kind="fault", node=device.name, detail="away")
             if end == math.inf:
                 return
             yield self.env.timeout(end - self.now)
             self.network.join(device.name)
+            self._silence(device.name, False)
             self._close(ticket)
+
+    def _silence(self, node: str, silent: bool) -> None:
+        if self.radio is not None and node in self.radio.layout.stations:
+            self.radio.silence(node, silent)
+
+    def _handed_over(self, handover: Handover) -> None:
+        where = f"{handover.old} to {handover.new}"
+        self.recorder.add("handover", self.now, self.now, handover.client, peer=handover.new, detail=where)
 
     def all(self, generators: Iterable[Verb]) -> Verb:
         """Run processes side by side; returns their results in order when the last one has ended."""
