@@ -398,6 +398,34 @@ def test_deferred_messages_are_those_of_the_serial_executor(chain: list[Codec]) 
     assert all(torch.equal(a, b) for a, b in zip(values["serial"], values["deferred"], strict=True))
 
 
+@pytest.mark.parametrize("codec", [Spy(), PairSpy()], ids=["stream", "pair"])
+def test_an_older_state_can_still_be_read(codec: Spy) -> None:
+    wire = Wire({"activation": [codec]}, STREAMS)
+    parcel = wire.pack("client1", "edge1", of(rows()), "activation", up=True, round=1, attached=0)
+    payload = wire.encoded(parcel, Serial().finish(parcel.encode))
+    work = wire.unpack(parcel, payload)
+    wire.decoded(parcel, Serial().finish(work))
+    send(wire, rows())
+    Serial().finish(parcel.encode)
+    Serial().finish(work)
+    assert [state for _, _, state in encodings()] == [0, 1, 0]
+    assert [state for _, _, state in decodings()] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("codec", [Spy(), PairSpy()], ids=["stream", "pair"])
+def test_a_rehearsal_moves_no_state(codec: Spy) -> None:
+    wire = Wire({"activation": [codec]}, STREAMS)
+    send(wire, rows())
+    held = {node: dict(states) for node, states in wire.states.items()}
+    rehearsal = wire.rehearsal()
+    for client in ("client1", "client1", "client9"):
+        rehearsal.exchange(client, "edge1", rows(), "activation", up=True, round=1)
+    assert wire.states == held
+    send(wire, rows())
+    assert [state for _, _, state in encodings()] == [0, 1, 2, 0, 1]
+    assert [state for _, _, state in decodings()] == [0, 1, 2, 0, 1]
+
+
 def test_sending_changes_neither_the_value_nor_an_older_state() -> None:
     wire, value = Wire({"activation": [SSOP(rank=2), Int8()]}, STREAMS), rows()
     before = value.clone()
