@@ -145,4 +145,5 @@ class Fading:
             number = block // _CHUNK
             drawn = self._streams.numpy("fading", *pair, number).standard_exponential((_CHUNK, width))
             self._chunks[pair] = number, drawn
-        return np.broadcast_to(drawn[block % _CHUNK], subchannels)
+        row: Floats = drawn[block % _CHUNK]
+        return row if width == subchannels else np.broadcast_to(row, subchannels)

@@ -112,3 +112,23 @@ def test_a_source_down_for_long_is_a_stall() -> None:
     network, end = arrival(Trace((0.0, 8e6), (0.5, 0.0)), "max-min", 1e6, stall_timeout=1.0, retries=0)
     assert end == pytest.approx(1.5)
     assert network.tally.aborted == 1
+
+
+def test_a_change_foretold_ever_earlier_is_asked_for_once() -> None:
+    """50 refreshes, each of which foretells an earlier change: what was armed for the later ones does not ask again."""
+    trace = Trace((0.0, 8e6), (9.0, 8e6))
+    env = simpy.Environment()
+    network = Network(env, net(Link("a", "b", 1.0, 1.0)))
+    network.follow(trace)
+    transfer = network.transfer("a", "b", 20e6)
+
+    def later() -> Any:
+        yield env.timeout(1.0)
+        for i in range(50):
+            trace.steps[1] = (9.0 - 0.1 * i, 8e6)
+            network.refresh()
+        trace.asked.clear()
+
+    env.process(later())
+    assert env.run(transfer).t_end_s == pytest.approx(20.0)
+    assert trace.asked == pytest.approx([4.1])
