@@ -143,7 +143,7 @@ class World:
 
     def members(self, edge: str) -> tuple[Client, ...]:
         """The clients that belong to an edge server."""
-        return tuple(client for client in self.clients if client.edge == edge)
+        return self.homes(failover=False).get(edge, ())
 
     def homes(self, *, failover: bool) -> dict[str, tuple[Client, ...]]:
         """Edge server -> the clients it serves now.

@@ -1,0 +1,42 @@
+"""The mobility scenario: what distance, power and movement do to a run."""
+
+from pathlib import Path
+
+import elsa_sim
+from elsa_sim.results import Results
+
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "mobility.yaml"
+SHORT = ["execution.mode=timing", "protocol.rounds=3"]
+STILL = "wireless.mobility=static"
+
+
+def played(*changes: str) -> Results:
+    return elsa_sim.run(elsa_sim.load_scenario(SCENARIO, [*SHORT, *changes]))
+
+
+def seconds(*changes: str) -> float:
+    return float(played(*changes).summary["sim_time_s"])
+
+
+def test_clients_that_move_change_their_edge_server_and_train_with_the_new_one() -> None:
+    run = played()
+    handovers = run.events[run.events["kind"] == "handover"]
+    assert len(handovers) > 0
+    up = run.events[(run.events["kind"] == "transfer") & (run.events["detail"] == "activation")]
+    servers = up[up["node"].astype(str).str.startswith("client")].groupby("node", observed=True)["peer"].nunique()
+    changed = set(servers[servers > 1].index)
+    assert changed
+    assert changed <= set(handovers["node"])
+    assert not (played(STILL).events["kind"] == "handover").any()
+
+
+def test_nearer_clients_stronger_signals_and_wider_bands_are_faster() -> None:
+    far = seconds(STILL)
+    assert seconds(STILL, "wireless.area=[200, 100]") < far
+    assert seconds(STILL, "wireless.power=33 dBm", "wireless.station_power=40 dBm") < far
+    assert seconds(STILL, "wireless.bandwidth=1 MHz") < far
+    assert seconds(STILL, "wireless.noise_figure=17 dB") > far
+
+
+def test_the_same_seed_walks_the_same_way() -> None:
+    assert played().summary["trace_sha256"] == played().summary["trace_sha256"]
