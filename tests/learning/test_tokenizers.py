@@ -35,7 +35,7 @@ print(hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest(),
 def test_a_learned_vocabulary_is_the_same_in_every_process() -> None:
     """Vocabulary and token ids: hash tables with random seeds must leave no trace."""
     seen = set()
-    for seed, threads in (("0", "1"), ("1", "2"), ("2", "2")):
+    for seed, threads in (("0", "1"), ("1", "2")):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": threads}
         run = subprocess.run([sys.executable, "-c", MAKE], env=environment, capture_output=True, text=True, check=True)
         seen.add(run.stdout)
