@@ -1,6 +1,6 @@
 """Execute every notebook beside this file from start to end; with `--save`, keep the outputs in it.
 
-    python notebooks/execute.py [--save] [NAME.ipynb ...]
+python notebooks/execute.py [--save] [NAME.ipynb ...]
 """
 
 from __future__ import annotations
