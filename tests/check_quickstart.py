@@ -12,7 +12,10 @@ def faults(summary: dict) -> list[str]:
         "it ended": summary["complete"] and summary["outcome"] == "done",
         "it learns: accuracy over 0.8": summary["accuracy"] > 0.8,
         "invariants hold": summary["invariants"] == "hold",
-        "activations, gradients and adapters crossed": min(kinds.get(k, 0) for k in ("activation", "gradient", "adapters")) > 0,
+        "activations, gradients and adapters crossed": min(
+            kinds.get(k, 0) for k in ("activation", "gradient", "adapters")
+        )
+        > 0,
         "bytes add up": sum(kinds.values()) == summary["bytes"]["total"],
         "simulated time passed": summary["sim_time_s"] > 1.0,
         "energy was spent": summary["energy_j"] > 0.0,

@@ -134,7 +134,9 @@ def test_losses_of_the_network_and_absences() -> None:
     send = partial(recorder.add, "transfer", peer="edge0", detail="activation", route="c0>edge0")
     send(0.0, 3.0, "c0", bytes=30, wasted_bytes=45, attempts=3)
     send(3.0, 4.0, "c0", bytes=20, wasted_bytes=7, attempts=2, status="aborted", metrics={"reason": "c0 went away"})
-    recorder.add("fault", 2.0, 4.0, "c0", round=1, status="aborted", detail="missing", metrics={"reason": "c0 went away"})
+    recorder.add(
+        "fault", 2.0, 4.0, "c0", round=1, status="aborted", detail="missing", metrics={"reason": "c0 went away"}
+    )
     recorder.add("fault", 4.0, 5.0, "c0", detail="away")
     send(4.0, 5.0, "c0", bytes=10, status="in_flight")
     events = recorder.close()

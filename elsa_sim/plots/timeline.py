@@ -126,9 +126,7 @@ def _choose(busy: pd.Series, roles: dict[str, str], most: int) -> tuple[list[str
     return [*servers, *sorted(chosen, key=natural)], f" ({len(servers) + len(chosen)} of {len(names):,} nodes)"
 
 
-def _bars(
-    ax: Axes, seen: pd.DataFrame, place: dict[str, float], window: tuple[float, float], kind: str
-) -> list[Patch]:
+def _bars(ax: Axes, seen: pd.DataFrame, place: dict[str, float], window: tuple[float, float], kind: str) -> list[Patch]:
     rows = seen[(seen["kind"] == kind) & seen["node"].isin(list(place)) & (seen["t_end_s"] > seen["t_start_s"])]
     top, bottom = (-0.40, 0.14) if kind == "compute" else (0.19, 0.40)
     shown = rows["detail"].astype(str).map(_shown)

@@ -69,7 +69,12 @@ def test_moments_that_are_not_kept_make_a_difference(kind: str) -> None:
 @pytest.mark.parametrize("kind", SPLIT)
 def test_the_cut_moves_work_not_what_is_learned(kind: str) -> None:
     one, two = (
-        played(f"protocol={small(kind)}", f"split={{policy: fixed, p: {p}, q: 1}}", "backbone.config.num_hidden_layers=4", "seed=2")
+        played(
+            f"protocol={small(kind)}",
+            f"split={{policy: fixed, p: {p}, q: 1}}",
+            "backbone.config.num_hidden_layers=4",
+            "seed=2",
+        )
         for p in (1, 2)
     )
     np.testing.assert_allclose(one.rounds["loss"], two.rounds["loss"], rtol=1e-4)
