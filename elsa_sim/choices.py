@@ -41,9 +41,18 @@ def _same(field: FieldInfo, kind: Any) -> Any:
     if field.is_required():
         return Field(description=field.description)
     default = field.get_default(call_default_factory=True)
-    if isinstance(kind, type) and isinstance(default, Options):
-        default = kind(**{name: getattr(default, name) for name in type(default).model_fields})
-    return Field(default=default, description=field.description)
+    return Field(default=_as(kind, default), description=field.description)
+
+
+def _as(kind: Any, value: Any) -> Any:
+    """Options as those of ``kind``, if that is a model with other types for some of its fields; within them, too."""
+    if not (isinstance(kind, type) and issubclass(kind, Options) and isinstance(value, Options)):
+        return value
+    if isinstance(value, kind):
+        return value
+    return kind(
+        **{name: _as(kind.model_fields[name].annotation, getattr(value, name)) for name in type(value).model_fields}
+    )
 
 
 @dataclass(frozen=True)

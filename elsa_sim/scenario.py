@@ -20,7 +20,7 @@ from . import scenario_file
 from .choices import any_of, key_of, with_choices
 from .codecs.base import Codec
 from .context import Context
-from .devices import DevicesOptions
+from .devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, Straggler
 from .errors import Fault, InputFaults
 from .learning.backbone_options import BUILT_IN, BackboneOptions, FixedSplit, SplitPolicy
 from .learning.partition import Iid, Partition
@@ -36,7 +36,7 @@ from .streams import Streams
 from .topology import LinkOptions, TopologyFile, TopologySource, Tree
 from .units import Seconds
 from .validation import validate
-from .wireless import WirelessOptions
+from .wireless import Allocator, Mobility, PathLoss, WirelessOptions
 
 #: Packages whose modules define components.
 PACKAGES = ("codecs", "learning.tasks", "links", "protocols", "topology", "wireless")
@@ -190,12 +190,22 @@ def _discovered() -> None:
 
 
 def _families() -> tuple[type[Component], ...]:
-    return (Protocol, Task, Partition, TopologySource, SplitPolicy, Codec, LinkModel)
+    return (Protocol, Task, Partition, TopologySource, SplitPolicy, Codec, LinkModel, *_NESTED)
+
+
+#: Families that a scenario chooses from within a section.
+_NESTED = (Straggler, Downtime, Mobility, PathLoss, Allocator)
 
 
 @cache
 def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
     chain: Any = Items[tuple[any_of(Codec), ...]]  # type: ignore[misc]
+    slow: Any = Items[tuple[any_of(Straggler), ...]]  # type: ignore[misc]
+    away: Any = Items[tuple[any_of(Downtime), ...]]  # type: ignore[misc]
+    air: Any = with_choices(
+        WirelessOptions, mobility=any_of(Mobility), path_loss=any_of(PathLoss), allocator=any_of(Allocator)
+    )
+    roles: dict[str, type[Options]] = {"client": ClientOptions, "edge": EdgeOptions, "cloud": CloudOptions}
     return with_choices(
         Scenario,
         protocol=any_of(Protocol),
@@ -204,7 +214,12 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
         topology=any_of(TopologySource),
         split=any_of(SplitPolicy),
         codec=with_choices(CodecOptions, activation=chain, gradient=chain, adapters=chain),
+        devices=with_choices(
+            DevicesOptions,
+            **{role: with_choices(kind, stragglers=slow, downtimes=away) for role, kind in roles.items()},
+        ),
         network=with_choices(NetworkOptions, model=any_of(LinkModel)),
+        wireless=air | None,
     )
 
 
@@ -216,6 +231,8 @@ def dump(loaded: Loaded) -> str:
     data: dict[str, Any] = {}
     for name in Scenario.model_fields:
         section = getattr(loaded.scenario, name)
+        if section is None:
+            continue  # a section that is left out
         data[name] = _plain(section)
         for key in _FILES.get(name, ()):
             if isinstance(data[name].get(key), str):
