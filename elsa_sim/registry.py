@@ -17,7 +17,7 @@ from functools import reduce
 from importlib.metadata import entry_points
 from operator import or_
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -54,8 +54,8 @@ class Component(Options):
             cls.members = {}
             return
         field = cls.model_fields.get("kind")
-        if field is None or not isinstance(field.default, str):
-            return  # an abstract intermediate class
+        if field is None or get_args(field.annotation) != (field.default,):
+            return  # not Literal["name"] = "name": an abstract intermediate class
         other = cls.members.get(field.default)
         if other is not None and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
             raise InputError(

@@ -50,8 +50,9 @@ class Ring(Protocol):
         for g in range(1, self.rounds + 1):
             for client in world.clients * self.turns:
                 theta = yield from world.send(world.cloud, client.name, theta, "adapters", round=g)
-                theta = yield from trainer.train(client, client.name, theta, self.local_steps, round=g)
-                theta = yield from world.send(client.name, world.cloud, theta, "adapters", round=g)
+                trained = yield from trainer.train(client, client.name, theta, self.local_steps, round=g)
+                theta = yield from world.send(client.name, world.cloud, trained.adapters, "adapters", round=g)
+                trainer.done(client, trained)
             if world.evaluate(theta, round=g):
                 return
 '''
