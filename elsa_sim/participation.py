@@ -124,7 +124,6 @@ def gather(
     try:
         reason = yield closing
     except simpy.Interrupt:  # whoever waits for this round says who is missing from it
-        close("given up")
         for name in tuple(running):
             stop(name, None)
         raise

@@ -157,6 +157,11 @@ def test_times_that_no_float_adds_up_to() -> None:
         stage = Stage(a=Crash(at=0.0, duration=end))
         stage.play(stage.wait(1 / (3 * k)))
         assert stage.round(a=1)[0] == {"a": "A"}
+        stage = Stage(server=Crash(at=end, duration=1), a=None)
+        stage.play(stage.wait(1 / (3 * k)))
+        arrived, closed = stage.round(a=1e6)
+        assert arrived == {}
+        assert closed >= end + 1  # it was lost once, not again because the server seemed to be there still
 
 
 def test_all_gone_for_good() -> None:
