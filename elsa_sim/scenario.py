@@ -234,9 +234,9 @@ def dump(loaded: Loaded) -> str:
         if section is None:
             continue  # a section that is left out
         data[name] = _plain(section)
-        for key in _FILES.get(name, ()):
-            if isinstance(data[name].get(key), str):
-                data[name][key] = _absolute(data[name][key], loaded.context, name)
+        data[name] = _files_absolute(data[name], loaded.context)
+        if name == "backbone":
+            data[name]["name"] = _folder_absolute(data[name]["name"], loaded.context)
         if isinstance(section, BaseModel):
             try:
                 type(section).model_validate(data[name])
@@ -246,16 +246,31 @@ def dump(loaded: Loaded) -> str:
     return write(data)
 
 
-#: Options that name a file or a folder.
-_FILES = {"task": ("train", "test"), "topology": ("file",), "backbone": ("name",)}
+#: Names of options that name a file, in whatever section.
+_FILES = ("train", "test", "file", "trace")
 
 
-def _absolute(path: str, context: Context, section: str) -> str:
-    if section != "backbone":
-        try:
-            return str(context.file(path, ""))
-        except InputFaults:
-            return path
+def _files_absolute(value: Any, context: Context) -> Any:
+    if isinstance(value, list):
+        return [_files_absolute(item, context) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _file_absolute(item, context)
+        if key in _FILES and isinstance(item, str)
+        else _files_absolute(item, context)
+        for key, item in value.items()
+    }
+
+
+def _file_absolute(path: str, context: Context) -> str:
+    try:
+        return str(context.file(path, ""))
+    except InputFaults:
+        return path
+
+
+def _folder_absolute(path: str, context: Context) -> str:
     if path in (*BUILT_IN, "minilm"):
         return path
     for place in (Path(path), context.folder / path):

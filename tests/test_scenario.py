@@ -345,3 +345,15 @@ def test_plugins_of_installed_distributions_are_loaded(monkeypatch: pytest.Monke
     monkeypatch.setattr(scenario, "load_entry_points", lambda: asked.append(True))
     scenario._discovered.__wrapped__()
     assert asked == [True]
+
+
+def test_trace_files_are_written_by_absolute_paths(tmp_path: Path) -> None:
+    (tmp_path / "rate.csv").write_text("0,1e6\n5,2e6\n")
+    (tmp_path / "on.csv").write_text("0,1\n5,0\n")
+    text = f"""{LEAST}
+topology: {{kind: star, clients: 2, access: {{up: 1 Mbit/s, trace: rate.csv}}}}
+devices: {{client: {{downtimes: [{{kind: trace, file: on.csv}}]}}}}
+"""
+    data = yaml.safe_load(dump(validated(parse(text, "scenario", tmp_path))))
+    assert data["topology"]["access"]["trace"] == str((tmp_path / "rate.csv").resolve())
+    assert data["devices"]["client"]["downtimes"][0]["file"] == str((tmp_path / "on.csv").resolve())
