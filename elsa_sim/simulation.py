@@ -9,17 +9,14 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import simpy
 
 from . import assembly, results, scenario
 from .errors import InputError, InvariantViolation, RunFailed
+from .invariants import book_faults, invariants, link_faults
 from .recorder import Recorder
 from .results import Results
 from .scenario import Loaded
@@ -97,7 +94,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         world.end()
     table = recorder.close()
     if failure is None and world is not None:
-        violations += book_faults(table, world.begun) + link_faults(table, world)
+        violations += book_faults(table, world.books.begun) + link_faults(table, world)
         if violations:
             failure = InvariantViolation("invariants violated: " + "; ".join(violations))
     host = {"wall_s": time.perf_counter() - begin, "math_s": world.executor.math_s if world else 0.0,
@@ -141,105 +138,17 @@ def _play(world: World, plan: assembly.Plan) -> None:
     over = process if limit is None else process | world.env.timeout(limit)
     ended, idle = 0, 0
     while over.callbacks is not None:
-        ended, idle = (ended, idle + 1) if world.ended == ended else (world.ended, 0)
+        ended, idle = (ended, idle + 1) if world.books.ended == ended else (world.books.ended, 0)
         try:
             if idle > STUCK:
                 raise simpy.core.EmptySchedule
             world.env.step()
         except simpy.core.EmptySchedule:
-            waits = [f"{row['kind']} {row['detail']} on {row['node']}" for row in world.in_flight.values()]
+            waits = [f"{row['kind']} {row['detail']} on {row['node']}" for row in world.books.in_flight.values()]
             what = f"under way: {', '.join(waits[:5])}" if waits else "nothing is under way"
             raise RunFailed(
                 f"nothing happens any more at {world.now:g} s, and training has not ended; {what}"
             ) from None
-
-
-def invariants(world: World) -> list[str]:
-    """What does not hold of: bytes conserved per kind, links and slots within capacity, adapters finite."""
-    wrong = [*world.network.check()]
-    for device in world.devices.values():
-        wrong += device.check()
-    if world.radio is not None:
-        wrong += world.radio.check()
-    under_way: dict[str, int] = {}
-    for row in world.in_flight.values():
-        if row["kind"] == "transfer":
-            under_way[row["detail"]] = under_way.get(row["detail"], 0) + row["bytes"]
-    ledger = world.ledger
-    for kind, sent in ledger.sent.items():
-        ended = ledger.received[kind] + ledger.aborted[kind] + under_way.get(kind, 0)
-        if sent != ended:
-            wrong.append(
-                f"bytes of kind {kind!r} are not conserved: {sent} sent, {ended} received, aborted or in flight"
-            )
-    return [*wrong, *world.broken]
-
-
-def book_faults(table: pa.Table, begun: int) -> list[str]:
-    """What does not hold of the event table: time runs forwards, and whatever was begun has a row with its end."""
-    start, end = table["t_start_s"].to_numpy(), table["t_end_s"].to_numpy()
-    wrong = []
-    if not np.isfinite(start).all() or not np.isfinite(end).all() or (start < 0.0).any():
-        wrong.append("the event table has a time that is not a finite number of at least 0 s")
-    if (end < start).any():
-        row = int(np.argmax(end < start))
-        wrong.append(f"time runs backwards: row {row} starts at {start[row]:g} s and ends at {end[row]:g} s")
-    if (np.diff(end) < 0.0).any():
-        row = int(np.argmax(np.diff(end) < 0.0)) + 1
-        wrong.append(
-            f"time runs backwards: row {row} ends at {end[row]:g} s, after one that ends at {end[row - 1]:g} s"
-        )
-    ended = int(pc.sum(pc.is_in(table["kind"], pa.array(["compute", "transfer", "aggregation"]))).as_py() or 0)
-    if ended != begun:
-        wrong.append(f"{begun} transfers and pieces of work were begun, {ended} ended, were aborted or are in flight")
-    return wrong
-
-
-def link_faults(table: pa.Table, world: World) -> list[str]:
-    """The links that carried more than they can while messages drained over them without a pause.
-
-    It looks at the event table only, so it holds whatever computed the rates to what they may be.
-    """
-    if not world.network.options.model.shares:
-        return []  # the ideal network on purpose carries more
-    rows = table.filter(pc.and_(pc.equal(table["kind"], "transfer"), pc.equal(table["status"], "ok")))
-    routes = rows["route"].combine_chunks().dictionary_encode()
-    start, end = rows["t_start_s"].to_numpy(), rows["t_end_s"].to_numpy()
-    of, size, whole = (
-        routes.indices.to_numpy(),
-        rows["bytes"].to_numpy(),
-        not world.network.options.model.store_and_forward,
-    )
-    crossed: dict[tuple[str, str], list[tuple[int, float]]] = {}
-    for i, route in enumerate(routes.dictionary.to_pylist()):
-        hops = list(pairwise(route.split(">")))
-        links = [world.network.topology.link(u, v) for u, v in hops]
-        latency = sum(link.latency for link in links) if whole and not any(link.jitter for link in links) else 0.0
-        for hop in hops:
-            crossed.setdefault(hop, []).append((i, latency))
-    wrong = []
-    for (u, v), uses in crossed.items():
-        if world.radio is not None and (u in world.radio or v in world.radio):
-            continue  # what the air carries changes with place and time; the engine watches it
-        latencies = np.full(len(routes.dictionary), np.nan)
-        latencies[[i for i, _ in uses]] = [latency for _, latency in uses]
-        mine = np.flatnonzero(~np.isnan(latencies[of]) & (size > 0))
-        begin = start[mine] + latencies[of[mine]]
-        if not len(mine):
-            continue
-        order = np.argsort(begin, kind="stable")
-        begin, until, load = begin[order], np.maximum.accumulate(end[mine][order]), size[mine][order]
-        first = np.flatnonzero(np.concatenate([[True], begin[1:] > until[:-1]]))  # where a pause has ended
-        last = np.concatenate([first[1:] - 1, [len(begin) - 1]])
-        link = world.network.topology.link(u, v)
-        capacity = max([link.up if u == link.u else link.down, *(bandwidth for _, bandwidth in link.profile)])
-        could = capacity / 8.0 * (until[last] - begin[first])
-        over = np.add.reduceat(load, first) > could * (1.0 + 1e-6) + 1.0
-        if over.any():
-            i = int(np.argmax(over))
-            wrong.append(f"the link {u}>{v} carried {np.add.reduceat(load, first)[i]} B between {begin[first[i]]:g} s and "
-                         f"{until[last[i]]:g} s, more than its {capacity:g} bit/s")  # fmt: skip
-    return wrong
 
 
 def describe(topology: Topology) -> dict[str, Any]:

@@ -9,24 +9,24 @@ every fact goes into the event table. A protocol is a SimPy generator over these
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import simpy
 
+from .availability import Availability
+from .books import Books
 from .devices import Device, Execution
 from .errors import Divergence, Lost
-from .network import Delivery, Network
+from .network import Network
 from .recorder import Recorder
 from .topology import Topology
+from .transport import Transport
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .learning.executor import Executor
     from .learning.model import Model
     from .learning.work import Ref, Work
-    from .wireless import Handover, Radio
+    from .wireless import Radio
 
 #: The generator type of a verb: it yields SimPy events and returns a value.
 Verb = Generator[simpy.Event, Any, Any]
@@ -80,15 +80,6 @@ class Observer:
         """An evaluation of ``round`` gave ``metrics``."""
 
 
-@dataclass
-class Ledger:
-    """Bytes per message kind, for the conservation law."""
-
-    sent: Counter[str] = field(default_factory=Counter)
-    received: Counter[str] = field(default_factory=Counter)
-    aborted: Counter[str] = field(default_factory=Counter)
-
-
 class World:
     """Everything a protocol can see and do."""
 
@@ -115,24 +106,15 @@ class World:
         self.clients, self.pool, self.model = tuple(clients), pool, model
         self.executor, self.wire, self.recorder = executor, wire, recorder
         self.stop, self.observer, self.radio = stop, observer, radio
-        if radio is not None:
-            radio.on_handover(self._handed_over)
-        self.ledger = Ledger()
-        self.in_flight: dict[int, dict[str, Any]] = {}
+        self.books = Books(env, recorder)
+        self._transport = Transport(self.books, network, devices, radio)
+        self._availability = Availability(self.books, topology, network, devices, radio)
         self._test, self._total_steps = test, total_steps
         self._roles = {node.name: node.role for node in topology.nodes}
         self._losses: list[Ref] = []
         self._last: Ref | None = None
         self._steps = 0
-        self._tickets = 0
-        self._begun = 0
-        self.ended = 0
-        """Transfers and pieces of work that have ended, well or not."""
-        self._worked: defaultdict[str, float] = defaultdict(float)  # node -> energy of the work that has a row (J)
         self._begin = time.perf_counter()
-        for device in self.devices.values():
-            if device.options.downtimes:
-                self.spawn(self.away(device))
         self.cloud: str = topology.names("cloud")[0]
         self.edges: tuple[str, ...] = topology.names("edge")
 
@@ -148,19 +130,11 @@ class World:
     def homes(self, *, failover: bool) -> dict[str, tuple[Client, ...]]:
         """Edge server -> the clients it serves now.
 
-        With ``failover``, clients whose edge server is away go to the one with the least latency among those that are
-        there and that they can reach over nodes that are there. Where there is none, they stay.
+        With ``failover``, clients whose edge server is away go to the next best one; see :meth:`.Availability.home`.
         """
-        away = {name for name, device in self.devices.items() if not device.available}
         homes: dict[str, list[Client]] = {edge: [] for edge in self.edges}
         for client in self.clients:
-            home = client.edge
-            if self.radio is not None and client.name in self.radio and self.radio.serving(client.name) in homes:
-                home = self.radio.serving(client.name)
-            if failover and home in away:
-                found = [e for e in self.edges if away.isdisjoint(self.topology.route(client.name, e)[1:])]
-                home = min(found, key=partial(self.topology.latency, client.name), default=home)
-            homes[home].append(client)
+            homes[self._availability.home(client.name, client.edge, failover=failover)].append(client)
         return {edge: tuple(clients) for edge, clients in homes.items() if clients}
 
     def compute(
@@ -179,18 +153,17 @@ class World:
         Raises:
             Lost: the device went away, and the work with it.
         """
-        ticket = self._open(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
+        ticket = self.books.open(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
         execution, interrupt = yield from self._hold(self.devices[node], work.flops)
         spent: dict[str, Any] = {"t_start_s": execution.t_start_s, "energy_j": execution.energy_j}
-        self._worked[node] += execution.energy_j
         if interrupt is not None:
-            self._close(ticket, **spent, status="aborted", metrics={"reason": str(interrupt.cause)})
+            self.books.close(ticket, **spent, status="aborted", metrics={"reason": str(interrupt.cause)})
             raise interrupt
         if execution.status != "ok":
-            self._close(ticket, **spent, status="aborted", metrics={"reason": "the device went away"})
+            self.books.close(ticket, **spent, status="aborted", metrics={"reason": "the device went away"})
             raise Lost(f"{node} went away at {self.now:g} s and lost its work {work.label}")
         outputs = self.executor.finish(work)
-        self._close(ticket, **spent)
+        self.books.close(ticket, **spent)
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _hold(self, device: Device, flops: float) -> Verb:
@@ -238,7 +211,7 @@ class World:
         if parcel.encode is not None:
             outputs = yield from self._apply(source, parcel.encode, round, step)
             payload = self.wire.encoded(parcel, outputs)
-        yield from self._transfer(source, target, parcel.payload_bytes, kind, round, step)
+        yield from self._transport.carry(source, target, parcel.payload_bytes, kind, round, step)
         if parcel.encode is None:
             return payload
         outputs = yield from self._apply(target, self.wire.unpack(parcel, payload), round, step)
@@ -250,39 +223,6 @@ class World:
             return self.executor.finish(work)
         outputs = yield from self.compute(node, work, round=round, step=step)
         return outputs
-
-    def _transfer(self, source: str, target: str, payload: int, kind: str, round: int, step: int) -> Verb:
-        size = payload + int(self.network.options.header)
-        self.ledger.sent[kind] += size
-        ticket = self._open(kind="transfer", node=source, peer=target, round=round, step=step, bytes=size, detail=kind)
-        route = None if self.radio is None else self.radio.route(source, target)
-        message = self.network.transfer(source, target, size, route)
-        try:
-            delivery = yield message
-        except simpy.Interrupt as interrupt:
-            self.network.abort(message, str(interrupt.cause))
-            self._delivered(ticket, kind, size, message.value)
-            raise
-        self._delivered(ticket, kind, size, delivery)
-        if delivery.status != "ok":
-            what = f"the message {kind} from {source} to {target} was given up at {self.now:g} s"
-            raise Lost(f"{what} ({delivery.reason})")
-
-    def _delivered(self, ticket: int, kind: str, size: int, delivery: Delivery) -> None:
-        """Book how a transfer ended."""
-        (self.ledger.received if delivery.status == "ok" else self.ledger.aborted)[kind] += size
-        spent, received = self._radio(delivery)
-        facts: dict[str, Any] = {"status": delivery.status, "route": ">".join(delivery.route)}
-        facts |= {"wasted_bytes": round(delivery.wasted_bytes), "attempts": delivery.attempts}
-        if delivery.status != "ok":
-            facts["metrics"] = {"reason": delivery.reason}
-        self._close(ticket, energy_j=spent + received, peer_energy_j=received, **facts)
-
-    def _radio(self, delivery: Any) -> tuple[float, float]:
-        """Energy of sender and receiver while the message is under way, in J."""
-        duration = delivery.t_end_s - delivery.t_start_s
-        sender, receiver = (self.devices[name].options.power for name in (delivery.src, delivery.dst))
-        return sender.transmit * duration, receiver.receive * duration
 
     def evaluate(self, adapters: Ref, *, round: int) -> bool:
         """Evaluate ``adapters`` on the test data; returns whether the run should stop.
@@ -323,38 +263,11 @@ class World:
         self.recorder.add("fault", since_s, self.now, who, round=round, status="aborted", detail="missing",
                           metrics={"reason": reason})  # fmt: skip
 
-    def away(self, device: Device) -> Verb:
-        """The process of a device's downtimes: its links are down while it is away."""
-        for start, end in device.downtimes():
-            yield self.env.timeout(start - self.now)
-            self.network.cut(device.name)
-            self._silence(device.name, True)
-            ticket = self._open(kind="fault", node=device.name, detail="away")
-            if end == math.inf:
-                return
-            yield self.env.timeout(end - self.now)
-            self.network.join(device.name)
-            self._silence(device.name, False)
-            self._close(ticket)
-
-    def _silence(self, node: str, silent: bool) -> None:
-        if self.radio is not None and node in self.radio.layout.stations:
-            self.radio.silence(node, silent)
-
-    def _handed_over(self, handover: Handover) -> None:
-        where = f"{handover.old} to {handover.new}"
-        self.recorder.add("handover", self.now, self.now, handover.client, peer=handover.new, detail=where)
-
     def all(self, generators: Iterable[Verb]) -> Verb:
         """Run processes side by side; returns their results in order when the last one has ended."""
         processes = [self.spawn(generator) for generator in generators]
         yield self.env.all_of(processes)
         return [process.value for process in processes]
-
-    @property
-    def begun(self) -> int:
-        """Transfers and pieces of work that were started."""
-        return self._begun
 
     @property
     def broken(self) -> list[str]:
@@ -363,27 +276,6 @@ class World:
             return []
         return [f"adapter {name} is not finite" for name, t in self._last.value.items() if not bool(t.isfinite().all())]
 
-    def _open(self, **row: Any) -> int:
-        self._tickets += 1
-        self._begun += row["kind"] != "fault"
-        self.in_flight[self._tickets] = {"t_start_s": self.now, **row}
-        return self._tickets
-
-    def _close(self, ticket: int, **facts: Any) -> None:
-        row = self.in_flight.pop(ticket) | facts
-        self.ended += row["kind"] != "fault"
-        self.recorder.add(row.pop("kind"), row.pop("t_start_s"), self.now, row.pop("node"), **row)
-
     def end(self) -> None:
         """Close the books: list what is still under way, and the energy of idle time."""
-        working = Counter(row["node"] for row in self.in_flight.values() if row["kind"] in ("compute", "aggregation"))
-        energy = {name: device.energy_j(self.now) for name, device in self.devices.items()}
-        for ticket, row in list(self.in_flight.items()):
-            node = row["node"]
-            if row["kind"] in ("compute", "aggregation"):
-                spent = max(0.0, energy[node]["compute"] - self._worked[node]) / working[node]
-                self._close(ticket, status="in_flight", energy_j=spent)
-            else:
-                self._close(ticket, status="in_flight")
-        for name in self.devices:
-            self.recorder.add("idle", 0.0, self.now, name, energy_j=energy[name]["idle"], detail="idle power")
+        self.books.end(self.devices)

@@ -74,8 +74,8 @@ def timing_only_has_the_same_timeline(protocol: str) -> None:
 def bytes_are_conserved(protocol: str) -> None:
     results, world = world_of(f"protocol={protocol}", CODEC)
     by_kind = transfers(results.events).groupby("detail", observed=True)["bytes"].sum().to_dict()
-    assert by_kind == world.ledger.sent == world.ledger.received == results.summary["bytes"]["by_kind"]
-    assert not world.ledger.aborted
+    assert by_kind == world.books.ledger.sent == world.books.ledger.received == results.summary["bytes"]["by_kind"]
+    assert not world.books.ledger.aborted
     assert results.summary["bytes"]["total"] == sum(by_kind.values())
     assert results.summary["invariants"] == "hold"
     carried = sum(world.network.carried_bytes.values())

@@ -13,15 +13,15 @@ import simpy
 import torch
 from small_runs import known, played, worlds
 
-from elsa_sim import world
+from elsa_sim import books
 from elsa_sim.codecs.cast import Float16
 from elsa_sim.errors import InvariantViolation
+from elsa_sim.invariants import book_faults, invariants
 from elsa_sim.learning.executor import Executor
 from elsa_sim.learning.model import Model
 from elsa_sim.links import MaxMin
 from elsa_sim.network.grouped import Grouped
 from elsa_sim.recorder import Recorder
-from elsa_sim.simulation import book_faults, invariants
 
 Patch = pytest.MonkeyPatch
 TIMING = "execution.mode=timing"
@@ -41,7 +41,7 @@ def fails(match: str, *changes: str) -> None:
 
 @pytest.mark.parametrize("book", ["sent", "received"])
 def test_bytes_that_are_lost(monkeypatch: Patch, book: str) -> None:
-    monkeypatch.setattr(world, "Ledger", partial(world.Ledger, **{book: Leaky()}))
+    monkeypatch.setattr(books, "Ledger", partial(books.Ledger, **{book: Leaky()}))
     fails(r"bytes of kind 'activation' are not conserved: \d+ sent, \d+ received, aborted or in flight", TIMING)
 
 
@@ -184,7 +184,7 @@ def _bare(spec: Any) -> Any:
 
 
 def test_several_at_once_are_all_named(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(world, "Ledger", partial(world.Ledger, received=Leaky()))
+    monkeypatch.setattr(books, "Ledger", partial(books.Ledger, received=Leaky()))
     add: Callable[..., None] = Recorder.add
     monkeypatch.setattr(Recorder, "add", lambda self, kind, start, end, node, **facts: add(
         self, kind, start, start - 1.0 if kind == "aggregation" else end, node, **facts))  # fmt: skip
