@@ -28,7 +28,7 @@ class WaitOptions(Options):
     first: int | None = Field(default=None, ge=1)
     """Close when this many have arrived."""
     deadline: Seconds | None = Field(default=None, gt=0)
-    """Close this long after the round began."""
+    """Close this long after the server was ready for the round."""
 
 
 def present(world: World, node: str) -> bool:
@@ -63,18 +63,16 @@ def gather(
 ) -> Verb:
     """Run one task per participant side by side for the server ``at``; returns the results of those who arrived in time.
 
-    The round begins when the server and at least one participant are there. A participant that is away then is missing
-    from it; a task is interrupted when its own node goes away. If the server goes away, the round is lost: all are
-    missing, and nothing is returned once the server is back. With a participant, those ``behind`` it are missing too.
-    A deadline is met by what arrives before it.
+    The tasks begin when the server and at least one participant are there. A participant that is away then is missing
+    from the round; a task is interrupted when its own node goes away. If the server goes away, the round is lost: all
+    are missing, and nothing is returned once the server is back. With a participant, those ``behind`` it are missing
+    too. A deadline counts from when the server was there, whether or not anybody else was; it is met by what arrives
+    before it.
 
     Raises:
-        Lost: the server, or every participant, is gone for good.
+        Lost: the server is gone for good, or every participant is and no deadline ends the wait.
     """
-    while tasks and not (present(world, at) and any(present(world, name) for name in tasks)):
-        yield from attend(world, tuple(tasks))
-        yield from attend(world, (at,))
-    begin, arrived = world.now, dict[str, Any]()
+    begin, arrived = (yield from _opened(world, tuple(tasks), wait, at)), dict[str, Any]()
     running: dict[str, simpy.Process] = {}
     closing = world.env.event()
 
@@ -112,7 +110,7 @@ def gather(
     for name in tasks:
         if present(world, name):
             running[name] = world.spawn(task(name))
-            _at(world, world.devices[name].presence.leaves(begin), partial(stop, name, f"{name} went away"))
+            _at(world, world.devices[name].presence.leaves(world.now), partial(stop, name, f"{name} went away"))
         else:
             missing(name, "away when the round began")
     if not running:
@@ -120,7 +118,7 @@ def gather(
     if wait.deadline is not None:
         _at(world, begin + wait.deadline, partial(close, f"the deadline of {wait.deadline:g} s had passed"))
     lost = f"{at} went away"
-    _at(world, world.devices[at].presence.leaves(begin), partial(close, lost))
+    _at(world, world.devices[at].presence.leaves(world.now), partial(close, lost))
     try:
         reason = yield closing
     except simpy.Interrupt:  # whoever waits for this round says who is missing from it
@@ -136,6 +134,31 @@ def gather(
         missing(name, lost)
     yield from attend(world, (at,))
     return {}
+
+
+def _opened(world: World, names: Sequence[str], wait: WaitOptions, at: str) -> Verb:
+    """Wait for the server and the first participant, or until the deadline; returns when the round began (s)."""
+    while names:
+        yield from attend(world, (at,))
+        begin = world.now
+        back = min(world.devices[name].presence.back(begin) for name in names)
+        if wait.deadline is None:
+            if back <= begin:
+                return begin
+            yield from attend(world, names)
+            continue
+        until = min(back, begin + wait.deadline)
+        if until < world.devices[at].presence.leaves(begin):
+            yield from _until(world, until)
+            return begin
+        yield from _until(world, world.devices[at].presence.leaves(begin))
+    return world.now
+
+
+def _until(world: World, time: float) -> Verb:
+    """Wait until a time (s), never less."""
+    while world.now < time:
+        yield world.env.timeout(time - world.now)
 
 
 def insist(world: World, node: str, work: Work, *, round: int) -> Verb:

@@ -144,10 +144,30 @@ def test_away_at_the_beginning() -> None:
 
 
 def test_all_away_at_the_beginning() -> None:
-    """The round, and its deadline, begin when the first is back."""
+    """The round begins when the first is back."""
     stage = Stage(a=Crash(at=0, duration=5), b=Crash(at=0, duration=7))
-    assert stage.round(WaitOptions(deadline=2), a=1, b=1) == ({"a": "A"}, 6)
+    assert stage.round(a=1, b=1) == ({"a": "A"}, 6)
     assert stage.absent == [("b", 5, 5, "away when the round began")]
+
+
+def test_all_away_until_the_deadline() -> None:
+    """The deadline runs, and the server goes on without them."""
+    stage = Stage(a=Crash(at=0, duration=5), b=Crash(at=0))
+    assert stage.round(WaitOptions(deadline=2), a=1, b=1) == ({}, 2)
+    assert stage.absent == [(name, 0, 2, "away when the round began") for name in "ab"]
+    assert stage.round(WaitOptions(deadline=5), a=1, b=1) == ({"a": "A"}, 6)  # a has from 5 to 7
+    assert stage.round(WaitOptions(deadline=1), b=1) == ({}, 7)  # gone for good, but who can know
+    late = Stage(a=Crash(at=0, duration=5))
+    assert late.round(WaitOptions(deadline=6), a=2) == ({}, 6)
+
+
+def test_a_server_that_goes_away_while_nobody_is_there() -> None:
+    """Its deadline begins anew when it is back."""
+    stage = Stage(server=Crash(at=1, duration=2), a=Crash(at=0, duration=4))
+    assert stage.round(WaitOptions(deadline=2), a=0.5) == ({"a": "A"}, 4.5)
+    stage = Stage(server=Crash(at=1, duration=2), a=Crash(at=0, duration=8))
+    assert stage.round(WaitOptions(deadline=2), a=0.5) == ({}, 5)
+    assert stage.absent == [("a", 3, 5, "away when the round began")]
 
 
 def test_times_that_no_float_adds_up_to() -> None:

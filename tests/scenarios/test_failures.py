@@ -197,6 +197,18 @@ def test_the_first_two(kind: str) -> None:
     assert run.summary["sim_time_s"] < 0.5 * slow.summary["sim_time_s"]
 
 
+def test_an_edge_server_whose_clients_are_all_away_goes_on_at_its_deadline() -> None:
+    """client0 and client2 are all that edge0 has: with a deadline, it does not hold up the cloud's round."""
+    gone = (crash("client0", 0.0, 500.0), crash("client2", 0.0, 600.0))
+    run, world = world_of(protocol(wait="{deadline: 10}"), TIMING, *gone)
+    assert_books_are_kept(run, world)
+    assert 30 < run.summary["sim_time_s"] < 40  # three rounds of 10 s
+    assert sorted(set(absent(run)["node"])) == ["client0", "client2"]
+    assert run.summary["missing"] == 6
+    waiting = played(protocol(), TIMING, *gone)
+    assert waiting.summary["sim_time_s"] > 500
+
+
 def test_overlapping_downtimes_and_one_without_end() -> None:
     at = middle("elsa")
     times = (
