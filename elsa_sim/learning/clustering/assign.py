@@ -182,7 +182,7 @@ def solve(
     Raises:
         ValueError: there is none.
     """
-    from scipy.optimize import LinearConstraint, milp
+    from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array, eye_array, hstack, kron, vstack
 
     rows, columns = cost.shape
@@ -194,23 +194,23 @@ def solve(
     bounds = np.where(allowed.ravel(), 1.0, 0.0)
     constraints = []
     if groups is not None:
-        member = csr_array(groups[None, :] == np.arange(groups.max() + 1)[:, None]).astype(float)  # [G, N]
-        shares = np.repeat(np.bincount(groups) / columns, columns)
-        inside = kron(member, eye_array(columns))  # [G K, N K]
-        extra = inside.shape[0]
-        slack, none = eye_array(extra), csr_array((extra, extra))
+        member = (groups[None, :] == np.arange(groups.max() + 1)[:, None]).astype(float)  # [G, N]
+        shares = np.repeat(member.sum(1) / columns, columns)
+        inside = kron(csr_array(member), eye_array(columns))  # [G K, N K]
+        extra = 2 * len(shares)
+        slack, none = eye_array(len(shares)), csr_array((len(shares),) * 2)
         constraints += [
-            LinearConstraint(hstack([inside, -slack, none]).tocsr(), -np.inf, np.ceil(shares)),
-            LinearConstraint(hstack([inside, none, slack]).tocsr(), np.floor(shares), np.inf),
+            LinearConstraint(csr_array(hstack([inside, -slack, none])), -np.inf, np.ceil(shares)),
+            LinearConstraint(csr_array(hstack([inside, none, slack])), np.floor(shares), np.inf),
         ]
-        weights = np.concatenate([weights, np.full(2 * extra, uneven)])
-        bounds = np.concatenate([bounds, np.full(2 * extra, np.inf)])
-    served = hstack([vstack([each_row, each_column]), csr_array((rows + columns, 2 * extra))]).tocsr()
+        weights = np.concatenate([weights, np.full(extra, uneven)])
+        bounds = np.concatenate([bounds, np.full(extra, np.inf)])
+    served = csr_array(hstack([vstack([each_row, each_column]), csr_array((rows + columns, extra))]))
     least = np.concatenate([np.ones(rows), np.zeros(columns)])
     most = np.concatenate([np.ones(rows), np.full(columns, float(capacity))])
     constraints.append(LinearConstraint(served, least, most))
-    integral = np.concatenate([np.ones(rows * columns), np.zeros(2 * extra)])
-    found = milp(weights, constraints=constraints, bounds=(0.0, bounds), integrality=integral)
+    integral = np.concatenate([np.ones(rows * columns), np.zeros(extra)])
+    found = milp(weights, constraints=constraints, bounds=Bounds(0.0, bounds), integrality=integral)
     if found.x is None:
         raise ValueError("no assignment keeps to the capacity and to what is allowed")
     return np.asarray(found.x[: rows * columns].reshape(cost.shape).argmax(1), dtype=np.int64)

@@ -22,7 +22,7 @@ def divergences(gaussians: Sequence[Gaussian]) -> Array:
     precisions = np.linalg.inv(covariances)
     count, size = means.shape
     traces = precisions.reshape(count, -1) @ covariances.reshape(count, -1).T
-    found = (traces + traces.T - 2.0 * size) / 4.0
+    found = np.asarray(traces + traces.T - 2.0 * size) / 4.0
     for n in range(count):
         apart = means - means[n]
         found[n] += np.einsum("mi,mij,mj->m", apart, precisions + precisions[n], apart) / 4.0

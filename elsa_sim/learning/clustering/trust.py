@@ -61,7 +61,7 @@ def similarity(representations: Array) -> Array:
     centred = representations - representations.mean(0)
     gram = centred @ centred.T
     length = float(np.linalg.norm(gram))
-    return gram / length if length > 0.0 else gram
+    return np.asarray(gram / length) if length > 0.0 else gram
 
 
 def _fixed_point(said: Array, agreement: Callable[[Array, Array], float]) -> Array:
