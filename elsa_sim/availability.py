@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import simpy
 
 from .books import Books
 from .devices import Device
+from .intervals import Interval
 from .network import Network
 from .topology import Topology
 
@@ -32,6 +33,8 @@ class Availability:
         for device in devices.values():
             if device.options.downtimes:
                 books.env.process(self._away(device))
+        for (u, v), outages in network.channels.outages().items():
+            books.env.process(self._down(u, v, outages))
 
     def home(self, client: str, edge: str, *, failover: bool) -> str:
         """The edge server that serves ``client`` now: that of its station, else its own, ``edge``.
@@ -54,7 +57,7 @@ class Availability:
         """The process of a device's downtimes: its links are down while it is away."""
         env = self.books.env
         for start, end in device.downtimes():
-            yield env.timeout(start - env.now)
+            yield env.timeout(max(0.0, start - env.now))
             self.network.cut(device.name)
             self._silence(device.name, True)
             ticket = self.books.open(kind="fault", node=device.name, detail="away")
@@ -63,6 +66,17 @@ class Availability:
             yield env.timeout(end - env.now)
             self.network.join(device.name)
             self._silence(device.name, False)
+            self.books.close(ticket)
+
+    def _down(self, u: str, v: str, outages: Iterator[Interval]) -> Generator[simpy.Event, Any, None]:
+        """The process that writes down when a link is down; the network itself knows."""
+        env = self.books.env
+        for start, end in outages:
+            yield env.timeout(max(0.0, start - env.now))
+            ticket = self.books.open(kind="fault", node=u, peer=v, detail="link down")
+            if end == math.inf:
+                return
+            yield env.timeout(end - env.now)
             self.books.close(ticket)
 
     def _silence(self, node: str, silent: bool) -> None:

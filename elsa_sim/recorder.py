@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 #: ``peer_energy_j`` the part of it that the peer spent (receiving). ``bytes`` is the size of a message with its header;
 #: ``wasted_bytes`` were sent beyond that, or for nothing, in ``attempts``. ``detail`` is what kind of message, work or
 #: fault it was; ``route`` the nodes a transfer crossed, joined by ``>``; ``metrics`` a JSON object of results and reasons.
+#: A ``fault`` is a device that is ``away``, a ``link down`` between node and peer, or who is ``missing`` from a round.
 SCHEMA = pa.schema(
     [
         ("t_start_s", pa.float64()),

@@ -111,6 +111,8 @@ def _row(row: Any, tracks: _Tracks) -> Iterator[dict[str, Any]]:
     if row.kind == "transfer":
         hops = (row.route or f"{row.node}>{row.peer}").split(">")
         places = [(LINKS, f"{u} → {v}") for u, v in pairwise(hops)]
+    elif row.kind == "fault" and row.peer:  # a link that is down, in both directions
+        places = [(LINKS, f"{u} → {v}") for u, v in ((row.node, row.peer), (row.peer, row.node))]
     for process, track in places:
         common = {"pid": process, "ts": start, "name": name, "cat": row.kind, "args": args}
         if end > start:

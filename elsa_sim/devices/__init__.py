@@ -6,7 +6,7 @@ first come, first served. Does not capture caches, memory bandwidth, batching ef
 """
 
 from .device import Device, Execution
-from .downtime import Crash, Downtime, OnOff, Presence, Trace
+from .downtime import Crash, Downtime, OnOff, Trace
 from .options import (
     ClientOptions,
     CloudOptions,
@@ -32,7 +32,6 @@ __all__ = [
     "LogNormal",
     "OnOff",
     "PowerOptions",
-    "Presence",
     "Scripted",
     "ShiftedExponential",
     "Straggler",

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import simpy
 
+from ..intervals import Interval, Presence
 from ..streams import Streams
-from .downtime import Interval, Presence
 from .options import DeviceOptions
 
 

@@ -1,7 +1,7 @@
 """The network in simulated time: transfers over a topology that share its links as a link model says."""
 
 from .engine import Network
-from .options import NetworkOptions, Outage
+from .options import Failure, NetworkOptions, Outage
 from .transfer import Delivery, Tally, Transfer
 
-__all__ = ["Delivery", "Network", "NetworkOptions", "Outage", "Tally", "Transfer"]
+__all__ = ["Delivery", "Failure", "Network", "NetworkOptions", "Outage", "Tally", "Transfer"]

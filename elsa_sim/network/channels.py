@@ -6,15 +6,17 @@ import bisect
 import heapq
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ..errors import InputError
+from ..intervals import Interval, Presence
 from ..streams import Streams
 from ..topology import Link, Topology
+from .downtimes import presence
 from .options import NetworkOptions
 
 
@@ -53,11 +55,11 @@ class Bandwidths(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """A link whose bandwidth changes: its profile, and the intervals in which it is down."""
+    """A link whose bandwidth may change: by its profile, and when it is down."""
 
     link: Link
     channels: tuple[int, int]
-    outages: tuple[tuple[float, float], ...]
+    presence: Presence | None
     times: tuple[float, ...]
     """The times of the profile (s)."""
 
@@ -73,7 +75,8 @@ class _Timed:
 
     def out(self, now: float) -> bool:
         """Whether there is an outage."""
-        return any(start <= now + _near(now) < end for start, end in self.outages)
+        now += _near(now)
+        return self.presence is not None and self.presence.back(now) > now
 
     def _phase(self, now: float) -> float:
         period = self.link.period
@@ -81,7 +84,11 @@ class _Timed:
 
     def next_change(self, now: float) -> float:
         """When this may change next (s; infinite if never)."""
-        edges = [time for outage in self.outages for time in outage if time > now + _near(now)]
+        edges = []
+        if self.presence is not None:
+            soon = now + _near(now)
+            back = self.presence.back(soon)
+            edges.append(back if back > soon else self.presence.leaves(soon))
         times, period = self.times, self.link.period
         index = bisect.bisect_right(times, self._phase(now))
         begin = 0.0 if period is None else math.floor((now + _near(now)) / period) * period
@@ -128,16 +135,19 @@ class Channels:
             for pair, channel in (((link.u, link.v), up), ((link.v, link.u), down)):
                 self.index[pair] = (channel, *shared)
                 self.carried_bytes[pair] = 0.0
-            outages = tuple((o.start, o.start + o.duration) for o in options.outages
-                            if o.node in (link.u, link.v) or (o.link and set(o.link) == {link.u, link.v}))  # fmt: skip
-            if link.profile or outages:
+            there = presence(link, topology, options, streams)
+            if link.profile or there is not None:
                 self._soon.append((0.0, len(self._timed)))
-                self._timed.append(_Timed(link, (up, down), outages, tuple(time for time, _ in link.profile)))
+                self._timed.append(_Timed(link, (up, down), there, tuple(time for time, _ in link.profile)))
             else:
-                self._steady.append(_Timed(link, (up, down), (), ()))
+                self._steady.append(_Timed(link, (up, down), None, ()))
         for cell, bandwidths in stated.items():
             if bandwidths:
                 self.capacities[cells[cell]] = min(bandwidths)
+
+    def outages(self) -> dict[tuple[str, str], Iterator[Interval]]:
+        """Link -> the times from and to which it is down by an outage or a failure (s), in order, perhaps without end."""
+        return {(t.link.u, t.link.v): t.presence.intervals() for t in self._timed if t.presence is not None}
 
     def _add(self, capacity: float) -> int:
         self.capacities.append(capacity)

@@ -50,6 +50,29 @@ class Outage(Options):
         return self
 
 
+class Failure(Options):
+    """Links that fail and are repaired, again and again, by chance."""
+
+    links: Literal["all", "access", "core"] | None = None
+    """Every link of the network, of a client, or between other nodes: each by itself."""
+    link: Items[tuple[str, str]] | None = None
+    """Names of the two ends of the one link that fails."""
+    node: str | None = None
+    """Name of a node whose links fail, all at once."""
+    mtbf: Annotated[Seconds, Gt(0)]
+    """Mean time between failures: from a repair to the next failure."""
+    mttr: Annotated[Seconds, Gt(0)]
+    """Mean time to repair."""
+    times: Literal["exponential", "fixed"] = "exponential"
+    """Exponential times begin in a random state; fixed ones with the links in working order."""
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> Failure:
+        if sum(where is not None for where in (self.links, self.link, self.node)) != 1:
+            raise ValueError("failures name either links, one link, or a node")
+        return self
+
+
 class NetworkOptions(Options):
     """How messages share the network, and what becomes of those that do not get through."""
 
@@ -66,6 +89,8 @@ class NetworkOptions(Options):
     """Payload of a TCP segment, for ``mathis``."""
     outages: Items[tuple[Outage, ...]] = ()
     """Links and nodes that are down for a while; their flows stall."""
+    failures: Items[tuple[Failure, ...]] = ()
+    """Links that fail and are repaired by chance, as outages that the seed draws."""
     stall_timeout: Annotated[Seconds, Gt(0)] | None = None
     """A message that crosses a link that has been down for so long is aborted; without it, it waits."""
     attempt_timeout: Annotated[Seconds, Gt(0)] | None = None
@@ -87,24 +112,22 @@ class NetworkOptions(Options):
             return self.backoff_limit
 
     def check(self, topology: Topology) -> None:
-        """Whether the outages name nodes and links that exist.
+        """Whether outages and failures name nodes and links that exist.
 
         Raises:
             InputFaults: all that do not.
         """
         faults: list[Fault] = []
         pairs = {frozenset((link.u, link.v)) for link in topology.links}
-        for i, outage in enumerate(self.outages):
-            for name in (outage.node,) if outage.node is not None else outage.link or ():
+        stated = [(f"outages.{i}", outage.node, outage.link) for i, outage in enumerate(self.outages)]
+        stated += [(f"failures.{i}", failure.node, failure.link) for i, failure in enumerate(self.failures)]
+        for where, node, link in stated:
+            for name in (node,) if node is not None else link or ():
                 if name not in topology:
                     near = difflib.get_close_matches(name, topology.names(), 1)
                     hint = f"; did you mean {near[0]!r}?" if near else ""
-                    faults.append(Fault(f"outages.{i}", f"there is no node {name!r}{hint}"))
-            if (
-                outage.link is not None
-                and all(n in topology for n in outage.link)
-                and frozenset(outage.link) not in pairs
-            ):
-                faults.append(Fault(f"outages.{i}.link", f"there is no link between {' and '.join(outage.link)}"))
+                    faults.append(Fault(where, f"there is no node {name!r}{hint}"))
+            if link is not None and all(n in topology for n in link) and frozenset(link) not in pairs:
+                faults.append(Fault(f"{where}.link", f"there is no link between {' and '.join(link)}"))
         if faults:
             raise InputFaults(faults)

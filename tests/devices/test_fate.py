@@ -23,7 +23,6 @@ from elsa_sim.devices import (
     Execution,
     LogNormal,
     OnOff,
-    Presence,
     Scripted,
     ShiftedExponential,
     Straggler,
@@ -32,6 +31,7 @@ from elsa_sim.devices import (
     known,
 )
 from elsa_sim.errors import InputFaults
+from elsa_sim.intervals import Presence
 from elsa_sim.streams import Streams
 from elsa_sim.topology import Link, Node, Topology
 

@@ -209,6 +209,26 @@ def test_an_edge_server_whose_clients_are_all_away_goes_on_at_its_deadline() -> 
     assert waiting.summary["sim_time_s"] > 500
 
 
+def test_links_that_fail_by_chance() -> None:
+    """The run takes longer by some of the time that links were down, loses nothing, and says when links were down."""
+    failing = "network.failures=[{links: access, mtbf: 0.4, mttr: 0.1}]"
+    run, world = world_of(protocol(), TIMING, failing)
+    assert_books_are_kept(run, world)
+    whole = known(protocol(), TIMING)
+    assert run.summary["bytes"] == whole.summary["bytes"]
+    assert run.summary["sim_time_s"] > whole.summary["sim_time_s"]
+    down = run.events[run.events["detail"] == "link down"]
+    assert set(zip(down["node"], down["peer"], strict=True)) <= {(f"client{i}", f"edge{i % 2}") for i in range(3)}
+    ended = down[down["status"] == "ok"]
+    assert len(ended) > 3
+    rows = transfers(run.events)
+    for one in ended.itertuples():  # nothing ends on a link while it is down
+        over = rows["route"].astype(str).isin([f"{one.node}>{one.peer}", f"{one.peer}>{one.node}"])
+        assert not (over & (rows["t_end_s"] > one.t_start_s + 1e-6) & (rows["t_end_s"] < one.t_end_s - 1e-6)).any()
+    assert played(protocol(), TIMING, failing).summary["trace_sha256"] == run.summary["trace_sha256"]
+    assert played(protocol(), TIMING, failing, seed=8).summary["sim_time_s"] != run.summary["sim_time_s"]
+
+
 def test_overlapping_downtimes_and_one_without_end() -> None:
     at = middle("elsa")
     times = (
