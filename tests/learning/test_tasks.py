@@ -215,3 +215,18 @@ raise SystemExit(", ".join(loaded & {"torch", "transformers", "tokenizers", "dat
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_public_texts_are_set_apart() -> None:
+    """Nobody trains on them, the test is what it was, and they are drawn before the limits."""
+    context = Context(Streams(3))
+    plain = Synthetic(train_size=60, test_size=9).read(context)
+    for limit in (None, 20):
+        texts = Synthetic(train_size=60, test_size=9, public=25, train_limit=limit).read(context)
+        assert len(texts.public) == 25
+        assert len(texts.train) == (35 if limit is None else 20)
+        assert texts.test.texts == plain.test.texts
+        if limit is None:
+            assert sorted(texts.public.texts + texts.train.texts) == sorted(plain.train.texts)
+    with pytest.raises(InputFaults, match="leave none"):
+        Synthetic(train_size=60, test_size=9, public=60).read(context)
