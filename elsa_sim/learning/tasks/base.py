@@ -82,6 +82,7 @@ class Dataset:
     labels: tuple[str, ...]
     vocab_size: int
     pad_id: int
+    public: Split = field(default_factory=lambda: Split.of([]))
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Texts:
     train: TextSplit
     test: TextSplit
     labels: tuple[str, ...] = ()
+    public: TextSplit = field(default_factory=lambda: TextSplit([]))
 
 
 class Task(Component):
@@ -128,14 +130,22 @@ class Task(Component):
     """Use a random subset of this many training texts at most (seeded)."""
     test_limit: int | None = Field(default=None, ge=1)
     """Use a random subset of this many test texts at most (seeded)."""
+    public: int = Field(default=0, ge=0)
+    """Training texts to set apart, at random (seeded): nobody trains on them, and everybody knows them, attackers too."""
 
     def read(self, context: Context) -> Texts:
-        """The texts of the task, cut to ``train_limit`` and ``test_limit``.
+        """The texts of the task, ``public`` set apart, the others cut to ``train_limit`` and ``test_limit``.
 
         Raises:
             InputFaults: the data cannot be used; all faults, their paths relative to the task's section.
         """
         texts = self.load(context)
+        if self.public:
+            if self.public >= len(texts.train):
+                raise fault("public", f"{self.public} of {len(texts.train)} training texts leave none to train on")
+            order = context.streams.numpy("task", "public").permutation(len(texts.train))
+            apart, rest = np.sort(order[: self.public]), np.sort(order[self.public :])
+            texts = replace(texts, train=texts.train.take(rest), public=texts.train.take(apart))
 
         def limited(part: TextSplit, limit: int | None, name: str) -> TextSplit:
             if limit is None or limit >= len(part):
@@ -211,4 +221,5 @@ def tokenize(texts: Texts, tokenizer: PreTrainedTokenizerFast, task: Task) -> Da
 
     candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     pad = next(int(token) for token in candidates if token is not None)
-    return Dataset(packed(texts.train, "train"), packed(texts.test, "test"), texts.labels, len(tokenizer), pad)
+    splits = [packed(part, name) for part, name in ((texts.train, "train"), (texts.test, "test"))]
+    return Dataset(*splits, texts.labels, len(tokenizer), pad, packed(texts.public, "public"))
