@@ -14,13 +14,15 @@ import torch
 from sklearn.metrics import f1_score
 from torch import Tensor
 
-from . import segments
+from . import segments, server_optim
 from .aggregate import weighted_mean
 from .backbone import Backbone
 from .backbone_options import Part, whole
 from .data import Batch
 from .flops import FlopCounter
-from .optim import FLOPS_PER_PARAMETER, Moments, update
+from .optim import FLOPS_PER_PARAMETER, PROXIMAL_FLOPS, Moments, update
+from .segments import Adapters
+from .server_optim import Adaptive
 from .work import Ref, Spec, TensorSpec, Work
 
 #: Logits of a batch (adapters, number of the batch, batch).
@@ -29,23 +31,25 @@ Inference: TypeAlias = Callable[[Mapping[str, Tensor], int, Batch], Tensor]
 
 @dataclass(frozen=True)
 class Trained:
-    """The adapters of one part in training, at one place: values and optimizer moments."""
+    """The adapters of one part in training, at one place: values, optimizer moments, and what training began from."""
 
     part: Part
     adapters: Ref
     moments: Ref | None = None
+    anchor: Ref | None = None
 
     def stepped(self, adapters: Ref, moments: Ref) -> Trained:
         """After one optimizer step."""
-        return Trained(self.part, adapters, moments)
+        return Trained(self.part, adapters, moments, self.anchor)
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Learning rate and decoupled weight decay of AdamW."""
+    """Learning rate and decoupled weight decay of AdamW, and the weight mu of a proximal term (FedProx)."""
 
     lr: float
     weight_decay: float = 0.0
+    proximal: float = 0.0
 
 
 class Model:
@@ -57,9 +61,13 @@ class Model:
         self.device = torch.device(device)
         self.whole = whole(backbone.layers)
 
-    def optimizer(self, lr: float, weight_decay: float) -> Optimizer:
+    def optimizer(self, lr: float, weight_decay: float, proximal: float = 0.0) -> Optimizer:
         """AdamW with these options."""
-        return Optimizer(lr, weight_decay)
+        return Optimizer(lr, weight_decay, proximal)
+
+    def adaptive(self, lr: float, beta1: float, beta2: float, tau: float, maximum: bool) -> Adaptive:
+        """FedAdam's step of a server; FedAMS' with ``maximum``."""
+        return Adaptive(lr, beta1, beta2, tau, maximum)
 
     def initial(self) -> Ref:
         """The adapters everyone starts from (without values if the backbone has shapes only)."""
@@ -79,7 +87,8 @@ class Model:
 
     def take(self, part: Part, adapters: Ref, before: Trained | None = None) -> Trained:
         """Take over ``adapters`` for training ``part``, with the optimizer moments of ``before`` if given."""
-        return Trained(part, adapters.pick(self.backbone.names(part)), before.moments if before else None)
+        own = adapters.pick(self.backbone.names(part))
+        return Trained(part, own, before.moments if before else None, own)
 
     def forward(self, trained: Trained, x: Ref | Batch, lengths: np.ndarray) -> Work:
         """Forward pass of a part without head, of a batch or of packed states of sequences of ``lengths``.
@@ -101,16 +110,15 @@ class Model:
         """
 
         def function(
-            adapters: Mapping[str, Tensor], moments: Moments | None, tape: segments.Tape, gradient: Tensor
+            adapters: Adapters, moments: Moments | None, tape: segments.Tape, gradient: Tensor, anchor: Adapters | None
         ) -> tuple[Tensor | None, dict[str, Tensor], Moments | None]:
             to_input, gradients = segments.backward(tape, gradient)
-            return to_input, *update(adapters, gradients, moments, optimizer.lr, optimizer.weight_decay)
+            return to_input, *_updated(optimizer, adapters, gradients, moments, anchor)
 
-        flops = self.counter.flops(trained.part, "backward", len(lengths), int(lengths.max())) + self._update_flops(
-            trained
-        )
+        flops = self._update_flops(trained, optimizer)
+        flops += self.counter.flops(trained.part, "backward", len(lengths), int(lengths.max()))
         outputs = (None if trained.part.first else gradient.spec, trained.adapters.spec, None)
-        inputs = (trained.adapters, trained.moments, tape, gradient)
+        inputs = (trained.adapters, trained.moments, tape, gradient, _anchor(trained, optimizer))
         return Work(f"{trained.part.name}.backward", function, inputs, outputs, flops)
 
     def learn(self, trained: Trained, x: Ref | Batch, batch: Batch, optimizer: Optimizer) -> Work:
@@ -120,22 +128,23 @@ class Model:
         """
 
         def function(
-            adapters: Mapping[str, Tensor], moments: Moments | None, source: Any
+            adapters: Adapters, moments: Moments | None, source: Any, anchor: Adapters | None
         ) -> tuple[Tensor | None, dict[str, Tensor], Moments | None, Tensor]:
             labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.device)
             loss, to_input, gradients = segments.learn(
                 self.backbone, trained.part, adapters, self._input(source), batch.lengths, self._input(batch), labels
             )
-            return to_input, *update(adapters, gradients, moments, optimizer.lr, optimizer.weight_decay), loss
+            return to_input, *_updated(optimizer, adapters, gradients, moments, anchor), loss
 
-        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self._update_flops(trained)
+        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self._update_flops(trained, optimizer)
         outputs = (
             None if trained.part.first else self.states(batch.valid),
             trained.adapters.spec,
             None,
             TensorSpec(()),
         )
-        return Work(f"{trained.part.name}.learn", function, (trained.adapters, trained.moments, x), outputs, flops)
+        inputs = (trained.adapters, trained.moments, x, _anchor(trained, optimizer))
+        return Work(f"{trained.part.name}.learn", function, inputs, outputs, flops)
 
     def mean(self, adapters: Sequence[Ref], weights: Sequence[float]) -> Work:
         """Weighted mean of adapters, name by name over those that have the name. Output: the merged adapters."""
@@ -149,6 +158,11 @@ class Model:
 
         flops = 2.0 * sum(item.numel for ref in adapters for item in _items(ref))
         return Work("aggregate", function, tuple(adapters), (spec,), flops)
+
+    def server_step(self, theta: Ref, mean: Ref, state: Ref | None, optimizer: Adaptive) -> Work:
+        """A step of a server's ``optimizer`` from ``theta`` towards the clients' mean. Outputs: adapters; state."""
+        flops = float(server_optim.FLOPS_PER_PARAMETER * sum(item.numel for item in _items(mean)))
+        return Work("server step", optimizer.step, (theta, mean, state), (theta.spec, None), flops)
 
     def evaluate(
         self, adapters: Mapping[str, Tensor], batches: Iterable[Batch], inference: Inference | None = None
@@ -205,8 +219,23 @@ class Model:
     def _input(self, source: Any) -> Tensor:
         return torch.from_numpy(source.tokens).to(self.device) if isinstance(source, Batch) else source
 
-    def _update_flops(self, trained: Trained) -> float:
-        return float(FLOPS_PER_PARAMETER * sum(item.numel for item in _items(trained.adapters)))
+    def _update_flops(self, trained: Trained, optimizer: Optimizer) -> float:
+        each = FLOPS_PER_PARAMETER + (PROXIMAL_FLOPS if optimizer.proximal else 0)
+        return float(each * sum(item.numel for item in _items(trained.adapters)))
+
+
+def _anchor(trained: Trained, optimizer: Optimizer) -> Ref | None:
+    return trained.anchor if optimizer.proximal else None
+
+
+def _updated(
+    optimizer: Optimizer,
+    adapters: Adapters,
+    gradients: Adapters,
+    moments: Moments | None,
+    anchor: Adapters | None,
+) -> tuple[dict[str, Tensor], Moments | None]:
+    return update(adapters, gradients, moments, optimizer.lr, optimizer.weight_decay, optimizer.proximal, anchor)
 
 
 def _items(ref: Ref) -> Iterable[TensorSpec]:

@@ -14,6 +14,8 @@ from torch.optim.adamw import adamw
 
 #: Operations of one AdamW update per parameter: two moments, bias corrections, root, quotient, decay, step.
 FLOPS_PER_PARAMETER = 14
+#: Further operations per parameter with a proximal term: difference, product, sum.
+PROXIMAL_FLOPS = 3
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,12 @@ def update(
     moments: Moments | None,
     lr: float,
     weight_decay: float,
+    proximal: float = 0.0,
+    anchor: Mapping[str, Tensor] | None = None,
 ) -> tuple[dict[str, Tensor], Moments | None]:
     """One AdamW step on the tensors that have a gradient; nothing that is passed in is changed.
+
+    With ``proximal`` mu and an ``anchor``, the gradient is that of the loss plus mu/2 ||theta - anchor||^2 (FedProx).
 
     Returns:
         The updated adapters (only those with a gradient) and the next moments.
@@ -41,6 +47,10 @@ def update(
     if not names:
         return {}, moments
     parameters = [adapters[name].detach().clone() for name in names]
+    slopes = [gradients[name] for name in names]
+    if proximal and anchor is not None:
+        pairs = zip(names, slopes, parameters, strict=True)
+        slopes = [g.add(theta - anchor[name], alpha=proximal) for name, g, theta in pairs]
     if moments is None:
         step = torch.zeros(())
         first, second = ([torch.zeros_like(p) for p in parameters] for _ in range(2))
@@ -49,7 +59,7 @@ def update(
         first, second = ([held[name].clone() for name in names] for held in (moments.first, moments.second))
     adamw(
         parameters,
-        [gradients[name] for name in names],
+        slopes,
         first,
         second,
         [],

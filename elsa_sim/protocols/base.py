@@ -22,6 +22,10 @@ class Protocol(Component):
     family: ClassVar[str] = "protocol"
     #: Where Part 2 is trained if the model is cut (the world then gives every client its three parts).
     server: ClassVar[Literal["edge", "cloud"] | None] = None
+    #: Whether edge servers take part, so that a topology must have some.
+    edges: ClassVar[bool] = False
+    #: Whether all clients train one copy of Part 2, where there is one; else each client has its own.
+    shared: ClassVar[bool] = False
     kind: str
     rounds: int = Field(10, ge=1)
     """Number of rounds; an evaluation follows each."""

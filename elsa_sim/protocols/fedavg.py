@@ -12,28 +12,38 @@ from .base import Protocol
 from .local import WholeTrainer, average
 
 if TYPE_CHECKING:
+    from ..learning.model import Optimizer
     from ..learning.work import Ref
-    from ..world import Client, Verb, World
+    from ..world import Verb, World
 
 
-class FedAvg(Protocol):
-    """Whole model with LoRA on every client, averaged by the cloud (FedAvg, arXiv:1602.05629)."""
+class WholeModels(Protocol):
+    """Rounds of the cloud with clients that train the whole model; what differs between methods is overridden."""
 
-    kind: Literal["fedavg"] = "fedavg"
+    def optimizer(self, world: World) -> Optimizer:
+        """What clients train with."""
+        return world.model.optimizer(self.lr, self.weight_decay)
+
+    def advance(self, world: World, theta: Ref, mean: Ref, state: Ref | None, *, round: int) -> Verb:
+        """The cloud's next adapters and state, from its last ones and the mean of its clients."""
+        yield from ()
+        return mean, state
 
     def run(self, world: World) -> Verb:
-        theta = world.model.initial()
-        trainer = WholeTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
-        world.evaluate(theta, round=0)
+        theta, state = world.model.initial(), None
+        trainer = WholeTrainer(world, self.optimizer(world), self.keep_optimizer)
+        if world.evaluate(theta, round=0):
+            return
         for g in range(1, self.rounds + 1):
-            local = partial(self._client, world=world, trainer=trainer, theta=theta, g=g)
-            theta = yield from average(world, self.wait, theta, local, round=g)
+            train = partial(trainer.visit, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
+            mean = yield from average(world, self.wait, theta, train, round=g)
+            if mean is not theta:  # somebody arrived
+                theta, state = yield from self.advance(world, theta, mean, state, round=g)
             if world.evaluate(theta, round=g):
                 return
 
-    def _client(self, client: Client, world: World, trainer: WholeTrainer, theta: Ref, g: int) -> Verb:
-        theta = yield from world.send(world.cloud, client.name, theta, "adapters", round=g)
-        trained = yield from trainer.train(client, client.name, theta, self.local_steps, round=g)
-        theta = yield from world.send(client.name, world.cloud, trained.adapters, "adapters", round=g)
-        trainer.done(client, trained)
-        return theta
+
+class FedAvg(WholeModels):
+    """Whole model with LoRA on every client, averaged by the cloud (FedAvg, arXiv:1602.05629)."""
+
+    kind: Literal["fedavg"] = "fedavg"

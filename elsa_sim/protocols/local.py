@@ -7,14 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..participation import WaitOptions, gather, insist
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from ..learning.model import Optimizer, Trained
-    from ..learning.work import Ref
+    from ..learning.work import Ref, Work
     from ..world import Client, Verb, World
+
+    Lengths: TypeAlias = npt.NDArray[np.int64]
+    Serve: TypeAlias = Callable[[Work], Verb]
 
 
 def average(world: World, wait: WaitOptions, theta: Ref, train: Callable[[Client], Verb], *, round: int) -> Verb:
@@ -79,23 +85,33 @@ class SplitTrainer:
         """One step: activation up, activation down, gradient up, gradient down; each crossing is a transfer."""
         world, model, node, optimizer = self.world, self.world.model, client.name, self.optimizer
         compute = partial(world.compute, round=round, step=step)
+        serve = partial(compute, server)
         send = partial(world.send, round=round, step=step)
         batch = next(client.batches)
         lengths = batch.lengths
 
         h1, tape1 = yield from compute(node, model.forward(bottom, batch, lengths))
         h1 = yield from send(node, server, h1, "activation", attached=lengths)
-        h2, tape2 = yield from compute(server, model.forward(middle, h1, lengths))
+        h2, tape2 = yield from self.serve_forward(serve, middle, h1, lengths)
         h2 = yield from send(server, node, h2, "activation")
         g2, *after3, loss = yield from compute(node, model.learn(top, h2, batch, optimizer))
         g2 = yield from send(node, server, g2, "gradient")
-        work = model.backward(middle, tape2, g2, lengths, optimizer)
-        g1, *after2 = yield from compute(server, work)
+        g1, middle = yield from self.serve_backward(serve, middle, tape2, g2, lengths)
         g1 = yield from send(server, node, g1, "gradient")
         work = model.backward(bottom, tape1, g1, lengths, optimizer)
         _, *after1 = yield from compute(node, work)
         world.stepped(loss)
-        return bottom.stepped(*after1), middle.stepped(*after2), top.stepped(*after3)
+        return bottom.stepped(*after1), middle, top.stepped(*after3)
+
+    def serve_forward(self, compute: Serve, middle: Trained, h1: Ref, lengths: Lengths) -> Verb:
+        """Part 2 forward on the server; returns its output and its tape."""
+        outputs = yield from compute(self.world.model.forward(middle, h1, lengths))
+        return outputs
+
+    def serve_backward(self, compute: Serve, middle: Trained, tape: Ref, gradient: Ref, lengths: Lengths) -> Verb:
+        """Part 2 backward on the server; returns the gradient of its input, and Part 2 after the step."""
+        g1, *after = yield from compute(self.world.model.backward(middle, tape, gradient, lengths, self.optimizer))
+        return g1, middle.stepped(*after)
 
 
 class WholeTrainer:
@@ -119,6 +135,18 @@ class WholeTrainer:
             trained = trained.stepped(*after)
             world.stepped(loss)
         return trained
+
+    def visit(self, client: Client, server: str, theta: Ref, steps: int, *, round: int) -> Verb:
+        """Fetch ``theta`` from ``server``, train on the client, return it: one client's share of a round.
+
+        Returns the adapters as the server received them.
+        """
+        world, node = self.world, client.name
+        fetched = yield from world.send(server, node, theta, "adapters", round=round)
+        trained = yield from self.train(client, node, fetched, steps, round=round)
+        received = yield from world.send(node, server, trained.adapters, "adapters", round=round)
+        self.done(client, trained)
+        return received
 
     def done(self, client: Client, trained: Trained) -> None:
         """What ``client`` has trained arrived: it goes on from these moments."""

@@ -69,3 +69,20 @@ def test_only_tensors_with_a_gradient_are_stepped() -> None:
     assert update(theta, {}, moments, 0.01, 0.0) == ({}, moments)
     assert update(theta, {}, None, 0.01, 0.0) == ({}, None)
     assert FLOPS_PER_PARAMETER > 0
+
+
+def test_a_proximal_term_is_that_of_the_objective() -> None:
+    """The steps are those of AdamW on the loss <g, theta> + mu/2 ||theta - anchor||^2, differentiated by PyTorch."""
+    anchor = tensors(9)
+    theirs = {name: tensor.clone().requires_grad_() for name, tensor in tensors(0).items()}
+    optimizer = torch.optim.AdamW(theirs.values(), lr=0.01, weight_decay=0.1, foreach=True)
+    ours, moments = tensors(0), None
+    for step in range(1, 8):
+        gradients = tensors(step)
+        optimizer.zero_grad()
+        terms = [(gradients[n] * t).sum() + 0.7 / 2 * ((t - anchor[n]) ** 2).sum() for n, t in theirs.items()]
+        torch.stack(terms).sum().backward()
+        optimizer.step()
+        ours, moments = update(ours, gradients, moments, 0.01, 0.1, 0.7, anchor)
+        for name, tensor in theirs.items():
+            torch.testing.assert_close(ours[name], tensor.detach())

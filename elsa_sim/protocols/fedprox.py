@@ -1,0 +1,29 @@
+"""FedProx (Li et al., arXiv:1812.06127): FedAvg whose clients minimise F_n(theta) + mu/2 ||theta - theta^t||^2.
+
+theta^t is what a client received at the round's beginning, as its codecs delivered it. The paper's: the proximal term.
+Our reading: its gradient mu (theta - theta^t) joins that of the loss before AdamW scales both. Does not model: inexact
+local solutions of varying numbers of steps (gamma_n^t); ``wait`` leaves late clients out instead.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from .fedavg import WholeModels
+
+if TYPE_CHECKING:
+    from ..learning.model import Optimizer
+    from ..world import World
+
+
+class FedProx(WholeModels):
+    """FedAvg with a proximal term that holds clients near the global adapters (FedProx, arXiv:1812.06127)."""
+
+    kind: Literal["fedprox"] = "fedprox"
+    mu: float = Field(0.01, ge=0)
+    """Weight of the proximal term; 0 is FedAvg."""
+
+    def optimizer(self, world: World) -> Optimizer:
+        return world.model.optimizer(self.lr, self.weight_decay, self.mu)
