@@ -277,7 +277,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
     executor = EXECUTORS["timing" if timing else scenario.execution.executor]()
-    model = Model(backbone, FlopCounter(outline), device)
+    model = Model(backbone, FlopCounter(outline))
     parts = backbone_options.three_parts(model.layers, *plan.cut) if plan.cut else None
     size = scenario.task.batch_size
 

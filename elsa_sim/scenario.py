@@ -78,7 +78,7 @@ class ExecutionOptions(Options):
 
     mode: Literal["real", "timing"] = "real"
     """timing: shapes only, no arithmetic; the same timeline and bytes, no accuracy."""
-    executor: Literal["deferred", "serial"] = "deferred"
+    executor: Literal["batched", "serial"] = "batched"
     """When arithmetic runs: deferred until a result is needed (least memory), or serial at the end of each piece of
     work (the reference). Results are the same."""
     threads: int = Field(default=1, ge=1, le=1024)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .codecs import base
 from .codecs.base import Codec, Keys, Passage
 from .errors import InvariantViolation
-from .learning.work import Node, Ref, Spec, TensorSpec, Work
+from .learning.work import Local, Ref, Spec, TensorSpec, Work
 from .streams import Streams
 
 if TYPE_CHECKING:
@@ -70,23 +70,8 @@ class Wire:
         keys = self._keys(source if up else target, secret=up)
         refs = self._endpoint(source, target, chain, passage)
 
-        def function(x: Any, *states: Any) -> tuple[Any, ...]:
-            payload: dict[str, tuple[Tensor, ...]] = {}
-            after = list(states)
-            for name, tensor in _named(x).items():
-                if not tensors[name].floating:
-                    payload[name] = (tensor,)
-                    continue
-                current = [_started(c, s, name, keys) for c, s in zip(chain, after, strict=True)]
-                stages, following = base.encode(chain, tensor.reshape(_rows(tensors[name]).shape), current, passage)
-                after = [_kept(c, s, name, n) for c, s, n in zip(chain, after, following, strict=True)]
-                payload[name] = base.buffers(stages)
-            made = sum(t.numel() * t.element_size() for buffers in payload.values() for t in buffers)
-            if made != size:
-                raise InvariantViolation(f"codec chain of {kind!r} declared {size} bytes and produced {made}")
-            return payload, *after
-
-        work = Work(f"{kind}.encode", function, (value, *refs), (None,) * (1 + len(chain)), encode_flops)
+        work = Work(f"{kind}.encode", Encode(chain, passage, keys, tensors, size), (value, *refs),
+                    (None,) * (1 + len(chain)), encode_flops)  # fmt: skip
         return Parcel(source, target, value, chain, passage, size + attached, work, decode_flops)
 
     def encoded(self, parcel: Parcel, outputs: Sequence[Ref]) -> Ref:
@@ -101,21 +86,8 @@ class Wire:
         keys = self._keys(client, secret=not passage.up)
         refs = self._endpoint(parcel.target, parcel.source, chain, passage)
 
-        def function(received: Mapping[str, Sequence[Tensor]], *states: Any) -> tuple[Any, ...]:
-            values: dict[str, Tensor] = {}
-            after = list(states)
-            for name, buffers in received.items():
-                spec = tensors[name]
-                if not spec.floating:
-                    values[name] = buffers[0]
-                    continue
-                current = [_started(c, s, name, keys) for c, s in zip(chain, after, strict=True)]
-                tensor, following = base.decode(chain, buffers, _rows(spec), current, passage)
-                after = [_kept(c, s, name, n) for c, s, n in zip(chain, after, following, strict=True)]
-                values[name] = tensor.reshape(spec.shape)
-            return (values[""] if isinstance(parcel.value.spec, TensorSpec) else values), *after
-
         outputs: tuple[Spec, ...] = (parcel.value.spec, *((None,) * len(chain)))
+        function = Decode(chain, passage, keys, tensors, isinstance(parcel.value.spec, TensorSpec))
         return Work(f"{passage.message}.decode", function, (payload, *refs), outputs, parcel.decode_flops)
 
     def decoded(self, parcel: Parcel, outputs: Sequence[Ref]) -> Ref:
@@ -156,15 +128,69 @@ class Wire:
             self.states[node][self._key(peer, codec, i, parcel.passage)] = state
 
 
+@dataclass(frozen=True)
+class Encode:
+    """(value, state per codec) -> payload, next state per codec: what the sender computes."""
+
+    chain: tuple[Codec, ...]
+    passage: Passage
+    keys: Keys
+    tensors: Mapping[str, TensorSpec]
+    size: int
+
+    def __call__(self, x: Any, *states: Any) -> tuple[Any, ...]:
+        payload: dict[str, tuple[Tensor, ...]] = {}
+        after = list(states)
+        for name, tensor in _named(x).items():
+            spec = self.tensors[name]
+            if not spec.floating:
+                payload[name] = (tensor,)
+                continue
+            current = [_started(c, s, name, self.keys) for c, s in zip(self.chain, after, strict=True)]
+            stages, following = base.encode(self.chain, tensor.reshape(_rows(spec).shape), current, self.passage)
+            after = [_kept(c, s, name, n) for c, s, n in zip(self.chain, after, following, strict=True)]
+            payload[name] = base.buffers(stages)
+        made = sum(t.numel() * t.element_size() for buffers in payload.values() for t in buffers)
+        if made != self.size:
+            kind = self.passage.message
+            raise InvariantViolation(f"codec chain of {kind!r} declared {self.size} bytes and produced {made}")
+        return payload, *after
+
+
+@dataclass(frozen=True)
+class Decode:
+    """(payload, state per codec) -> value, next state per codec: what the receiver computes."""
+
+    chain: tuple[Codec, ...]
+    passage: Passage
+    keys: Keys
+    tensors: Mapping[str, TensorSpec]
+    single: bool
+    """The value is one tensor, not a mapping of names to tensors."""
+
+    def __call__(self, received: Mapping[str, Sequence[Tensor]], *states: Any) -> tuple[Any, ...]:
+        values: dict[str, Tensor] = {}
+        after = list(states)
+        for name, buffers in received.items():
+            spec = self.tensors[name]
+            if not spec.floating:
+                values[name] = buffers[0]
+                continue
+            current = [_started(c, s, name, self.keys) for c, s in zip(self.chain, after, strict=True)]
+            tensor, following = base.decode(self.chain, buffers, _rows(spec), current, self.passage)
+            after = [_kept(c, s, name, n) for c, s, n in zip(self.chain, after, following, strict=True)]
+            values[name] = tensor.reshape(spec.shape)
+        return (values[""] if self.single else values), *after
+
+
 def _now(work: Work) -> tuple[Ref, ...]:
-    node = Node(work.function, work.inputs, work.outputs)
-    outputs = node.outputs
-    node.run()
-    return outputs
+    """The outputs of work whose inputs are there."""
+    values = work.function(*[item.value if isinstance(item, Ref) else item for item in work.inputs])
+    return tuple(Ref.of(value, spec) for value, spec in zip(values, work.outputs, strict=True))
 
 
 def _tensors(spec: Spec) -> Mapping[str, TensorSpec]:
-    if spec is None:
+    if spec is None or isinstance(spec, Local):
         raise TypeError("an opaque value cannot be sent")
     return {"": spec} if isinstance(spec, TensorSpec) else spec
 

@@ -17,7 +17,7 @@ from elsa_sim.codecs.int8 import Int8
 from elsa_sim.codecs.sketch import Sketch
 from elsa_sim.codecs.ssop import SSOP
 from elsa_sim.errors import InvariantViolation
-from elsa_sim.learning.executor import Executor, Serial, TimingOnly
+from elsa_sim.learning.executor import Batched, Executor, TimingOnly
 from elsa_sim.learning.work import Ref, Spec, TensorSpec
 from elsa_sim.streams import Streams
 from elsa_sim.wire import Parcel, Wire
@@ -101,7 +101,7 @@ def send(
     executor: Executor | None = None,
 ) -> tuple[Parcel, Ref, Ref]:
     """The parcel, the payload and what the receiver gets."""
-    executor = executor or Serial()
+    executor = executor or Executor()
     ref = value if isinstance(value, Ref) else of(value)
     parcel = wire.pack(source, target, ref, kind, up=up, round=round, attached=attached)
     if parcel.encode is None:
@@ -196,7 +196,7 @@ def test_bytes_are_known_without_arithmetic() -> None:
 def test_a_codec_that_lies_about_its_size_breaks_an_invariant() -> None:
     with pytest.raises(InvariantViolation, match=r"'activation' declared 96 bytes and produced 192"):
         send(Wire({"activation": [Liar()]}, STREAMS), rows())
-    _, _, received = send(Wire({"activation": [Liar()]}, STREAMS), rows(), executor=Executor())
+    _, _, received = send(Wire({"activation": [Liar()]}, STREAMS), rows(), executor=Batched())
     with pytest.raises(InvariantViolation, match="declared 96 bytes and produced 192"):
         _ = received.value
 
@@ -256,9 +256,9 @@ def test_the_secret_seed_never_reaches_a_server() -> None:
         wire = Wire({"activation": [Spy()]}, STREAMS)
         Spy.keys.clear()
         parcel = wire.pack(*ends, of(rows()), "activation", up=up, round=1, attached=0)
-        payload = wire.encoded(parcel, Serial().finish(parcel.encode))
+        payload = wire.encoded(parcel, Executor().finish(parcel.encode))
         (sender,) = Spy.keys
-        wire.decoded(parcel, Serial().finish(wire.unpack(parcel, payload)))
+        wire.decoded(parcel, Executor().finish(wire.unpack(parcel, payload)))
         (_, receiver) = Spy.keys
         client, server = (sender, receiver) if up else (receiver, sender)
         assert server.secret is None
@@ -384,10 +384,10 @@ def test_clients_do_not_disturb_each_other() -> None:
 
 
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
-def test_deferred_messages_are_those_of_the_serial_executor(chain: list[Codec]) -> None:
+def test_batched_messages_are_those_of_the_serial_executor(chain: list[Codec]) -> None:
     """States are threaded through pending work in the order of the messages, whenever it runs."""
     values: dict[str, list[Tensor]] = {}
-    for name, executor in (("serial", Serial()), ("deferred", Executor())):
+    for name, executor in (("serial", Executor()), ("batched", Batched())):
         wire, received = Wire({"activation": chain, "adapters": chain[-1:]}, STREAMS), []
         for index in range(4):
             received.append(send(wire, rows(seed=index, width=16), executor=executor)[2])
@@ -395,19 +395,19 @@ def test_deferred_messages_are_those_of_the_serial_executor(chain: list[Codec]) 
                 send(wire, rows(seed=index, width=16), "activation", "edge1", "client1", up=False, executor=executor)[2]
             )
         values[name] = [ref.value for ref in reversed(received)]
-    assert all(torch.equal(a, b) for a, b in zip(values["serial"], values["deferred"], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(values["serial"], values["batched"], strict=True))
 
 
 @pytest.mark.parametrize("codec", [Spy(), PairSpy()], ids=["stream", "pair"])
 def test_an_older_state_can_still_be_read(codec: Spy) -> None:
     wire = Wire({"activation": [codec]}, STREAMS)
     parcel = wire.pack("client1", "edge1", of(rows()), "activation", up=True, round=1, attached=0)
-    payload = wire.encoded(parcel, Serial().finish(parcel.encode))
+    payload = wire.encoded(parcel, Executor().finish(parcel.encode))
     work = wire.unpack(parcel, payload)
-    wire.decoded(parcel, Serial().finish(work))
+    wire.decoded(parcel, Executor().finish(work))
     send(wire, rows())
-    Serial().finish(parcel.encode)
-    Serial().finish(work)
+    Executor().finish(parcel.encode)
+    Executor().finish(work)
     assert [state for _, _, state in encodings()] == [0, 1, 0]
     assert [state for _, _, state in decodings()] == [0, 1, 0]
 
@@ -430,7 +430,7 @@ def test_sending_changes_neither_the_value_nor_an_older_state() -> None:
     wire, value = Wire({"activation": [SSOP(rank=2), Int8()]}, STREAMS), rows()
     before = value.clone()
     parcel = wire.pack("client1", "edge1", of(value), "activation", up=True, round=1, attached=0)
-    one, two = (Serial().finish(parcel.encode) for _ in range(2))
+    one, two = (Executor().finish(parcel.encode) for _ in range(2))
     assert torch.equal(value, before)
     assert all(torch.equal(a, b) for a, b in zip(one[0].value[""], two[0].value[""], strict=True))
 

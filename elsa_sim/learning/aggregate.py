@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Mean:
+    """:func:`weighted_mean` of as many contributions as there are ``weights``, as a function of work."""
+
+    weights: tuple[float, ...]
+
+    def __call__(self, *adapters: Mapping[str, Tensor]) -> tuple[dict[str, Tensor]]:
+        return (weighted_mean(adapters, self.weights),)
 
 
 def weighted_mean(adapters: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from ..errors import Fault, InputFaults
 from .backbone_options import DECODERS, BackboneOptions, Part, Source
+from .data import Batch
 from .families import FAMILIES, Family
 from .work import TensorSpec
 
@@ -40,6 +41,15 @@ class Backbone(nn.Module):
     def outline(self) -> bool:
         """Whether it has shapes only, on the meta device."""
         return any(parameter.is_meta for parameter in self.model.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.model.parameters()).device
+
+    def tensor(self, source: Batch | Tensor) -> Tensor:
+        """The token ids [B, T] of a batch, on this device; a tensor as it is."""
+        return torch.from_numpy(source.tokens).to(self.device) if isinstance(source, Batch) else source
 
     def names(self, part: Part) -> tuple[str, ...]:
         """Names of the trained tensors that live in ``part``."""
@@ -67,6 +77,8 @@ class Backbone(nn.Module):
 
     def forward(self, part: Part, x: Tensor, lengths: Tensor) -> Tensor:
         """Run ``part`` on token ids [B, T] (if it has the embeddings) or hidden states [B, T, D].
+
+        Trained tensors swapped in by :meth:`call` may have one more dimension in front: a tensor for each row [B, ...].
 
         Returns hidden states [B, T, D], or logits [B, C] (classification) or [B, T, V] if it has the head.
         """
@@ -123,7 +135,23 @@ def build(
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every accelerator, too
         model = _model(factory, config, options, None if meta else source.location, meta)
         trainable = _inject(model, options, meta)
+    for name in {name.rpartition(".")[0] for name in trainable}:
+        model.get_submodule(name).__class__ = RowLinear
     return Backbone(model, trainable, objective)
+
+
+class RowLinear(nn.Linear):
+    """A linear layer whose weight may be one for all rows [out, in], or one for each row of the batch [B, out, in]."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, T, in] or [B, in] to [B, T, out] or [B, out]."""
+        if self.weight.dim() == 2:
+            return super().forward(input)
+        flat = input.dim() == 2
+        x = input[:, None] if flat else input
+        weight = self.weight.transpose(1, 2)
+        out = torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], x, weight)
+        return out[:, 0] if flat else out
 
 
 def _model(factory: Any, config: Any, options: BackboneOptions, location: str | None, meta: bool) -> nn.Module:

@@ -15,15 +15,15 @@ from sklearn.metrics import f1_score
 from torch import Tensor
 
 from . import segments, server_optim
-from .aggregate import weighted_mean
+from .aggregate import Mean
 from .backbone import Backbone
 from .backbone_options import Part, whole
 from .data import Batch
 from .flops import FlopCounter
-from .optim import FLOPS_PER_PARAMETER, PROXIMAL_FLOPS, Moments, update
-from .segments import Adapters
+from .kernels import Backward, Forward, Learn
+from .optim import FLOPS_PER_PARAMETER, PROXIMAL_FLOPS, Optimizer
 from .server_optim import Adaptive
-from .work import Ref, Spec, TensorSpec, Work
+from .work import LOCAL, Ref, Spec, TensorSpec, Work
 
 #: Logits of a batch (adapters, number of the batch, batch).
 Inference: TypeAlias = Callable[[Mapping[str, Tensor], int, Batch], Tensor]
@@ -31,7 +31,7 @@ Inference: TypeAlias = Callable[[Mapping[str, Tensor], int, Batch], Tensor]
 
 @dataclass(frozen=True)
 class Trained:
-    """The adapters of one part in training, at one place: values, optimizer moments, and what training began from."""
+    """The adapters of one part in training, at one place: values, optimizer moments, and where training began."""
 
     part: Part
     adapters: Ref
@@ -43,22 +43,12 @@ class Trained:
         return Trained(self.part, adapters, moments, self.anchor)
 
 
-@dataclass(frozen=True)
-class Optimizer:
-    """Learning rate and decoupled weight decay of AdamW, and the weight mu of a proximal term (FedProx)."""
-
-    lr: float
-    weight_decay: float = 0.0
-    proximal: float = 0.0
-
-
 class Model:
     """Builds work on one shared frozen backbone."""
 
-    def __init__(self, backbone: Backbone, counter: FlopCounter, device: str = "cpu") -> None:
+    def __init__(self, backbone: Backbone, counter: FlopCounter) -> None:
         self.backbone, self.counter = backbone, counter
         self.layers, self.hidden, self.specs = backbone.layers, backbone.hidden, backbone.specs
-        self.device = torch.device(device)
         self.whole = whole(backbone.layers)
 
     def optimizer(self, lr: float, weight_decay: float, proximal: float = 0.0) -> Optimizer:
@@ -73,9 +63,7 @@ class Model:
         """The adapters everyone starts from (without values if the backbone has shapes only)."""
         if self.backbone.outline:
             return Ref(dict(self.specs))
-        return Ref.of(
-            {name: tensor.to(self.device) for name, tensor in self.backbone.initial().items()}, dict(self.specs)
-        )
+        return Ref.of(self.backbone.initial(), dict(self.specs))
 
     def states(self, count: int) -> TensorSpec:
         """Shape of ``count`` packed tokens' hidden states."""
@@ -95,47 +83,28 @@ class Model:
 
         Outputs: packed states [n, D]; the tape.
         """
-
-        def function(adapters: Mapping[str, Tensor], source: Any) -> tuple[Tensor, segments.Tape]:
-            return segments.forward(self.backbone, trained.part, adapters, self._input(source), lengths)
-
         flops = self.counter.flops(trained.part, "forward", len(lengths), int(lengths.max()))
-        outputs: tuple[Spec, ...] = (self.states(int(lengths.sum())), None)
-        return Work(f"{trained.part.name}.forward", function, (trained.adapters, x), outputs, flops)
+        outputs: tuple[Spec, ...] = (self.states(int(lengths.sum())), LOCAL)
+        kernel = Forward(self.backbone, trained.part, lengths)
+        return Work(f"{trained.part.name}.forward", kernel, (trained.adapters, x), outputs, flops)
 
     def backward(self, trained: Trained, tape: Ref, gradient: Ref, lengths: np.ndarray, optimizer: Optimizer) -> Work:
         """Backward pass of a part without head, and its update.
 
         Outputs: gradient of the packed input [n, D] (``None`` for token ids); updated adapters; moments.
         """
-
-        def function(
-            adapters: Adapters, moments: Moments | None, tape: segments.Tape, gradient: Tensor, anchor: Adapters | None
-        ) -> tuple[Tensor | None, dict[str, Tensor], Moments | None]:
-            to_input, gradients = segments.backward(tape, gradient)
-            return to_input, *_updated(optimizer, adapters, gradients, moments, anchor)
-
         flops = self._update_flops(trained, optimizer)
         flops += self.counter.flops(trained.part, "backward", len(lengths), int(lengths.max()))
         outputs = (None if trained.part.first else gradient.spec, trained.adapters.spec, None)
-        inputs = (trained.adapters, trained.moments, tape, gradient, _anchor(trained, optimizer))
-        return Work(f"{trained.part.name}.backward", function, inputs, outputs, flops)
+        inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), tape, gradient)
+        kernel = Backward(self.backbone, trained.part, lengths, optimizer)
+        return Work(f"{trained.part.name}.backward", kernel, inputs, outputs, flops)
 
     def learn(self, trained: Trained, x: Ref | Batch, batch: Batch, optimizer: Optimizer) -> Work:
         """Forward, loss, backward and update of a part with the head.
 
         Outputs: gradient of the packed input (``None`` for token ids); updated adapters; moments; the loss.
         """
-
-        def function(
-            adapters: Adapters, moments: Moments | None, source: Any, anchor: Adapters | None
-        ) -> tuple[Tensor | None, dict[str, Tensor], Moments | None, Tensor]:
-            labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.device)
-            loss, to_input, gradients = segments.learn(
-                self.backbone, trained.part, adapters, self._input(source), batch.lengths, self._input(batch), labels
-            )
-            return to_input, *_updated(optimizer, adapters, gradients, moments, anchor), loss
-
         flops = self.counter.flops(trained.part, "learn", *batch.shape) + self._update_flops(trained, optimizer)
         outputs = (
             None if trained.part.first else self.states(batch.valid),
@@ -143,8 +112,9 @@ class Model:
             None,
             TensorSpec(()),
         )
-        inputs = (trained.adapters, trained.moments, x, _anchor(trained, optimizer))
-        return Work(f"{trained.part.name}.learn", function, inputs, outputs, flops)
+        inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), x)
+        kernel = Learn(self.backbone, trained.part, batch.lengths, optimizer, batch)
+        return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops)
 
     def mean(self, adapters: Sequence[Ref], weights: Sequence[float]) -> Work:
         """Weighted mean of adapters, name by name over those that have the name. Output: the merged adapters."""
@@ -152,12 +122,8 @@ class Model:
         for ref in adapters:
             assert isinstance(ref.spec, Mapping)
             spec.update(ref.spec)
-
-        def function(*values: Mapping[str, Tensor]) -> tuple[dict[str, Tensor]]:
-            return (weighted_mean(values, weights),)
-
         flops = 2.0 * sum(item.numel for ref in adapters for item in _items(ref))
-        return Work("aggregate", function, tuple(adapters), (spec,), flops)
+        return Work("aggregate", Mean(tuple(weights)), tuple(adapters), (spec,), flops)
 
     def server_step(self, theta: Ref, mean: Ref, state: Ref | None, optimizer: Adaptive) -> Work:
         """A step of a server's ``optimizer`` from ``theta`` towards the clients' mean. Outputs: adapters; state."""
@@ -179,9 +145,9 @@ class Model:
         expected: list[np.ndarray] = []
         with torch.no_grad():
             for index, batch in enumerate(batches):
-                tokens = self._input(batch)
+                tokens = self.backbone.tensor(batch)
                 logits = inference(adapters, index, batch)
-                labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.device)
+                labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.backbone.device)
                 losses.append(float(segments.loss(self.backbone, logits, labels, tokens, batch.lengths)))
                 if batch.labels is None:
                     counts.append(int((batch.lengths - 1).sum()))
@@ -198,8 +164,8 @@ class Model:
 
     def unsplit(self, adapters: Mapping[str, Tensor], index: int, batch: Batch) -> Tensor:
         """Logits of the unsplit model."""
-        lengths = torch.from_numpy(batch.lengths).to(self.device)
-        return self.backbone.call(adapters, self.whole, self._input(batch), lengths)
+        lengths = torch.from_numpy(batch.lengths).to(self.backbone.device)
+        return self.backbone.call(adapters, self.whole, self.backbone.tensor(batch), lengths)
 
     def split(
         self,
@@ -209,15 +175,12 @@ class Model:
         crossing: Callable[[Tensor, bool], Tensor],
     ) -> Tensor:
         """Logits of the model cut in three; ``crossing(states, up)`` is what becomes of packed states on the wire."""
-        lengths = torch.from_numpy(batch.lengths).to(self.device)
-        x = self._input(batch)
+        lengths = torch.from_numpy(batch.lengths).to(self.backbone.device)
+        x = self.backbone.tensor(batch)
         for part, up in zip(parts[:2], (True, False), strict=True):
             hidden = segments.pack(self.backbone.call(adapters, part, x, lengths), batch.lengths)
             x = segments.unpack(crossing(hidden, up), batch.lengths)
         return self.backbone.call(adapters, parts[2], x, lengths)
-
-    def _input(self, source: Any) -> Tensor:
-        return torch.from_numpy(source.tokens).to(self.device) if isinstance(source, Batch) else source
 
     def _update_flops(self, trained: Trained, optimizer: Optimizer) -> float:
         each = FLOPS_PER_PARAMETER + (PROXIMAL_FLOPS if optimizer.proximal else 0)
@@ -226,16 +189,6 @@ class Model:
 
 def _anchor(trained: Trained, optimizer: Optimizer) -> Ref | None:
     return trained.anchor if optimizer.proximal else None
-
-
-def _updated(
-    optimizer: Optimizer,
-    adapters: Adapters,
-    gradients: Adapters,
-    moments: Moments | None,
-    anchor: Adapters | None,
-) -> tuple[dict[str, Tensor], Moments | None]:
-    return update(adapters, gradients, moments, optimizer.lr, optimizer.weight_decay, optimizer.proximal, anchor)
 
 
 def _items(ref: Ref) -> Iterable[TensorSpec]:

@@ -11,9 +11,11 @@ what was visible at its start, whenever its arithmetic runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 ITEM_SIZE = {
     "float32": 4,
@@ -54,49 +56,105 @@ class TensorSpec:
         return "float" in self.dtype
 
 
-#: A tensor, a mapping of names to tensors (adapters), or ``None`` for a value that never crosses the wire.
-Spec: TypeAlias = TensorSpec | Mapping[str, TensorSpec] | None
+class Local:
+    """Spec of a value that stays in the process that made it, such as what a forward pass keeps for its backward pass."""
+
+
+LOCAL = Local()
+#: A tensor, a mapping of names to tensors (adapters), or ``None`` or ``LOCAL`` for a value that never crosses the wire.
+Spec: TypeAlias = TensorSpec | Mapping[str, TensorSpec] | Local | None
+
+
+class Kernel(ABC):
+    """A pure function of which many calls can be computed as one; calls with equal :attr:`key` can.
+
+    A piece of work whose function is not a kernel is computed on its own.
+    """
+
+    @property
+    @abstractmethod
+    def key(self) -> Hashable:
+        """What calls must have in common to be computed as one."""
+
+    @property
+    @abstractmethod
+    def footprint(self) -> float:
+        """Bytes, about, that a call keeps until the work that follows from it is done."""
+
+    @abstractmethod
+    def __call__(self, *inputs: Any) -> Sequence[Any]:
+        """One call: the reference."""
+
+    @abstractmethod
+    def together(self, calls: Sequence[tuple[Kernel, Sequence[Any]]]) -> list[Sequence[Any]]:
+        """What each of the ``calls`` (kernels of this key, with their inputs) gives, up to float rounding."""
+
+
+class Runner(Protocol):
+    """Whoever runs pending nodes."""
+
+    def enlist(self, node: Node) -> None:
+        """Take notice of a node that has not run yet."""
+
+    def run(self, node: Node) -> None:
+        """Run ``node`` and all that is pending for it."""
 
 
 class Node:
-    """A pure function that has not run yet, with its inputs and the handles that wait for its outputs."""
+    """A pure function that has not run yet, with its inputs and the handles that wait for its outputs.
 
-    __slots__ = ("function", "inputs", "outputs")
+    A node is held by the handles of its outputs, not the other way round: what nobody can read any more is forgotten.
+    """
 
-    def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], specs: Sequence[Spec]) -> None:
+    __slots__ = ("function", "inputs", "local", "outputs", "runner")
+
+    def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], runner: Runner) -> None:
         self.function: Callable[..., Sequence[Any]] | None = function
         self.inputs = tuple(inputs)
-        self.outputs = tuple(Ref(spec, self) for spec in specs)
+        self.runner = runner
+        self.outputs: tuple[weakref.ref[Ref], ...] = ()
+        self.local = False
+
+    @classmethod
+    def pend(
+        cls, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], specs: Sequence[Spec], runner: Runner
+    ) -> tuple[Ref, ...]:
+        """Handles on what ``function(*inputs)`` will give; ``runner`` runs it when one is read."""
+        node = cls(function, inputs, runner)
+        outputs = tuple(Ref(spec, node) for spec in specs)
+        node.outputs = tuple(weakref.ref(ref) for ref in outputs)
+        node.local = any(spec is LOCAL for spec in specs)
+        runner.enlist(node)
+        return outputs
+
+    def waits_for(self) -> list[Node]:
+        """The nodes that must run before this one."""
+        return [item.node for item in self.inputs if isinstance(item, Ref) and item.node is not None]
+
+    def arguments(self) -> list[Any]:
+        """The values of the inputs, which must be there."""
+        return [item.value if isinstance(item, Ref) else item for item in self.inputs]
+
+    def fulfil(self, values: Sequence[Any]) -> None:
+        """Hand out what the function gave, and let go of its inputs."""
+        if len(values) != len(self.outputs):
+            raise ValueError(f"work gave {len(values)} values for its {len(self.outputs)} outputs")
+        for output, value in zip(self.outputs, values, strict=True):
+            ref = output()
+            if ref is not None:
+                ref.fulfil(value)
+        self.function, self.inputs, self.outputs = None, (), ()
 
     def run(self) -> None:
-        """Run what is pending for this node, depth first, then the node itself.
-
-        Depth first, one chain of work is finished before the next begins, so that what a forward pass keeps for its
-        backward pass exists for one chain at a time, however many are pending.
-        """
-        stack = [self]
-        while stack:
-            node = stack[-1]
-            if node.function is None:
-                stack.pop()
-                continue
-            waiting = [item.node for item in node.inputs if isinstance(item, Ref) and item.node is not None]
-            if waiting:
-                stack.extend(reversed(waiting))
-                continue
-            values = node.function(*[item.value if isinstance(item, Ref) else item for item in node.inputs])
-            if len(values) != len(node.outputs):
-                raise ValueError(f"work gave {len(values)} values for its {len(node.outputs)} outputs")
-            for ref, value in zip(node.outputs, values, strict=True):
-                ref.fulfil(value)
-            node.function, node.inputs, node.outputs = None, (), ()
-            stack.pop()
+        """Run the function; all its inputs must be there."""
+        assert self.function is not None
+        self.fulfil(self.function(*self.arguments()))
 
 
 class Ref:
     """A handle on a value that exists in simulated time; its content is the executor's business."""
 
-    __slots__ = ("_ready", "_value", "node", "spec")
+    __slots__ = ("__weakref__", "_ready", "_value", "node", "spec")
 
     def __init__(self, spec: Spec, node: Node | None = None) -> None:
         self.spec = spec
@@ -129,7 +187,7 @@ class Ref:
             RuntimeError: the run is timing-only, so no value exists.
         """
         if self.node is not None:
-            self.node.run()
+            self.node.runner.run(self.node)
         if not self._ready:
             raise RuntimeError("this value does not exist: the run does no arithmetic (timing only)")
         return self._value
@@ -140,7 +198,7 @@ class Ref:
             raise TypeError("only a mapping of names to tensors can be picked from")
         wanted = [name for name in names if name in self.spec]
         spec = {name: self.spec[name] for name in wanted}
-        return _derived(lambda value: {name: value[name] for name in wanted}, [self], spec)
+        return _derived(Pick(tuple(wanted)), [self], spec)
 
     @classmethod
     def merge(cls, parts: Sequence[Ref]) -> Ref:
@@ -150,15 +208,32 @@ class Ref:
             if not isinstance(part.spec, Mapping) or not spec.keys().isdisjoint(part.spec):
                 raise TypeError("only mappings of disjoint names can be merged")
             spec.update(part.spec)
-        return _derived(lambda *values: {n: t for value in values for n, t in value.items()}, parts, spec)
+        return _derived(union, parts, spec)
 
 
-def _derived(function: Callable[..., Any], sources: Sequence[Ref], spec: Spec) -> Ref:
+@dataclass(frozen=True)
+class Pick:
+    """The part of a mapping that has some names."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, value: Mapping[str, Any]) -> tuple[dict[str, Any]]:
+        return ({name: value[name] for name in self.names},)
+
+
+def union(*values: Mapping[str, Any]) -> tuple[dict[str, Any]]:
+    """The union of mappings of disjoint names."""
+    return ({name: item for value in values for name, item in value.items()},)
+
+
+def _derived(function: Callable[..., Sequence[Any]], sources: Sequence[Ref], spec: Spec) -> Ref:
     if all(source.ready for source in sources):
-        return Ref.of(function(*[source.value for source in sources]), spec)
-    if not all(source.ready or source.node for source in sources):
+        (value,) = function(*[source.value for source in sources])
+        return Ref.of(value, spec)
+    pending = [source.node for source in sources if source.node is not None]
+    if not pending or not all(source.ready or source.node for source in sources):
         return Ref(spec)  # timing only
-    return Node(lambda *values: (function(*values),), sources, (spec,)).outputs[0]
+    return Node.pend(function, sources, (spec,), pending[0].runner)[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ..learning.model import Optimizer, Trained
+    from ..learning.model import Trained
+    from ..learning.optim import Optimizer
     from ..learning.work import Ref, Work
     from ..world import Client, Verb, World
 

@@ -14,7 +14,7 @@ from elsa_sim.learning import segments
 from elsa_sim.learning.backbone import Backbone, Objective
 from elsa_sim.learning.backbone_options import BackboneOptions, LoraOptions, locate, three_parts, whole
 from elsa_sim.learning.footprint import KEPT, TARGETS, Footprint, Outline
-from elsa_sim.learning.optim import update
+from elsa_sim.learning.optim import Optimizer, update
 from elsa_sim.streams import Streams
 
 #: Changes of the configuration that move parameters, by family.
@@ -123,7 +123,7 @@ def test_activations_are_within_a_third(tmp_path: Path, family: str, objective: 
 
 def test_gradients_and_moments_are_as_large_as_what_is_trained() -> None:
     adapters = {"a": torch.zeros(3, 4), "b": torch.zeros(5)}
-    _, moments = update(adapters, {n: torch.ones_like(t) for n, t in adapters.items()}, None, 1e-3, 0.0)
+    _, moments = update(adapters, {n: torch.ones_like(t) for n, t in adapters.items()}, None, Optimizer(1e-3))
     assert moments is not None
     held = [adapters, adapters, moments.first, moments.second]
     assert sum(t.numel() * t.element_size() for each in held for t in each.values()) == 4 * 4 * 17

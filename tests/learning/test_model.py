@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -20,10 +21,10 @@ from torch import Tensor
 from elsa_sim.learning.backbone import Objective
 from elsa_sim.learning.backbone_options import BackboneOptions, LoraOptions, Part, three_parts
 from elsa_sim.learning.data import Batch, Batches, in_chunks
-from elsa_sim.learning.executor import Executor, Serial, TimingOnly
+from elsa_sim.learning.executor import Batched, Executor, TimingOnly
 from elsa_sim.learning.flops import FlopCounter
-from elsa_sim.learning.model import Model, Optimizer, Trained
-from elsa_sim.learning.optim import FLOPS_PER_PARAMETER, Moments
+from elsa_sim.learning.model import Model, Trained
+from elsa_sim.learning.optim import FLOPS_PER_PARAMETER, Moments, Optimizer
 from elsa_sim.learning.tasks.base import Split
 from elsa_sim.learning.work import Ref, Spec, TensorSpec, Work
 
@@ -114,8 +115,8 @@ def equal(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
 @pytest.mark.parametrize("objective", ["classification", "causal_lm"])
 def test_several_split_steps_are_several_whole_steps(objective: Objective) -> None:
     of, batches = model(objective), some_batches(4, 0)
-    *_, split = split_steps(of, Serial(), start(of), batches)
-    together = whole_steps(of, Serial(), start(of), batches)
+    *_, split = split_steps(of, Executor(), start(of), batches)
+    together = whole_steps(of, Executor(), start(of), batches)
     for one, two in zip(split.losses, together.losses, strict=True):
         torch.testing.assert_close(one.value, two.value, rtol=1e-5, atol=0)
     theta, other = split.adapters.value, together.parts[0].adapters.value
@@ -128,25 +129,36 @@ def test_several_split_steps_are_several_whole_steps(objective: Objective) -> No
         assert (theta[name] - other[name]).norm() < 1e-2 * moved
 
 
-def test_deferred_and_serial_training_are_the_same_bit_for_bit() -> None:
-    of = model()
-    expected = train(of, Serial(), clients=3, steps=3, order=1)
+def close(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
+    """Equal up to the rounding that AdamW makes of tiny gradients: 1e-4 of the norm of all."""
+    assert one.keys() == two.keys()
+    apart, size = (sum(float(t.square().sum()) for t in each) for each in ([one[n] - two[n] for n in one], two.values()))
+    return apart <= 1e-8 * size
+
+
+@pytest.mark.parametrize("objective", ["classification", "causal_lm"])
+@pytest.mark.parametrize("budget", [0, 50_000, 2**29])
+def test_batched_training_is_serial_training(objective: Objective, budget: int) -> None:
+    of = model(objective)
+    expected = train(of, Executor(), clients=3, steps=3, order=1)
     for order in (1, 2):
-        deferred = train(of, Executor(), clients=3, steps=3, order=order)
-        assert not any(loss.ready for local in deferred for loss in local.losses)
-        for local in reversed(deferred):
-            _ = local.losses[-1].value  # some chains run before others, and not to their end
-        for one, two in zip(deferred, expected, strict=True):
-            assert [float(loss.value) for loss in one.losses] == [float(loss.value) for loss in two.losses]
-            assert equal(one.adapters.value, two.adapters.value)
-            for mine, theirs in zip(one.parts, two.parts, strict=True):
-                assert equal(mine.moments.value.first, theirs.moments.value.first)
-                assert equal(mine.moments.value.second, theirs.moments.value.second)
+        batched = train(of, Batched(), clients=3, steps=3, order=order)
+        assert not any(loss.ready for local in batched for loss in local.losses)
+        with patch("elsa_sim.learning.lockstep.BUDGET", budget), patch("elsa_sim.learning.rows.TOKENS", {"cpu": 20}):
+            _ = batched[1].losses[-1].value
+        for one, two in zip(batched, expected, strict=True):
+            mine, theirs = ([float(loss.value) for loss in local.losses] for local in (one, two))
+            assert mine == pytest.approx(theirs, rel=1e-5)
+            assert close(one.adapters.value, two.adapters.value)
+            for a, b in zip(one.parts, two.parts, strict=True):
+                assert a.moments.value.step == b.moments.value.step == 3
+                assert close(a.moments.value.first, b.moments.value.first)
+                assert close(a.moments.value.second, b.moments.value.second)
 
 
 def test_aggregation_may_be_pending_too() -> None:
     of, values = model(), {}
-    for name, executor in (("serial", Serial()), ("deferred", Executor())):
+    for name, executor in (("serial", Executor()), ("batched", Batched())):
         locals_ = train(of, executor, clients=2, steps=1)
         (merged,) = executor.finish(of.mean([local.adapters for local in locals_], [1.0, 3.0]))
         values[name] = merged.value
@@ -155,10 +167,10 @@ def test_aggregation_may_be_pending_too() -> None:
         ]
         for tensor, value in zip(merged.value.values(), expected, strict=True):
             torch.testing.assert_close(tensor, value)
-    assert equal(values["serial"], values["deferred"])
+    assert close(values["serial"], values["batched"])
 
 
-class Witness(Serial):
+class Witness(Executor):
     """Checks every value against its declared shape, and remembers the work."""
 
     def __init__(self) -> None:
@@ -188,7 +200,7 @@ class Outline(TimingOnly):
 def matches(value: Any, spec: Spec) -> None:
     if isinstance(spec, TensorSpec):
         assert (tuple(value.shape), f"torch.{spec.dtype}") == (spec.shape, str(value.dtype))
-    elif spec is not None:
+    elif isinstance(spec, Mapping):
         assert value.keys() == spec.keys()
         for name in spec:
             matches(value[name], spec[name])
@@ -210,9 +222,9 @@ def test_a_tensor_without_a_part_in_training_is_left_alone() -> None:
     of, batch = model(), batch_of([4, 3])
     bottom = of.take(three_parts(LAYERS, 0, 1)[0], start(of))
     assert bottom.adapters.spec == {}
-    h1, tape = Serial().finish(of.forward(bottom, batch, batch.lengths))
+    h1, tape = Executor().finish(of.forward(bottom, batch, batch.lengths))
     gradient = Ref.of(torch.ones(h1.spec.shape), h1.spec)
-    to_input, adapters, moments = Serial().finish(of.backward(bottom, tape, gradient, batch.lengths, ADAMW))
+    to_input, adapters, moments = Executor().finish(of.backward(bottom, tape, gradient, batch.lengths, ADAMW))
     assert (to_input.value, adapters.value, moments.value) == (None, {}, None)
 
 
@@ -247,7 +259,7 @@ def storages() -> dict[int, int]:
     return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in found if t.layout == torch.strided}
 
 
-@pytest.mark.parametrize("executor", [Serial, Executor])
+@pytest.mark.parametrize("executor", [Executor, Batched])
 def test_a_client_costs_its_adapters_and_two_moments(executor: type[Executor]) -> None:
     of, clients = model(), 7
     theta = start(of)
@@ -262,8 +274,7 @@ def test_a_client_costs_its_adapters_and_two_moments(executor: type[Executor]) -
     new = {address: size for address, size in storages().items() if address not in before}
     adapters = sum(spec.nbytes for spec in of.specs.values())
     shared = adapters  # the adapters that training began with
-    steps = clients * 3 * 4  # a float32 per part counts the steps
-    assert sum(new.values()) <= clients * 3 * adapters + shared + steps
+    assert sum(new.values()) <= clients * 3 * adapters + shared
     assert sum(new.values()) >= clients * 3 * adapters
     assert sum(before.values()) >= of.backbone.bytes(of.whole)
     assert max(new.values()) <= max(spec.nbytes for spec in of.specs.values()), "a tensor holds more than it shows"
@@ -273,7 +284,7 @@ def test_a_client_costs_its_adapters_and_two_moments(executor: type[Executor]) -
 
 def test_a_client_shares_no_copy_of_frozen_tensors() -> None:
     of = model()
-    (local,) = train(of, Serial(), 1, 1)
+    (local,) = train(of, Executor(), 1, 1)
     frozen = {
         p.untyped_storage().data_ptr() for name, p in of.backbone.model.named_parameters() if name not in of.specs
     }
@@ -300,17 +311,17 @@ def test_adapters_after_a_broadcast_are_shared_until_they_are_trained() -> None:
 
 def test_moments_stay_with_the_client_when_it_takes_over_adapters() -> None:
     of = model()
-    (local,) = train(of, Serial(), 1, 2)
+    (local,) = train(of, Executor(), 1, 2)
     again = of.take(PARTS[0], start(of), local.parts[0])
     assert again.moments is local.parts[0].moments
     assert equal(again.adapters.value, start(of).pick(of.names([PARTS[0]])).value)
     assert of.take(PARTS[0], start(of)).moments is None
 
 
-def test_activations_exist_for_one_client_at_a_time() -> None:
-    """Deferred chains run one after the other; their tapes do not pile up."""
+def test_activations_exist_for_as_many_clients_as_the_budget_allows() -> None:
+    """Chains beyond it wait until others are done; their tapes do not pile up."""
     of, live, most = model(), set(), [0]
-    locals_ = train(of, Executor(), clients=6, steps=2)
+    locals_ = train(of, Batched(), clients=6, steps=2)
     original = of.backbone.forward
 
     def forward(part: Part, *rest: Any) -> Tensor:
@@ -323,8 +334,9 @@ def test_activations_exist_for_one_client_at_a_time() -> None:
 
     of.backbone.forward = forward
     try:
-        for local in locals_:
-            _ = local.adapters.value
+        with patch("elsa_sim.learning.lockstep.BUDGET", 0):
+            for local in locals_:
+                _ = local.adapters.value
     finally:
         del of.backbone.forward
     assert 0 < most[0] <= 4, "the activations of several clients exist at once"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from elsa_sim.learning.optim import FLOPS_PER_PARAMETER, Moments, update
+from elsa_sim.learning.optim import FLOPS_PER_PARAMETER, Moments, Optimizer, update
 
 SHAPES = {"a": (3, 4), "b": (5,), "c": (2, 1)}
 
@@ -26,9 +26,9 @@ def test_steps_are_those_of_torch_bit_for_bit(weight_decay: float) -> None:
         for name, tensor in theirs.items():
             tensor.grad = gradients[name].clone()
         optimizer.step()
-        ours, moments = update(ours, gradients, moments, 0.01, weight_decay)
+        ours, moments = update(ours, gradients, moments, Optimizer(0.01, weight_decay))
         assert moments is not None
-        assert float(moments.step) == step
+        assert moments.step == step
         for name, tensor in theirs.items():
             assert torch.equal(ours[name], tensor.detach())
             assert torch.equal(moments.first[name], optimizer.state[tensor]["exp_avg"])
@@ -38,7 +38,7 @@ def test_steps_are_those_of_torch_bit_for_bit(weight_decay: float) -> None:
 def test_the_first_step_in_closed_form() -> None:
     """With bias correction the first step is lr * g / (|g| + eps), after decay of lr * lambda * theta."""
     theta, gradients = tensors(0), tensors(1)
-    after, _ = update(theta, gradients, None, 0.01, 0.1)
+    after, _ = update(theta, gradients, None, Optimizer(0.01, 0.1))
     for name, tensor in theta.items():
         expected = tensor * (1 - 0.01 * 0.1) - 0.01 * gradients[name] / (gradients[name].abs() + 1e-8)
         torch.testing.assert_close(after[name], expected)
@@ -46,28 +46,28 @@ def test_the_first_step_in_closed_form() -> None:
 
 def test_nothing_that_is_passed_in_changes() -> None:
     theta, gradients = tensors(0), tensors(1)
-    _, moments = update(theta, gradients, None, 0.01, 0.1)
+    _, moments = update(theta, gradients, None, Optimizer(0.01, 0.1))
     assert moments is not None
-    held = [*theta.values(), *gradients.values(), moments.step, *moments.first.values(), *moments.second.values()]
+    held = [*theta.values(), *gradients.values(), *moments.first.values(), *moments.second.values()]
     before, versions = [tensor.clone() for tensor in held], [tensor._version for tensor in held]
-    one, next_moments = update(theta, gradients, moments, 0.01, 0.1)
+    one, next_moments = update(theta, gradients, moments, Optimizer(0.01, 0.1))
     assert all(torch.equal(tensor, copy) for tensor, copy in zip(held, before, strict=True))
     assert [tensor._version for tensor in held] == versions, "written to, if only with the same values"
     assert isinstance(next_moments, Moments)
-    made = [*one.values(), *next_moments.first.values(), *next_moments.second.values(), next_moments.step]
+    made = [*one.values(), *next_moments.first.values(), *next_moments.second.values()]
     assert not {tensor.data_ptr() for tensor in made} & {tensor.data_ptr() for tensor in held}
-    two, _ = update(theta, gradients, moments, 0.01, 0.1)
+    two, _ = update(theta, gradients, moments, Optimizer(0.01, 0.1))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_only_tensors_with_a_gradient_are_stepped() -> None:
     theta, gradients = tensors(0), {"b": tensors(1)["b"]}
-    after, moments = update(theta, gradients, None, 0.01, 0.0)
+    after, moments = update(theta, gradients, None, Optimizer(0.01, 0.0))
     assert after.keys() == {"b"}
     assert moments is not None
     assert moments.first.keys() == {"b"}
-    assert update(theta, {}, moments, 0.01, 0.0) == ({}, moments)
-    assert update(theta, {}, None, 0.01, 0.0) == ({}, None)
+    assert update(theta, {}, moments, Optimizer(0.01, 0.0)) == ({}, moments)
+    assert update(theta, {}, None, Optimizer(0.01, 0.0)) == ({}, None)
     assert FLOPS_PER_PARAMETER > 0
 
 
