@@ -79,8 +79,8 @@ class ExecutionOptions(Options):
     mode: Literal["real", "timing"] = "real"
     """timing: shapes only, no arithmetic; the same timeline and bytes, no accuracy."""
     executor: Literal["batched", "serial"] = "batched"
-    """When arithmetic runs: deferred until a result is needed (least memory), or serial at the end of each piece of
-    work (the reference). Results are the same."""
+    """When arithmetic runs: batched over all clients when a result is needed, or serial at the end of each piece of work
+    (the reference). Timeline and bytes are the same, results up to rounding."""
     threads: int = Field(default=1, ge=1, le=1024)
     """Threads of the tensor library."""
     device: Literal["cpu", "cuda"] = "cpu"

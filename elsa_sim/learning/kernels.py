@@ -113,8 +113,9 @@ class Learn(Update):
         stacks = _stacked(self, [call[0] for _, call in calls])
         tokens = _packed(backbone, [kernel.batch for kernel, _ in calls])
         x = tokens if self.part.first else _packed(backbone, [call[3] for _, call in calls])
-        named = [kernel.batch.labels for kernel, _ in calls]
-        labels = None if named[0] is None else torch.from_numpy(np.concatenate(named)).to(backbone.device)
+        labels = None
+        if backbone.objective == "classification":
+            labels = torch.cat([torch.from_numpy(kernel.batch.labels) for kernel, _ in calls]).to(backbone.device)
         lengths = [kernel.lengths for kernel, _ in calls]
         losses, to_inputs, gradients = rows.learn(backbone, self.part, stacks, x, lengths, tokens, labels)
         after = _updated(stacks, gradients, calls)

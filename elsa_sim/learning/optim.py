@@ -5,7 +5,7 @@ The arithmetic is PyTorch's own (``torch.optim.adamw.adamw``); only the ownershi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -126,5 +126,6 @@ def stack(values: Sequence[Mapping[str, Tensor]], names: Mapping[str, Tensor] | 
 
 def unstack(stacks: Stack) -> list[dict[str, Tensor]]:
     """The opposite of :func:`stack`; every piece has storage of its own, so that none keeps the others alive."""
-    pieces = [torch.unbind_copy(tensor) for tensor in stacks.values()]
+    apart: Callable[[Tensor], list[Tensor]] = torch.unbind_copy  # type: ignore[assignment]  # its stub says None
+    pieces = [apart(tensor) for tensor in stacks.values()]
     return [dict(zip(stacks, each, strict=True)) for each in zip(*pieces, strict=True)]

@@ -140,7 +140,9 @@ def backward(tapes: Sequence[Tape], gradients: Sequence[Tensor]) -> tuple[list[T
     like = gradients[0]
     total = int(sum(int(each.sum()) for each in shared.lengths))
     complete = len(now) == len(shared.lengths)
-    given = torch.cat([gradients[now[i]] for i in range(len(now))]) if complete else like.new_zeros(total, like.shape[1])
+    given = (
+        torch.cat([gradients[now[i]] for i in range(len(now))]) if complete else like.new_zeros(total, like.shape[1])
+    )
     offsets = shared.offsets
     if not complete:
         for index, position in now.items():

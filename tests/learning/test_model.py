@@ -132,7 +132,9 @@ def test_several_split_steps_are_several_whole_steps(objective: Objective) -> No
 def close(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
     """Equal up to the rounding that AdamW makes of tiny gradients: 1e-4 of the norm of all."""
     assert one.keys() == two.keys()
-    apart, size = (sum(float(t.square().sum()) for t in each) for each in ([one[n] - two[n] for n in one], two.values()))
+    apart, size = (
+        sum(float(t.square().sum()) for t in each) for each in ([one[n] - two[n] for n in one], two.values())
+    )
     return apart <= 1e-8 * size
 
 
