@@ -129,13 +129,13 @@ def test_several_split_steps_are_several_whole_steps(objective: Objective) -> No
         assert (theta[name] - other[name]).norm() < 1e-2 * moved
 
 
-def close(one: Mapping[str, Tensor], two: Mapping[str, Tensor]) -> bool:
-    """Equal up to the rounding that AdamW makes of tiny gradients: 1e-4 of the norm of all."""
+def close(one: Mapping[str, Tensor], two: Mapping[str, Tensor], within: float = 1e-4) -> bool:
+    """Equal but for rounding, of which AdamW makes more where gradients are tiny: ``within`` the norm of all."""
     assert one.keys() == two.keys()
     apart, size = (
         sum(float(t.square().sum()) for t in each) for each in ([one[n] - two[n] for n in one], two.values())
     )
-    return apart <= 1e-8 * size
+    return apart <= within**2 * size
 
 
 @pytest.mark.parametrize("objective", ["classification", "causal_lm"])
@@ -154,8 +154,8 @@ def test_batched_training_is_serial_training(objective: Objective, budget: int) 
             assert close(one.adapters.value, two.adapters.value)
             for a, b in zip(one.parts, two.parts, strict=True):
                 assert a.moments.value.step == b.moments.value.step == 3
-                assert close(a.moments.value.first, b.moments.value.first)
-                assert close(a.moments.value.second, b.moments.value.second)
+                assert close(a.moments.value.first, b.moments.value.first, 1e-3)
+                assert close(a.moments.value.second, b.moments.value.second, 1e-3)
 
 
 def test_aggregation_may_be_pending_too() -> None:
