@@ -12,7 +12,7 @@ from .base import Protocol
 from .local import WholeTrainer, average
 
 if TYPE_CHECKING:
-    from ..learning.model import Optimizer
+    from ..learning.optim import Optimizer
     from ..learning.work import Ref
     from ..world import Verb, World
 

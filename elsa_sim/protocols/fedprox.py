@@ -14,7 +14,7 @@ from pydantic import Field
 from .fedavg import WholeModels
 
 if TYPE_CHECKING:
-    from ..learning.model import Optimizer
+    from ..learning.optim import Optimizer
     from ..world import World
 
 

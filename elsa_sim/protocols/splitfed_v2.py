@@ -23,7 +23,8 @@ from .local import SplitTrainer
 
 if TYPE_CHECKING:
     from ..learning.backbone_options import Part
-    from ..learning.model import Optimizer, Trained
+    from ..learning.model import Trained
+    from ..learning.optim import Optimizer
     from ..learning.work import Ref
     from ..world import Client, Verb, World
     from .local import Lengths, Serve

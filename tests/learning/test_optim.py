@@ -83,6 +83,6 @@ def test_a_proximal_term_is_that_of_the_objective() -> None:
         terms = [(gradients[n] * t).sum() + 0.7 / 2 * ((t - anchor[n]) ** 2).sum() for n, t in theirs.items()]
         torch.stack(terms).sum().backward()
         optimizer.step()
-        ours, moments = update(ours, gradients, moments, 0.01, 0.1, 0.7, anchor)
+        ours, moments = update(ours, gradients, moments, Optimizer(0.01, 0.1, 0.7), anchor)
         for name, tensor in theirs.items():
             torch.testing.assert_close(ours[name], tensor.detach())
