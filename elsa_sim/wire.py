@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .codecs import base
@@ -15,6 +15,8 @@ from .streams import Streams
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .public_text import PublicText
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Parcel:
     payload_bytes: int
     encode: Work | None
     decode_flops: float
+    before: tuple[Ref, ...] = ()
 
 
 class Wire:
@@ -38,7 +41,19 @@ class Wire:
     seed: what a server's endpoints hold is all a server knows.
     """
 
-    def __init__(self, chains: Mapping[str, Sequence[Codec]], streams: Streams) -> None:
+    def __init__(
+        self,
+        chains: Mapping[str, Sequence[Codec]],
+        streams: Streams,
+        *,
+        cuts: Callable[[str], tuple[int, int] | None] = lambda client: None,
+        width: int = 0,
+        public: PublicText | None = None,
+        initial: Ref | None = None,
+    ) -> None:
+        """``cuts`` tells the layers below the two cuts of a client, ``width`` the hidden size; ``public`` text is what
+        codecs are fitted to, ``initial`` are the adapters that everyone starts from."""
+        self.cuts, self.width, self.public, self.initial = cuts, width, public, initial
         self.chains = {kind: tuple(chain) for kind, chain in chains.items()}
         self.chains["gradient"] = tuple(
             base.gradient_chain(self.chains.get("activation", ()), self.chains.get("gradient", ()))
@@ -49,6 +64,11 @@ class Wire:
         #: Messages so far per (source, target, kind), and how many of them belong to earlier rounds.
         self._sent: dict[tuple[str, str, str], tuple[int, int, int]] = {}
 
+    def refer(self, adapters: Ref, round: int) -> None:
+        """Take note of the aggregated ``adapters`` after ``round``, which codecs may be fitted to."""
+        if self.public is not None:
+            self.public.refer(adapters, round)
+
     def pack(self, source: str, target: str, value: Ref, kind: str, *, up: bool, round: int, attached: int) -> Parcel:
         """Prepare ``value`` (a tensor [n, D], or adapters) for its way; ``attached`` more bytes go along uncoded."""
         total, last_round, before = self._sent.get((source, target, kind), (0, round, 0))
@@ -56,8 +76,13 @@ class Wire:
             before = total
         self._sent[source, target, kind] = (total + 1, round, before)
         passage = Passage(kind, up, round, total - before, first=total == 0)
+        cuts = self.cuts(source if up else target)
+        if cuts is not None and passage.cut is not None:
+            passage = replace(passage, layer=cuts[0] if passage.cut == "first" else cuts[1])
+        if cuts is not None and kind == "adapters" and not up and passage.index == 0:
+            attached += sum(codec.announced(self.width, round) for codec in self.chains.get("activation", ()))
         tensors = _tensors(value.spec)
-        chain = self.chains.get(kind, ())
+        chain = base.resolved(self.chains.get(kind, ()), passage, self.public)
         if not chain:
             size = sum(spec.nbytes for spec in tensors.values())
             return Parcel(source, target, value, (), passage, size + attached, None, 0.0)
@@ -70,14 +95,20 @@ class Wire:
         keys = self._keys(source if up else target, secret=up)
         refs = self._endpoint(source, target, chain, passage)
 
-        work = Work(f"{kind}.encode", Encode(chain, passage, keys, tensors, size), (value, *refs),
-                    (None,) * (1 + len(chain)), encode_flops)  # fmt: skip
-        return Parcel(source, target, value, chain, passage, size + attached, work, decode_flops)
+        function = Encode(chain, passage, keys, tensors, self._known(), size)
+        work = Work(f"{kind}.encode", function, (value, *refs), (None,) * (1 + len(chain)), encode_flops)
+        return Parcel(source, target, value, chain, passage, size + attached, work, decode_flops, tuple(refs))
 
     def encoded(self, parcel: Parcel, outputs: Sequence[Ref]) -> Ref:
         """Take over the sender's next states from the encoding work; returns the payload."""
         self._store(parcel.source, parcel.target, parcel, outputs[1:])
         return outputs[0]
+
+    def lost(self, parcel: Parcel) -> None:
+        """Take back what the sender's codecs believe of the receiver, which has not got the message."""
+        for i, (codec, state) in enumerate(zip(parcel.chain, parcel.before, strict=False)):
+            if codec.closes_loop:
+                self.states[parcel.source][self._key(parcel.target, codec, i, parcel.passage)] = state
 
     def unpack(self, parcel: Parcel, payload: Ref) -> Work:
         """The decoding work at the receiver. Outputs: the decoded value, then the receiver's next states."""
@@ -87,7 +118,7 @@ class Wire:
         refs = self._endpoint(parcel.target, parcel.source, chain, passage)
 
         outputs: tuple[Spec, ...] = (parcel.value.spec, *((None,) * len(chain)))
-        function = Decode(chain, passage, keys, tensors, isinstance(parcel.value.spec, TensorSpec))
+        function = Decode(chain, passage, keys, tensors, self._known(), isinstance(parcel.value.spec, TensorSpec))
         return Work(f"{passage.message}.decode", function, (payload, *refs), outputs, parcel.decode_flops)
 
     def decoded(self, parcel: Parcel, outputs: Sequence[Ref]) -> Ref:
@@ -112,7 +143,12 @@ class Wire:
 
     def _keys(self, client: str, *, secret: bool) -> Keys:
         """One shared seed for the whole run: every client's adapters then see the same hashes, and average well."""
-        return Keys(self.streams.integer("codec"), self.streams.integer("codec-secret", client) if secret else None)
+        own = self.streams.integer("codec-secret", client) if secret else None
+        return Keys(self.streams.integer("codec"), own, self.public)
+
+    def _known(self) -> Mapping[str, Tensor]:
+        """The adapters that everyone starts from, where there are any."""
+        return self.initial.value if self.initial is not None and self.initial.ready else {}
 
     def _key(self, peer: str, codec: Codec, position: int, passage: Passage) -> tuple[Any, ...]:
         if codec.scope == "pair":
@@ -136,6 +172,7 @@ class Encode:
     passage: Passage
     keys: Keys
     tensors: Mapping[str, TensorSpec]
+    known: Mapping[str, Tensor]
     size: int
 
     def __call__(self, x: Any, *states: Any) -> tuple[Any, ...]:
@@ -146,7 +183,9 @@ class Encode:
             if not spec.floating:
                 payload[name] = (tensor,)
                 continue
-            current = [_started(c, s, name, self.keys) for c, s in zip(self.chain, after, strict=True)]
+            current = [
+                _started(c, s, name, _of(self.keys, self.known, name)) for c, s in zip(self.chain, after, strict=True)
+            ]
             stages, following = base.encode(self.chain, tensor.reshape(_rows(spec).shape), current, self.passage)
             after = [_kept(c, s, name, n) for c, s, n in zip(self.chain, after, following, strict=True)]
             payload[name] = base.buffers(stages)
@@ -165,6 +204,7 @@ class Decode:
     passage: Passage
     keys: Keys
     tensors: Mapping[str, TensorSpec]
+    known: Mapping[str, Tensor]
     single: bool
     """The value is one tensor, not a mapping of names to tensors."""
 
@@ -176,11 +216,20 @@ class Decode:
             if not spec.floating:
                 values[name] = buffers[0]
                 continue
-            current = [_started(c, s, name, self.keys) for c, s in zip(self.chain, after, strict=True)]
+            current = [
+                _started(c, s, name, _of(self.keys, self.known, name)) for c, s in zip(self.chain, after, strict=True)
+            ]
             tensor, following = base.decode(self.chain, buffers, _rows(spec), current, self.passage)
             after = [_kept(c, s, name, n) for c, s, n in zip(self.chain, after, following, strict=True)]
             values[name] = tensor.reshape(spec.shape)
         return (values[""] if self.single else values), *after
+
+
+def _of(keys: Keys, known: Mapping[str, Tensor], name: str) -> Keys:
+    """``keys`` for the tensor ``name``, of which both ends know where it began."""
+    if name not in known:
+        return keys
+    return replace(keys, known=known[name].reshape(_rows(_spec(known[name])).shape))
 
 
 def _now(work: Work) -> tuple[Ref, ...]:
@@ -202,6 +251,10 @@ def _named(value: Any) -> Mapping[str, Tensor]:
 def _rows(spec: TensorSpec) -> TensorSpec:
     """Codecs see [n, D]: a vector is one row."""
     return spec if len(spec.shape) == 2 else TensorSpec((1, spec.numel), spec.dtype)
+
+
+def _spec(x: Tensor) -> TensorSpec:
+    return TensorSpec(tuple(x.shape), str(x.dtype).removeprefix("torch."))
 
 
 def _buffers(chain: Sequence[Codec], spec: TensorSpec) -> tuple[TensorSpec, ...]:

@@ -211,10 +211,14 @@ class World:
         if parcel.encode is not None:
             outputs = yield from self._apply(source, parcel.encode, round, step)
             payload = self.wire.encoded(parcel, outputs)
-        yield from self._transport.carry(source, target, parcel.payload_bytes, kind, round, step)
-        if parcel.encode is None:
-            return payload
-        outputs = yield from self._apply(target, self.wire.unpack(parcel, payload), round, step)
+        try:
+            yield from self._transport.carry(source, target, parcel.payload_bytes, kind, round, step)
+            if parcel.encode is None:
+                return payload
+            outputs = yield from self._apply(target, self.wire.unpack(parcel, payload), round, step)
+        except (Lost, simpy.Interrupt):
+            self.wire.lost(parcel)
+            raise
         return self.wire.decoded(parcel, outputs)
 
     def _apply(self, node: str, work: Work, round: int, step: int) -> Verb:
@@ -229,6 +233,7 @@ class World:
 
         An evaluation is an instrument, not part of the system: it takes no simulated time.
         """
+        self.wire.refer(adapters, round)
         metrics = dict(self._test(adapters, round))
         if self._losses and metrics:
             metrics["train_loss"] = float(np.mean([float(loss.value) for loss in self._losses]))

@@ -11,7 +11,7 @@ A codec has an endpoint at the sender and one at the receiver. Each has a state 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..learning.work import TensorSpec
@@ -20,6 +20,8 @@ from ..registry import Component
 if TYPE_CHECKING:
     import torch
 
+    from .public import Public
+
 
 @dataclass(frozen=True)
 class Passage:
@@ -27,7 +29,8 @@ class Passage:
 
     ``message`` is the kind (``activation``, ``gradient``, ``adapters``); ``up`` is true from client to server;
     ``round`` counts rounds from 1; ``index`` counts earlier messages of this kind, way and round between the two nodes;
-    ``first`` is true when none of this kind and way has passed between them in any round.
+    ``first`` is true when none of this kind and way has passed between them in any round. ``layer`` counts the
+    transformer layers below the cut that is crossed (0 for adapters).
     """
 
     message: str
@@ -35,14 +38,26 @@ class Passage:
     round: int = 1
     index: int = 0
     first: bool = False
+    layer: int = 0
+
+    @property
+    def cut(self) -> Literal["first", "second"] | None:
+        """The cut that is crossed: between Parts 1 and 2, or between Parts 2 and 3; ``None`` for adapters."""
+        if self.message not in ("activation", "gradient"):
+            return None
+        return "first" if self.up == (self.message == "activation") else "second"
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Seeds that one endpoint knows: ``shared`` by both, ``secret`` of the client only (``None`` at a server)."""
+    """What one endpoint knows at the start: seeds, ``shared`` by both and ``secret`` of the client only (``None`` at a
+    server); ``public`` text, and the ``known`` value of the tensor that will be sent, if both have one (adapters start
+    from the same values everywhere)."""
 
     shared: int
     secret: int | None = None
+    public: Public | None = field(default=None, repr=False)
+    known: torch.Tensor | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -76,7 +91,32 @@ class Codec(Component):
     in_graph: ClassVar[bool] = False
     #: Whether decoding gives back the tensor up to float rounding.
     lossless: ClassVar[bool] = False
+    #: The codec is told what the receiver will make of the message, see :meth:`settle`.
+    closes_loop: ClassVar[bool] = False
     kind: str
+
+    @property
+    def needs_public(self) -> bool:
+        """Whether it is fitted to public text."""
+        return False
+
+    @property
+    def fitted_anew(self) -> int | None:
+        """Rounds after which it is fitted to public text anew; ``None``: never."""
+        return None
+
+    @property
+    def data_dependent(self) -> str | None:
+        """Why its sizes are not known from shapes and rounds alone, if so; a run without arithmetic cannot have them."""
+        return None
+
+    def at(self, passage: Passage, public: Public | None) -> Codec | None:
+        """The codec as it is for one message; ``None`` lets the message pass as it is."""
+        return self
+
+    def announced(self, width: int, round: int) -> int:
+        """Bytes that a server sends ahead to a client, with the first adapters of ``round``; states have ``width`` D."""
+        return 0
 
     def start(self, keys: Keys) -> Any:
         """The state of a fresh endpoint (``None``: the codec has none)."""
@@ -107,6 +147,10 @@ class Codec(Component):
         """Encode ``x``; returns the buffers and the sender's next state."""
         raise NotImplementedError
 
+    def settle(self, delivered: torch.Tensor, state: Any) -> Any:
+        """The sender's next state, given what the receiver's later codecs will make of the main tensor."""
+        raise NotImplementedError
+
     def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
         """The estimate of the tensor of ``spec``, and the receiver's next state."""
         raise NotImplementedError
@@ -121,24 +165,36 @@ def gradient_chain(activation: Sequence[Codec], gradient: Sequence[Codec]) -> tu
     return (*(codec for codec in activation if codec.in_graph and codec.kind not in named), *gradient)
 
 
+def resolved(chain: Sequence[Codec], passage: Passage, public: Public | None) -> tuple[Codec, ...]:
+    """The chain as it is for one message."""
+    made = [codec.at(passage, public) for codec in chain]
+    return tuple(codec for codec in made if codec is not None)
+
+
 def faults(chain: Sequence[Codec], message: str, activation: Sequence[Codec] = ()) -> list[tuple[int, str]]:
     """What is wrong with a chain for ``message``: positions in it, and why the codec there cannot work.
 
     ``activation`` is the activation chain of the same scenario; a gradient chain shares its ``pair`` states with it.
     """
-    found: list[tuple[int, str]] = []
-    spec = TensorSpec((1, 64))
-    for position, codec in enumerate(chain):
-        reason = codec.objection(chain[:position], spec, message)
-        if reason is None and codec.scope == "pair":
-            if any(other.kind == codec.kind for other in chain[:position]):
-                reason = "stands in the chain twice, but has one state per pair of nodes; name it once"
-            elif message == "gradient" and codec not in activation:
-                reason = "shares its state with the activation chain; name it there too, with the same options"
-        if reason is not None:
-            found.append((position, f"{codec.kind!r} {reason}"))
-        spec = codec.encoded(spec).main
-    return found
+    found: dict[tuple[int, str], None] = {}
+    for up in (True, False):
+        passage = Passage(message, up)
+        spec, before = TensorSpec((1, 64)), list[Codec]()
+        for position, given in enumerate(chain):
+            codec = given.at(passage, None)
+            if codec is None:
+                continue
+            reason = codec.objection(before, spec, message)
+            if reason is None and codec.scope == "pair":
+                if any(other.kind == codec.kind for other in before):
+                    reason = "stands in the chain twice, but has one state per pair of nodes; name it once"
+                elif message == "gradient" and given not in activation:
+                    reason = "shares its state with the activation chain; name it there too, with the same options"
+            if reason is not None:
+                found[position, f"{codec.kind!r} {reason}"] = None
+            before.append(codec)
+            spec = codec.encoded(spec).main
+    return sorted(found)
 
 
 def wire(chain: Sequence[Codec], spec: TensorSpec) -> tuple[list[TensorSpec], tuple[TensorSpec, ...]]:
@@ -157,7 +213,8 @@ def chain_flops(chain: Sequence[Codec], spec: TensorSpec, passage: Passage) -> t
     """Operations of encoding and decoding through the whole chain."""
     inputs, _ = wire(chain, spec)
     costs = [codec.flops(item, passage) for codec, item in zip(chain, inputs, strict=True)]
-    return sum(cost[0] for cost in costs), sum(cost[1] for cost in costs)
+    rehearsed = sum(cost[1] for i, codec in enumerate(chain) if codec.closes_loop for cost in costs[i + 1 :])
+    return sum(cost[0] for cost in costs) + rehearsed, sum(cost[1] for cost in costs)
 
 
 def encode(
@@ -166,7 +223,7 @@ def encode(
     """Encode ``x`` through the chain in order; element ``i`` of the result is what codec ``i`` made.
 
     Only the last main tensor and every side buffer cross the wire; see :func:`buffers`. An empty chain has no stages:
-    the tensor crosses as it is.
+    the tensor crosses as it is. A codec that closes the loop decodes what follows it, as the receiver will.
     """
     stages: list[Encoded] = []
     after: list[Any] = []
@@ -175,6 +232,14 @@ def encode(
         stages.append(made)
         after.append(state)
         x = made.main
+    for i, codec in enumerate(chain):
+        if codec.closes_loop:
+            main, rest = stages[i].main, chain[i + 1 :]
+            delivered = main
+            if rest:
+                spec = TensorSpec(tuple(main.shape), str(main.dtype).removeprefix("torch."))
+                delivered, _ = decode(rest, buffers(stages[i + 1 :]), spec, after[i + 1 :], passage)
+            after[i] = codec.settle(delivered, after[i])
     return stages, after
 
 

@@ -25,6 +25,21 @@ else:
 LEVELS = 127
 
 
+def row_steps(x: torch.Tensor, levels: int, scale: str) -> torch.Tensor:
+    """max|x| / ``levels`` of every row in the format ``scale``, shape ``[n]``; positive also for rows of zeros.
+
+    Rounded up, so that nothing is clipped; NaN for a row that is not finite.
+    """
+    steps = x.abs().amax(dim=-1).float() / levels
+    if scale == "float32":
+        return steps.clamp(min=torch.finfo(torch.float32).smallest_normal)
+    short = steps.to(torch.float16)
+    # The bit patterns of positive float16 numbers are ordered like the numbers: one more is the next one up.
+    short = torch.where(short.float() < steps, (short.view(torch.int16) + 1).view(torch.float16), short)
+    short = short.clamp(2.0**-24, 65504.0)
+    return torch.where(steps.isfinite(), short, torch.full_like(short, torch.nan))
+
+
 class Int8(Codec):
     """Eight bits per element and one scale per token; error at most half a step."""
 
@@ -39,26 +54,15 @@ class Int8(Codec):
         # encode: magnitude, maximum, quotient, rounding; decode: product
         return 4.0 * spec.numel, float(spec.numel)
 
-    def _steps(self, x: torch.Tensor) -> torch.Tensor:
-        """The scale of every row, shape ``[n]``; positive also for rows of zeros."""
-        steps = x.abs().amax(dim=-1).float() / LEVELS
-        if self.scale == "float32":
-            return steps.clamp(min=torch.finfo(torch.float32).smallest_normal)
-        short = steps.to(torch.float16)
-        # The bit patterns of positive float16 numbers are ordered like the numbers: one more is the next one up.
-        short = torch.where(short.float() < steps, (short.view(torch.int16) + 1).view(torch.float16), short)
-        short = short.clamp(2.0**-24, 65504.0)
-        return torch.where(steps.isfinite(), short, torch.full_like(short, torch.nan))
-
     def bound(self, x: torch.Tensor) -> torch.Tensor:
-        steps = self._steps(x)[..., None].double()
+        steps = row_steps(x, LEVELS, self.scale)[..., None].double()
         size = x.abs().double()
         info, work = torch.finfo(x.dtype), torch.finfo(torch.float32)
         rounding = size * max(info.eps, work.eps) + steps * LEVELS * work.eps + info.tiny * info.eps
         return torch.maximum(steps / 2, size - LEVELS * steps) + rounding
 
     def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
-        steps = self._steps(x)
+        steps = row_steps(x, LEVELS, self.scale)
         quotient = (x.float() / steps[..., None].float()).round().clamp(-LEVELS, LEVELS)
         return Encoded(quotient.nan_to_num(nan=0.0).to(torch.int8), (steps,)), state
 

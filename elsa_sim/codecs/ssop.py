@@ -109,7 +109,7 @@ class SSOP(Codec):
     def objection(self, before: Sequence[Codec], spec: TensorSpec, message: str) -> str | None:
         if message not in ("activation", "gradient"):
             return f"rotates hidden states and their gradients; {message} have none"
-        if any(not codec.in_graph for codec in before):
+        if any(codec.kind != self.kind for codec in before):
             return f"rotates hidden states, not what {before[-1].kind!r} makes of them; put it first"
         return super().objection(before, spec, message)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from elsa_sim.codecs.base import Codec, Encoded, Keys, Passage, buffers, decode, encode
+from elsa_sim.codecs.base import Codec, Encoded, Keys, Passage, buffers, decode, encode, resolved
+from elsa_sim.codecs.public import Public, Sample
 from elsa_sim.learning.work import TensorSpec
 
 
@@ -16,13 +17,28 @@ def spec_of(x: torch.Tensor) -> TensorSpec:
     return TensorSpec(tuple(x.shape), str(x.dtype).removeprefix("torch."))
 
 
+class MadeUp(Public):
+    """Public states of any width: those that :func:`hidden` makes, four tokens to a text; other ones every round."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def __reduce__(self) -> tuple[type, tuple[int]]:
+        return MadeUp, (self.width,)  # what it remembers is no part of a state
+
+    def sample(self, layer: int, round: int) -> Sample:
+        return Sample(hidden(rows=200, width=self.width, seed=1000 * round + layer), torch.arange(200) // 4)
+
+
 @dataclass
 class Pair:
-    """A client and a server that talk through one chain."""
+    """A client and a server that talk through one chain; ``width`` is that of the public text."""
 
     chain: Sequence[Codec]
     shared: int = 11
     secret: int = 22
+    width: int = 48
     client: list[Any] = field(init=False)
     server: list[Any] = field(init=False)
     stages: list[Encoded] = field(init=False)
@@ -30,18 +46,20 @@ class Pair:
     before_decoding: list[torch.Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.client = [codec.start(Keys(self.shared, self.secret)) for codec in self.chain]
-        self.server = [codec.start(Keys(self.shared)) for codec in self.chain]
+        self.public = MadeUp(self.width)
+        self.client = [codec.start(Keys(self.shared, self.secret, self.public)) for codec in self.chain]
+        self.server = [codec.start(Keys(self.shared, None, self.public)) for codec in self.chain]
 
     def send(
         self, x: torch.Tensor, message: str = "activation", up: bool = True, round: int = 1, index: int = 0
     ) -> torch.Tensor:
         passage = Passage(message, up, round, index)
         sender, receiver = (self.client, self.server) if up else (self.server, self.client)
-        self.stages, sender = encode(self.chain, x, sender, passage)
+        chain = resolved(self.chain, passage, self.public)
+        self.stages, sender = encode(chain, x, sender, passage)
         self.wire = buffers(self.stages)
         self.before_decoding = [tensor.detach().clone() for tensor in self.wire]
-        y, receiver = decode(self.chain, self.wire, spec_of(x), receiver, passage)
+        y, receiver = decode(chain, self.wire, spec_of(x), receiver, passage)
         self.client, self.server = (sender, receiver) if up else (receiver, sender)
         return y
 
