@@ -221,5 +221,5 @@ def tokenize(texts: Texts, tokenizer: PreTrainedTokenizerFast, task: Task) -> Da
 
     candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     pad = next(int(token) for token in candidates if token is not None)
-    splits = [packed(part, name) for part, name in ((texts.train, "train"), (texts.test, "test"))]
-    return Dataset(*splits, texts.labels, len(tokenizer), pad, packed(texts.public, "public"))
+    train, test, public = packed(texts.train, "train"), packed(texts.test, "test"), packed(texts.public, "public")
+    return Dataset(train, test, texts.labels, len(tokenizer), pad, public)
