@@ -1,34 +1,14 @@
-"""The example scenarios: each changes time, bytes, participation or accuracy in the direction theory says."""
+"""The example scenarios: each changes time, bytes and participation in the direction theory says."""
 
 from __future__ import annotations
 
-import os
-from functools import cache
 from pathlib import Path
 
 import pytest
+from examples import HERE, half_bandwidth, run, seconds, stretched, total
 
-from elsa_sim import results, simulation
+from elsa_sim import results
 from elsa_sim.results import Results
-from elsa_sim.scenario import load
-
-HERE = Path(__file__).parents[2] / "scenarios"
-ABILENE = "topology_zoo/Abilene.graphml"
-TIMING = "execution.mode=timing"
-
-
-@cache
-def run(name: str, *changes: str, mode: str = TIMING) -> Results:
-    """An example, without arithmetic unless said otherwise, changed as by ``--set``."""
-    return simulation.run(load(HERE / f"{name}.yaml", (mode, *changes)))
-
-
-def seconds(results: Results) -> float:
-    return float(results.summary["sim_time_s"])
-
-
-def total(results: Results) -> int:
-    return int(results.summary["bytes"]["total"])
 
 
 def arrivals(run: Results) -> int:
@@ -38,12 +18,8 @@ def arrivals(run: Results) -> int:
 
 
 def test_traces_half_the_bandwidth_takes_longer_at_the_same_bytes(tmp_path: Path) -> None:
-    half = tmp_path / "half.csv"
-    lines = (HERE / "data/cellular.csv").read_text().splitlines()
-    rows = [line.split(",") for line in lines if not line.startswith("#")]
-    half.write_text("\n".join(f"{time},{float(rate) / 2}" for time, rate in rows))
     base = run("traces")
-    slower = run("traces", f"topology.access.trace={half}")
+    slower = run("traces", f"topology.access.trace={half_bandwidth(tmp_path)}")
     assert total(slower) == total(base)
     assert seconds(slower) > 1.2 * seconds(base)
     steady = run("traces", "topology.access={up: 12 Mbit/s, latency: 20 ms}", "topology.overrides={}")
@@ -96,17 +72,6 @@ def test_failover_to_the_next_edge_server_keeps_clients_in() -> None:
     assert seconds(following) > seconds(waiting)  # one server does the work of two, and from further away
 
 
-def stretched(path: Path, folder: Path, factor: float) -> str:
-    """The file with all coordinates further apart, or nearer."""
-    import networkx as nx
-
-    graph = nx.read_graphml(path)
-    for _, data in graph.nodes(data=True):
-        data.update({key: float(data[key]) * factor for key in ("Longitude", "Latitude")})
-    nx.write_graphml(graph, folder / "stretched.graphml")
-    return str(folder / "stretched.graphml")
-
-
 def fibre(run: Results) -> float:
     """The latency of all links of the backbone."""
     return float(sum(link["latency_s"] for link in run.topology["links"] if not link["u"].startswith("client")))
@@ -121,42 +86,10 @@ def test_backbone_longer_fibre_makes_longer_rounds(tmp_path: Path) -> None:
     assert seconds(nearer) < seconds(base)
 
 
-def test_zoo_longer_hops_make_longer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = Path(os.environ.get("ELSA_SIM_DATA") or Path(__file__).parents[3] / "shared" / "data")
-    if not (data / ABILENE).is_file() and not os.environ.get("CI"):
-        pytest.skip(f"needs the Topology Zoo: {ABILENE} below {data}")
-    monkeypatch.setenv("ELSA_SIM_DATA", str(data))
+def test_zoo_longer_hops_make_longer_rounds(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> None:
+    monkeypatch.setenv("ELSA_SIM_DATA", str(zoo))
     base = run("zoo_backbone", "protocol.rounds=2")
     longer = run("zoo_backbone", "protocol.rounds=2", "topology.core.latency=20 ms")
     assert total(longer) == total(base)
     if fibre(longer) > fibre(base):  # a file without coordinates
         assert seconds(longer) > seconds(base)
-
-
-# -- accuracy -----------------------------------------------------------------------------------------------------------
-
-REAL = "execution.mode=real"
-
-
-def test_accuracy_does_not_depend_on_bandwidth() -> None:
-    """Time is the network's, learning is not, as long as everyone arrives."""
-    short = ("protocol.rounds=2", "task.train_size=200", "task.test_size=100")
-    base = run("traces", *short, mode=REAL)
-    steady = run("traces", *short, "topology.access={up: 1 Mbit/s}", "topology.overrides={}", mode=REAL)
-    assert steady.rounds["accuracy"].tolist() == base.rounds["accuracy"].tolist()
-    assert steady.rounds["loss"].tolist() == base.rounds["loss"].tolist()
-    assert seconds(steady) > seconds(base)
-
-
-def test_failover_learns_classes_that_waiting_never_sees() -> None:
-    """Labels are sorted over clients: without edge1's clients, half of the classes are not there to be learned."""
-    skewed = ("partition={kind: dirichlet, alpha: 0.02}", "protocol.rounds=6", "protocol.edge_rounds=1",
-              "devices.overrides.edge1={downtimes: [{kind: crash, at: 0.1}]}", "task.train_size=600",
-              "task.test_size=200")  # fmt: skip
-    following, waiting = 0.0, 0.0
-    for seed in (7, 8):
-        following += run("failover", f"seed={seed}", *skewed, mode=REAL).summary["best_accuracy"] / 2
-        waiting += (
-            run("failover", f"seed={seed}", *skewed, "protocol.failover=wait", mode=REAL).summary["best_accuracy"] / 2
-        )
-    assert following > waiting + 0.05
