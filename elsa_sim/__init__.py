@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from .learning.partition import Partition as Partition
     from .learning.tasks.base import Task as Task
     from .links import LinkModel as LinkModel
+    from .planning import check as check
     from .protocols.base import Protocol as Protocol
     from .results import Results as Results
     from .results import load as load_results
     from .scenario import Scenario as Scenario
     from .scenario import load as load_scenario
-    from .simulation import check as check
     from .simulation import run as run
     from .topology import TopologySource as TopologySource
     from .world import Observer as Observer
@@ -60,7 +60,7 @@ _PUBLIC: dict[str, tuple[str, str]] = {
     "Task": ("learning.tasks.base", "Task"),
     "TopologySource": ("topology", "TopologySource"),
     "World": ("world", "World"),
-    "check": ("simulation", "check"),
+    "check": ("planning", "check"),
     "load_results": ("results", "load"),
     "load_scenario": ("scenario", "load"),
     "plots": ("plots", ""),

@@ -21,7 +21,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from .assembly import Plan
+    from .planning import Plan
     from .results import Results
     from .scenario import Loaded
     from .world import Observer
@@ -106,10 +106,10 @@ def run(
 @app.command()
 def check(scenario_file: ScenarioFile, changes: Changes = [], seed: Seed = None, plugin: Plugins = []) -> None:  # noqa: B006
     """Validate a scenario without running it: exit status 0, or 2 with every fault listed."""
-    from . import simulation
+    from . import planning
 
     loaded = _load(scenario_file, changes, seed, plugin)
-    _console().print(_planned(loaded, simulation.check(loaded)))
+    _console().print(_planned(loaded, planning.check(loaded)))
 
 
 @app.command()
@@ -192,10 +192,13 @@ def _plugins(modules: list[str]) -> None:
 
 
 def _load(path: Path, changes: list[str], seed: int | None, plugins: list[str]) -> Loaded:
-    from . import scenario
+    from . import planning, scenario
 
     _plugins(plugins)
-    return scenario.load(path, changes, seed)
+    loaded = scenario.examine(path, changes, seed)
+    if loaded.faults:
+        planning.check(loaded)  # raises these and those of the sections that can be built
+    return loaded
 
 
 def _usable(folder: Path, scenario_file: Path) -> None:

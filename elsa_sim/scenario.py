@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from . import scenario_file
+from . import scenario_file, validation
 from .choices import any_of, key_of, with_choices
 from .codecs.base import Codec
 from .context import Context
 from .devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, Straggler
-from .errors import Fault, InputFaults
+from .errors import Fault, InputFaults, ScenarioError
 from .learning.backbone_options import BUILT_IN, BackboneOptions, FixedSplit, SplitPolicy
 from .learning.partition import Iid, Partition
 from .learning.tasks.base import Task
@@ -35,7 +35,6 @@ from .scenario_file import Document, locate
 from .streams import Streams
 from .topology import LinkOptions, TopologyFile, TopologySource, Tree
 from .units import Seconds
-from .validation import validate
 from .wireless import Allocator, Mobility, PathLoss, WirelessOptions
 
 #: Packages whose modules define components.
@@ -131,6 +130,10 @@ class Loaded:
 
     scenario: Scenario
     document: Document = field(default_factory=Document)
+    faults: tuple[Fault, ...] = ()
+    """What the document has wrong; only :func:`examine` gives a scenario that has any."""
+    unsound: frozenset[str] = frozenset()
+    """The sections that are wrong; the scenario has their defaults instead."""
 
     @property
     def context(self) -> Context:
@@ -151,8 +154,24 @@ def load(path: str | Path, overrides: Sequence[str] = (), seed: int | None = Non
     return validated(scenario_file.read(path), overrides, seed)
 
 
+def examine(path: str | Path, overrides: Sequence[str] = (), seed: int | None = None) -> Loaded:
+    """As :func:`load`, but a file with faults gives the scenario of its sound sections, so that they can be checked, too.
+
+    Raises:
+        ScenarioError: the file cannot be read at all.
+    """
+    return _examined(scenario_file.read(path), overrides, seed)
+
+
 def validated(document: Document, overrides: Sequence[str] = (), seed: int | None = None) -> Loaded:
     """The scenario that ``document`` describes; see :func:`load`."""
+    loaded = _examined(document, overrides, seed)
+    if loaded.faults:
+        raise ScenarioError(loaded.document.source, loaded.faults)
+    return loaded
+
+
+def _examined(document: Document, overrides: Sequence[str], seed: int | None) -> Loaded:
     document = _completed(document)
     for text in overrides:
         document = _completed(scenario_file.override(document, text))
@@ -161,7 +180,16 @@ def validated(document: Document, overrides: Sequence[str] = (), seed: int | Non
     if "name" not in document.data and ("name",) not in document.faulty:
         stem = re.sub(r"[^\w.+=,@()-]", "_", Path(document.source).stem)
         document = document.changed(("name",), stem if _FILE_NAME.fullmatch(stem) else "scenario", "the file's name")
-    return Loaded(validate(scenario_type(), document), document)
+    made, faults = validation.examine(scenario_type(), document)
+    unsound = {fault.path.partition(".")[0] for fault in faults}
+    if made is None:
+        sound = {key: value for key, value in document.data.items() if key not in unsound}
+        stand_in = {} if "protocol" in sound else {"protocol": {"kind": min(Protocol.members)}}
+        unsound |= stand_in.keys()
+        made, more = validation.examine(scenario_type(), replace(document, data=sound | stand_in, faults=()))
+        if made is None:
+            raise ScenarioError(document.source, [*faults, *more])
+    return Loaded(made, document, tuple(faults), frozenset(unsound))
 
 
 def _completed(document: Document) -> Document:

@@ -14,7 +14,7 @@ from typing import Any
 
 import simpy
 
-from . import assembly, results, scenario
+from . import assembly, planning, results, scenario
 from .errors import InputError, InvariantViolation, RunFailed
 from .invariants import book_faults, invariants, link_faults
 from .recorder import Recorder
@@ -43,15 +43,6 @@ class Timed(Observer):
         self.inner.evaluated(now, round, metrics)
 
 
-def check(loaded: Loaded) -> assembly.Plan:
-    """Build every section of a scenario without running it.
-
-    Raises:
-        ScenarioError: all its faults.
-    """
-    return assembly.plan(loaded)
-
-
 def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = None) -> Results:
     """Play a scenario and return its results; with ``folder``, write the run directory as the run goes.
 
@@ -64,7 +55,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         KeyboardInterrupt: passed on after the run directory was completed.
     """
     begin = time.perf_counter()
-    plan = assembly.plan(loaded)
+    plan = planning.check(loaded)
     import torch
 
     if folder is not None:
@@ -127,7 +118,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     return Results(results.frame(table), results.rounds_table(table, topology), summary, topology)
 
 
-def _play(world: World, plan: assembly.Plan) -> None:
+def _play(world: World, plan: planning.Plan) -> None:
     """Run until the protocol's process has ended or the simulated time is used up.
 
     Raises:

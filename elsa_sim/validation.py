@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from .errors import Fault, ScenarioError
+from .errors import Fault
 from .plain_yaml import Place, brief
 from .scenario_file import Document
 
@@ -42,12 +42,8 @@ _BOUNDS = {
 }
 
 
-def validate(model: type[M], document: Document) -> M:
-    """The options that ``document`` holds.
-
-    Raises:
-        ScenarioError: all faults of the document, in the order of their lines.
-    """
+def examine(model: type[M], document: Document) -> tuple[M | None, list[Fault]]:
+    """The options that ``document`` holds, if they can be made, and its faults in the order of their lines."""
     faults = list(document.faults)
     instance: M | None = None
     try:
@@ -58,9 +54,7 @@ def validate(model: type[M], document: Document) -> M:
             for place, message in explain(model, error)
             if not any(place[: len(bad)] == bad for bad in document.faulty)
         ]
-    if faults or instance is None:
-        raise ScenarioError(document.source, in_order(faults))
-    return instance
+    return instance, in_order(faults)
 
 
 def in_order(faults: Iterable[Fault]) -> list[Fault]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from small_runs import drawn_batches, known, loaded, played, same_rows, transfers, work, world_of
 
-from elsa_sim import assembly, scenario, simulation
+from elsa_sim import planning, scenario, simulation
 from elsa_sim.devices import Device
 from elsa_sim.learning.work import Ref
 from elsa_sim.results import Results, load
@@ -179,10 +179,14 @@ def it_stops_when_told(protocol: str) -> None:
     whole = known(f"protocol={protocol}")
     assert whole.summary["rounds"] == 2
     assert whole.rounds["round"].tolist() == [0, 1, 2]
-    for stop in ("stop.rounds=1", "stop.target_accuracy=0.0", "stop.host_time=0.0"):
+    reached = float(whole.rounds["accuracy"][1])
+    ends = {"stop.rounds=1": 1, f"stop.target_accuracy={reached}": int((whole.rounds["accuracy"] >= reached).argmax()),
+            "stop.target_accuracy=0.0": 0, "stop.host_time=0.0": 0}  # fmt: skip
+    for stop, rounds in ends.items():
         first = played(f"protocol={protocol}", stop)
-        assert first.summary["rounds"] == 1, stop
+        assert first.summary["rounds"] == rounds, stop
         assert same_rows(work(first.events), work(whole.events).iloc[: len(work(first.events))].reset_index(drop=True))
+        assert (len(work(first.events)) > 0) == (rounds > 0)
     assert played(f"protocol={protocol}", "stop.target_accuracy=1.0").summary["rounds"] == 2
 
 
@@ -258,5 +262,5 @@ def its_steps_are_announced(protocol: str) -> None:
     made = loaded(f"protocol={protocol}", TIMING)
     _, world = world_of(f"protocol={protocol}", TIMING)
     assert world._steps == world._total_steps > 0
-    expected = made.scenario.protocol.steps(len(assembly.plan(made).samples))
+    expected = made.scenario.protocol.steps(len(planning.check(made).samples))
     assert world._total_steps == expected

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_runs import loaded, played, transfers, work, world_of
 
-from elsa_sim.assembly import nearest, plan
+from elsa_sim.context import Context
 from elsa_sim.errors import Fault, ScenarioError
+from elsa_sim.learning.backbone_options import BackboneOptions, locate
+from elsa_sim.planning import check, nearest
+from elsa_sim.streams import Streams
 from elsa_sim.topology import Link, Node, Topology
 
 TIMING = "execution.mode=timing"
@@ -17,12 +21,12 @@ TIMING = "execution.mode=timing"
 
 def faults(*changes: str, folder: Path = Path()) -> list[Fault]:
     with pytest.raises(ScenarioError) as caught:
-        plan(loaded(*changes, folder=folder))
+        check(loaded(*changes, folder=folder))
     return list(caught.value.faults)
 
 
 def test_a_plan_has_everything_but_tensors() -> None:
-    made = plan(loaded())
+    made = check(loaded())
     assert made.topology.names("client") == ("client0", "client1", "client2")
     assert set(made.devices) == {"cloud", "edge0", "edge1", "client0", "client1", "client2"}
     assert (made.cut, made.source.layers) == ((1, 1), 3)
@@ -32,13 +36,13 @@ def test_a_plan_has_everything_but_tensors() -> None:
 
 
 def test_whole_models_are_not_cut() -> None:
-    assert plan(loaded("protocol={kind: fedavg}", "split={policy: fixed, p: 9, q: 9}")).cut is None
+    assert check(loaded("protocol={kind: fedavg}", "split={policy: fixed, p: 9, q: 9}")).cut is None
 
 
 def test_one_seed_gives_one_plan_whatever_the_protocol() -> None:
-    deals = [[s.tolist() for s in plan(loaded(f"protocol={{kind: {kind}}}")).samples] for kind in ("elsa", "fedavg")]
+    deals = [[s.tolist() for s in check(loaded(f"protocol={{kind: {kind}}}")).samples] for kind in ("elsa", "fedavg")]
     assert deals[0] == deals[1]
-    assert deals[0] != [s.tolist() for s in plan(loaded(seed=1)).samples]
+    assert deals[0] != [s.tolist() for s in check(loaded(seed=1)).samples]
 
 
 def test_faults_of_all_sections_come_together() -> None:
@@ -67,7 +71,7 @@ def test_what_elsa_and_language_models_need(tmp_path: Path) -> None:
         '{"nodes": [{"name": "cloud", "role": "cloud"}, {"name": "c", "role": "client"}, {"name": "e", "role": "edge"}],'
         ' "links": [{"u": "c", "v": "cloud", "up": "1 Mbit/s"}, {"u": "e", "v": "cloud", "up": "1 Mbit/s"}]}'
     )
-    assert plan(loaded("topology={file: flat.json}", folder=tmp_path)).edge_of == {"c": "e"}
+    assert check(loaded("topology={file: flat.json}", folder=tmp_path)).edge_of == {"c": "e"}
     (fault,) = faults("task.objective=causal_lm")
     assert (fault.path, fault.line) == ("backbone.name", 4)
     assert "valid" not in fault.message or "gpt2" in fault.message
@@ -78,7 +82,7 @@ def test_downtimes_of_devices_are_read_from_their_files(tmp_path: Path) -> None:
     (fault,) = faults(downtimes, folder=tmp_path)
     assert fault.path == "devices.client.downtimes.0.file"
     (tmp_path / "away.csv").write_text("0,1\n5,0\n7,1\n")
-    options = plan(loaded(downtimes, folder=tmp_path)).devices["client0"]
+    options = check(loaded(downtimes, folder=tmp_path)).devices["client0"]
     assert list(options.downtimes[0].intervals(np.random.default_rng(0))) == [(5.0, 7.0)]
 
 
@@ -129,14 +133,25 @@ def test_timing_only_loads_no_weights() -> None:
     assert not world.model.initial().ready
 
 
-@pytest.mark.parametrize(("change", "path"), [
-    ("backbone.lora.targets=[quary]", "backbone.lora.targets"),
-    ("task.max_length=2", "task.max_length"),
+@pytest.mark.parametrize(("changes", "path", "message"), [
+    (["backbone.lora.targets=[quary]"], "backbone.lora.targets", "valid: dense, key, query, value"),
+    (["task.max_length=2"], "task.max_length", "no room for text beside the 2 special tokens"),
+    (["task.max_length=513"], "task.max_length", "no positions beyond 512 tokens, got 513"),
+    (["backbone={name: mine}"], "backbone.name", "gives token ids up to 30521, but the backbone has embeddings for 99"),
+    (["backbone={name: bare, weights: random}"], "backbone.name", "holds no vocabulary of a tokenizer"),
 ])  # fmt: skip
-def test_what_only_weights_and_tokens_show_is_a_fault_with_its_place(change: str, path: str) -> None:
-    with pytest.raises(ScenarioError) as caught:
-        played(change)
-    assert [fault.path for fault in caught.value.faults] == [path]
+def test_what_adapters_and_tokens_need_is_found_without_weights(
+    tmp_path: Path, changes: list[str], path: str, message: str
+) -> None:
+    minilm = Path(locate(BackboneOptions(name="minilm"), Context(Streams(0))).location or "")
+    shape = json.loads((minilm / "config.json").read_text())
+    for name in ("mine", "bare"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(shape | {"vocab_size": 99}))
+    (tmp_path / "mine" / "tokenizer.json").write_bytes((minilm / "tokenizer.json").read_bytes())
+    (fault,) = faults(*changes, folder=tmp_path)
+    assert fault.path == path
+    assert message in fault.message
 
 
 def test_codec_chains_reach_the_wire() -> None:

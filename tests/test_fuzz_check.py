@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from small_runs import TEXT
 from test_fuzz_scenario import EXAMPLES, KEY, VALUE, at, fuzz, mutated, outcome, places, soon
 
-from elsa_sim import simulation
-from elsa_sim.assembly import Plan
+from elsa_sim import planning
 from elsa_sim.errors import ScenarioError
 from elsa_sim.plain_yaml import write
+from elsa_sim.planning import Plan
 from elsa_sim.scenario import Loaded
 
 FILES = """\
@@ -67,7 +67,7 @@ def planned(path: Path, content: bytes, overrides: tuple[str, ...] = ()) -> Plan
         return found if isinstance(found, ScenarioError) else ScenarioError("large", [])
     with soon():
         try:
-            return simulation.check(found)
+            return planning.check(found)
         except ScenarioError as error:
             problem = error
     assert problem.faults
@@ -145,6 +145,6 @@ def test_an_escaping_exception_would_be_seen(path: Path, monkeypatch: pytest.Mon
     def fail(*_: object) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr("elsa_sim.assembly.nearest", fail)
+    monkeypatch.setattr("elsa_sim.planning.nearest", fail)
     with pytest.raises(KeyError):
         planned(path, TEXT.encode())

@@ -266,7 +266,7 @@ def test_an_escaping_exception_would_be_seen(path: Path, monkeypatch: pytest.Mon
     def fail(*_: object) -> None:
         raise problem
 
-    monkeypatch.setattr("elsa_sim.scenario.validate", fail)
+    monkeypatch.setattr("elsa_sim.validation.examine", fail)
     with pytest.raises(type(problem)):
         outcome(path, FULL.encode())
 
@@ -276,7 +276,7 @@ def test_a_hang_would_be_seen(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         while True:
             pass
 
-    monkeypatch.setattr("elsa_sim.scenario.validate", hang)
+    monkeypatch.setattr("elsa_sim.validation.examine", hang)
     monkeypatch.setattr(f"{__name__}.HANGS_AFTER_S", 0.2)
     with pytest.raises(TimeoutError):
         outcome(path, FULL.encode())

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pytest
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from elsa_sim.errors import ScenarioError
 from elsa_sim.registry import Items, Options
-from elsa_sim.scenario_file import override, parse
+from elsa_sim.scenario_file import Document, override, parse
 from elsa_sim.units import Bandwidth, Seconds
-from elsa_sim.validation import validate
+from elsa_sim.validation import examine
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def validate(model: type[M], document: Document) -> M:
+    instance, faults = examine(model, document)
+    if faults or instance is None:
+        raise ScenarioError(document.source, faults)
+    return instance
 
 
 class Square(Options):

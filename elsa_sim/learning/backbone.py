@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from ..errors import Fault, InputFaults
-from .backbone_options import DECODERS, BackboneOptions, Part, Source
+from .backbone_options import DECODERS, BackboneOptions, Part, Source, adapted
 from .data import Batch
 from .families import FAMILIES, Family
 from .work import TensorSpec
@@ -116,7 +116,7 @@ def build(
 
     Raises:
         InputFaults: no safetensors weights, or not all of them; a configuration that makes no model; an encoder asked
-            for language modelling; LoRA targets that do not exist.
+            for language modelling.
     """
     config = source.config
     if objective == "causal_lm" and config.model_type not in DECODERS:
@@ -134,7 +134,7 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every accelerator, too
         model = _model(factory, config, options, None if meta else source.location, meta)
-        trainable = _inject(model, options, meta)
+        trainable = _inject(model, options, adapted(source.architecture, options.lora), meta)
     for name in {name.rpartition(".")[0] for name in trainable}:
         model.get_submodule(name).__class__ = RowLinear
     return Backbone(model, trainable, objective)
@@ -175,21 +175,11 @@ def _model(factory: Any, config: Any, options: BackboneOptions, location: str | 
     return model  # type: ignore[no-any-return]
 
 
-def _inject(model: nn.Module, options: BackboneOptions, meta: bool) -> tuple[str, ...]:
+def _inject(model: nn.Module, options: BackboneOptions, targets: tuple[str, ...], meta: bool) -> tuple[str, ...]:
     lora, family = options.lora, FAMILIES[_model_type(model)]
-    targets = list(lora.targets) if lora.targets is not None else _default_targets(model)
-    linear = sorted(
-        {n.rsplit(".", 1)[-1] for n, m in model.named_modules() if type(m).__name__ in ("Linear", "Conv1D")}
-    )
-    unknown = [t for t in targets if t not in linear]
-    if unknown:
-        message = f"no linear module named {', '.join(map(repr, unknown))}; valid: {', '.join(linear)}"
-        raise InputFaults([Fault("lora.targets", message)])
     inner = [
         n for n, _ in model.named_modules() if n.rsplit(".", 1)[-1] in targets and f".{family.layer_path}." in f".{n}"
     ]
-    if not inner:
-        raise InputFaults([Fault("lora.targets", f"{', '.join(targets)} are not in the transformer's layers")])
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=inner, lora_dropout=0.0,
                         fan_in_fan_out=_model_type(model) == "gpt2")  # fmt: skip
     with torch.device("meta") if meta else torch.device("cpu"):
@@ -200,9 +190,3 @@ def _inject(model: nn.Module, options: BackboneOptions, meta: bool) -> tuple[str
 def _model_type(model: nn.Module) -> str:
     config: Any = model.config
     return str(config.model_type)
-
-
-def _default_targets(model: nn.Module) -> list[str]:
-    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULTS
-
-    return list(DEFAULTS.get(_model_type(model)) or ["q_lin", "v_lin"])

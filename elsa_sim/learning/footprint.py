@@ -16,13 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from .backbone_options import DECODERS, LoraOptions, Part, Source
+from .architecture import Architecture
+from .backbone_options import LoraOptions, Part, Source, adapted
 
-#: Modules with adapters where the scenario names none: peft's choice.
-TARGETS = {"bert": ("query", "value"), "roberta": ("query", "value"), "distilbert": ("q_lin", "v_lin"),
-           "gpt2": ("c_attn",), **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), ("q_proj", "v_proj"))}  # fmt: skip
 #: Tensors of size D and of size I per token that a layer keeps for its backward pass.
 KEPT = {"bert": (7.0, 1.0), "roberta": (7.0, 1.0), "distilbert": (7.0, 1.0), "gpt2": (8.0, 4.0),
         **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), (9.0, 3.0))}  # fmt: skip
@@ -49,7 +46,7 @@ class Footprint:
 class Outline:
     """The sizes of a transformer with adapters and a head."""
 
-    config: Any
+    shape: Architecture
     lora: LoraOptions
     causal_lm: bool
     labels: int
@@ -58,21 +55,8 @@ class Outline:
     @classmethod
     def of(cls, source: Source, lora: LoraOptions, *, causal_lm: bool, labels: int, vocabulary: int) -> Outline:
         """That of a backbone; ``vocabulary`` is only used where the backbone brings no tokenizer."""
-        own = source.config.vocab_size if source.tokenizer is not None else vocabulary
-        return cls(source.config, lora, causal_lm, labels, own)
-
-    @property
-    def hidden(self) -> int:
-        """D."""
-        return int(self.config.hidden_size)
-
-    @property
-    def inner(self) -> int:
-        """I, the size between the two linear layers of a feed-forward block."""
-        config, family = self.config, self.config.model_type
-        if family == "gpt2":
-            return int(config.n_inner or 4 * self.hidden)
-        return int(config.hidden_dim if family == "distilbert" else config.intermediate_size)
+        own = source.architecture.vocabulary if source.tokenizer is not None else vocabulary
+        return cls(source.architecture, lora, causal_lm, labels, own)
 
     def frozen(self, parts: Iterable[Part]) -> int:
         """Number of frozen parameters of ``parts`` together on one device; what is tied counts once."""
@@ -85,24 +69,23 @@ class Outline:
             if part.last:
                 total += self._end()
                 if self.causal_lm:
-                    tables.add("tokens" if self.config.tie_word_embeddings else "head")
-        return total + len(tables) * self.vocabulary * self.hidden
+                    tables.add("tokens" if self.shape.tied else "head")
+        return total + len(tables) * self.vocabulary * self.shape.hidden
 
     def trained(self, parts: Iterable[Part]) -> int:
         """Number of trained parameters of ``parts``: adapters, and the class head."""
-        rank, linear = self.lora.rank, self._linear()
-        targets = TARGETS[self.config.model_type] if self.lora.targets is None else self.lora.targets
-        layer = sum(rank * (i + o) for name, i, o in linear if name in targets)
+        rank, targets = self.lora.rank, adapted(self.shape, self.lora)
+        layer = sum(rank * (i + o) for name, i, o in self.shape.linear() if name in targets)
         return sum(
             (p.stop - p.start) * layer + (self._class_head() if p.last and not self.causal_lm else 0) for p in parts
         )
 
     def activations(self, parts: Iterable[Part], batch: int, length: int) -> int:
         """Bytes that autograd keeps of one batch of so many sequences of ``length`` tokens; an estimate."""
-        a, b = KEPT[self.config.model_type]
+        a, b = KEPT[self.shape.family]
         per_token = 0.0
         for part in parts:
-            per_token += (part.stop - part.start) * (a * self.hidden + b * self.inner + self.lora.rank)
+            per_token += (part.stop - part.start) * (a * self.shape.hidden + b * self.shape.inner + self.lora.rank)
             per_token += self.vocabulary if part.last and self.causal_lm else 0
         return int(FLOAT * batch * length * per_token)
 
@@ -114,51 +97,33 @@ class Outline:
 
     def _embeddings(self) -> int:
         """Parameters below the first layer, the token table left out."""
-        config, d = self.config, self.hidden
-        if config.model_type in ("bert", "roberta"):
-            return (config.max_position_embeddings + config.type_vocab_size) * d + 2 * d  # type: ignore[no-any-return]
-        if config.model_type == "distilbert":
-            return config.max_position_embeddings * d + 2 * d  # type: ignore[no-any-return]
-        return config.n_positions * d if config.model_type == "gpt2" else 0
+        shape, d = self.shape, self.shape.hidden
+        tables = {"gpt2": shape.positions * d, "distilbert": shape.positions * d + 2 * d}
+        tables |= dict.fromkeys(("bert", "roberta"), (shape.positions + shape.token_types) * d + 2 * d)
+        return tables.get(shape.family, 0)
 
     def _end(self) -> int:
         """Frozen parameters above the last layer, the token table left out: BERT's pooler, a decoder's last norm."""
-        d = self.hidden
-        return {"bert": d * d + d, "roberta": 0, "distilbert": 0, "gpt2": 2 * d}.get(self.config.model_type, d)
+        d = self.shape.hidden
+        return {"bert": d * d + d, "roberta": 0, "distilbert": 0, "gpt2": 2 * d}.get(self.shape.family, d)
 
     def _class_head(self) -> int:
-        d, c = self.hidden, self.labels
-        if self.config.model_type in DECODERS:
+        d, c = self.shape.hidden, self.labels
+        if self.shape.decoder:
             return d * c
-        return d * c + c + (0 if self.config.model_type == "bert" else d * d + d)
-
-    def _linear(self) -> list[tuple[str, int, int]]:
-        """The linear modules of a layer: name, inputs, outputs."""
-        config, family, d, i = self.config, self.config.model_type, self.hidden, self.inner
-        if family in ("bert", "roberta"):
-            return [("query", d, d), ("key", d, d), ("value", d, d), ("dense", d, d), ("dense", d, i), ("dense", i, d)]
-        if family == "distilbert":
-            return [(name, d, d) for name in ("q_lin", "k_lin", "v_lin", "out_lin")] + [("lin1", d, i), ("lin2", i, d)]
-        if family == "gpt2":
-            return [("c_attn", d, 3 * d), ("c_proj", d, d), ("c_fc", d, i), ("c_proj", i, d)]
-        size = getattr(config, "head_dim", None) or d // config.num_attention_heads
-        q, k = config.num_attention_heads * size, config.num_key_value_heads * size
-        return [("q_proj", d, q), ("k_proj", d, k), ("v_proj", d, k), ("o_proj", q, d),
-                ("gate_proj", d, i), ("up_proj", d, i), ("down_proj", i, d)]  # fmt: skip
+        return d * c + c + (0 if self.shape.family == "bert" else d * d + d)
 
     def _layer(self) -> int:
         """Frozen parameters of a layer: matrices, biases, norms."""
-        config, family, d = self.config, self.config.model_type, self.hidden
-        linear = self._linear()
+        shape, family, d = self.shape, self.shape.family, self.shape.hidden
+        linear = shape.linear()
         total = sum(i * o for _, i, o in linear)
         if family not in ("llama", "mistral", "qwen2", "qwen3"):
             return total + sum(o for *_, o in linear) + 4 * d
         biased = {"qwen2": ("q_proj", "k_proj", "v_proj"), "mistral": ()}.get(family, ())
-        if getattr(config, "attention_bias", False) and family in ("llama", "qwen3"):
+        if shape.attention_bias and family in ("llama", "qwen3"):
             biased = ("q_proj", "k_proj", "v_proj", "o_proj")
-        if getattr(config, "mlp_bias", False) and family == "llama":
+        if shape.inner_bias and family == "llama":
             biased += ("gate_proj", "up_proj", "down_proj")
         total += sum(o for name, _, o in linear if name in biased) + 2 * d
-        if family == "qwen3":
-            total += 2 * (getattr(config, "head_dim", None) or d // config.num_attention_heads)
-        return total
+        return total + (2 * shape.head if family == "qwen3" else 0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import Fault, InputFaults
-from .backbone_options import DECODERS, Source
-from .tasks.base import Task, Texts
+from .backbone_options import Source, file_of
+from .tasks.base import Task, Texts, Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -29,12 +30,53 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
             tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().partition("\n")[0][:300]
-            raise InputFaults([Fault("", f"the backbone's tokenizer cannot be loaded: {reason}")]) from None
+            raise InputFaults([Fault("name", f"the backbone's tokenizer cannot be loaded: {reason}")]) from None
         if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of a folder without its files
             message = f"{source.tokenizer} holds no vocabulary of a tokenizer; add its files, such as tokenizer.json"
-            raise InputFaults([Fault("", message)])
+            raise InputFaults([Fault("name", message)])
+        _fits(max(tokenizer.get_vocab().values()) + 1, source)
         return tokenizer
-    return task.tokenizer(texts) or learned(texts.train.texts, causal=source.config.model_type in DECODERS)
+    return task.tokenizer(texts) or learned(texts.train.texts, causal=source.architecture.decoder)
+
+
+def vocabulary_for(source: Source, task: Task, texts: Texts) -> Vocabulary:
+    """That of :func:`tokenizer_for`, told without the tensor library where the backbone has a ``tokenizer.json``.
+
+    The size of one that is to be learned is the largest it can get.
+
+    Raises:
+        InputFaults: as :func:`tokenizer_for`.
+    """
+    if source.tokenizer is None:
+        special = 0 if source.architecture.decoder else 2
+        return task.vocabulary(texts) or Vocabulary(LEARNED_VOCABULARY, special)
+    return _of_file(source) or _of(tokenizer_for(source, task, texts))
+
+
+def _of(tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
+    return Vocabulary(max(tokenizer.get_vocab().values()) + 1, int(tokenizer.num_special_tokens_to_add()))
+
+
+def _of_file(source: Source) -> Vocabulary | None:
+    """What the backbone's ``tokenizer.json`` tells; ``None`` where it has none, or one that transformers must read."""
+    from tokenizers import Tokenizer
+
+    assert source.tokenizer is not None
+    try:
+        file: Path = file_of(source.tokenizer, "tokenizer.json")
+        tokenizer = Tokenizer.from_file(str(file))
+        size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    except Exception:  # the tokenizers' library and the hub's client have no common class of errors
+        return None
+    _fits(size, source)
+    return Vocabulary(size, tokenizer.num_special_tokens_to_add(False))
+
+
+def _fits(size: int, source: Source) -> None:
+    rows = source.architecture.vocabulary
+    if size > rows:
+        what = f"the tokenizer of {source.tokenizer} gives token ids up to {size - 1}"
+        raise InputFaults([Fault("name", f"{what}, but the backbone has embeddings for {rows} tokens only")])
 
 
 def learned(texts: list[str], *, causal: bool) -> PreTrainedTokenizerFast:

@@ -29,7 +29,8 @@ class Centralized(Protocol):
     def run(self, world: World) -> Verb:
         theta = world.model.initial()
         trainer = WholeTrainer(world, world.model.optimizer(self.lr, self.weight_decay), keep=True)
-        world.evaluate(theta, round=0)
+        if world.evaluate(theta, round=0):
+            return
         for g in range(1, self.rounds + 1):
             theta = yield from self._round(world, trainer, theta, g)
             if world.evaluate(theta, round=g):

@@ -27,7 +27,8 @@ class SplitFedV1(Protocol):
     def run(self, world: World) -> Verb:
         theta = world.model.initial()
         trainer = SplitTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
-        world.evaluate(theta, round=0)
+        if world.evaluate(theta, round=0):
+            return
         for g in range(1, self.rounds + 1):
             train = partial(trainer.train, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
             theta = yield from average(world, self.wait, theta, train, round=g)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,10 +259,10 @@ def test_weights_of_another_shape_are_a_fault(tmp_path: Path) -> None:
 
 
 def test_lora_targets_that_do_not_exist_are_named_with_those_that_do(tmp_path: Path) -> None:
-    with pytest.raises(InputFaults, match=r"no linear module named 'querry'; valid: .*query") as caught:
+    with pytest.raises(InputFaults, match=r"no linear module named 'querry' in its layers; valid: .*query") as caught:
         small(tmp_path, "bert", targets=("querry", "value"))
     assert caught.value.faults[0].path == "lora.targets"
-    with pytest.raises(InputFaults, match="classifier are not in the transformer's layers"):
+    with pytest.raises(InputFaults, match="no linear module named 'classifier' in its layers; valid: dense, key"):
         small(tmp_path, "bert", targets=("classifier",))
 
 
@@ -323,12 +324,22 @@ def test_a_configuration_that_makes_no_model_is_a_fault(
         made(BackboneOptions(name=str(folder), weights="random"), "classification", meta=True)
 
 
-@pytest.mark.parametrize("config", [{"hidden_size": 10}, {"hidden_size": -8}, {"num_attention_heads": 3}])
-def test_changes_that_make_no_model_are_a_fault_of_the_configuration(config: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("config", "path", "message"),
+    [
+        ({"hidden_size": 10}, "config", "hidden size 10 is not a multiple of the 4 attention heads"),
+        ({"hidden_size": -8}, "config.hidden_size", "must be >= 1, got -8"),
+        ({"num_attention_heads": 3}, "config", "hidden size 64 is not a multiple of the 3 attention heads"),
+        ({"hidden_act": "nope"}, "config", "cannot be built"),
+    ],
+)
+def test_changes_that_make_no_model_are_a_fault_of_the_configuration(
+    config: dict[str, Any], path: str, message: str
+) -> None:
     with pytest.raises(InputFaults) as caught:
         made(BackboneOptions(name="tiny-bert", config=config), "classification")
-    assert caught.value.faults[0].path == "config"
-    assert "cannot be built" in caught.value.faults[0].message
+    assert caught.value.faults[0].path == path
+    assert message in caught.value.faults[0].message
 
 
 def test_a_folder_is_found_from_the_scenario_file(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from small_models import CASES, CLASSES, CONFIGS, LINEAR, PAD, VOCABULARY, batch
 from elsa_sim.context import Context
 from elsa_sim.learning import segments
 from elsa_sim.learning.backbone import Backbone, Objective
-from elsa_sim.learning.backbone_options import BackboneOptions, LoraOptions, locate, three_parts, whole
-from elsa_sim.learning.footprint import KEPT, TARGETS, Footprint, Outline
+from elsa_sim.learning.backbone_options import TARGETS, BackboneOptions, LoraOptions, locate, three_parts, whole
+from elsa_sim.learning.footprint import KEPT, Footprint, Outline
 from elsa_sim.learning.optim import Optimizer, update
 from elsa_sim.streams import Streams
 
@@ -61,11 +61,14 @@ def test_parameters_are_those_of_the_module(
 
 
 def test_default_targets_are_those_of_the_adapters(tmp_path: Path) -> None:
-    from elsa_sim.learning.backbone import _default_targets
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULTS
 
     for family in CONFIGS:
+        assert list(TARGETS[family]) == list(DEFAULTS.get(family) or ["q_lin", "v_lin"])
         _, backbone = pair(tmp_path, family, "classification", LoraOptions(rank=1))
-        assert tuple(_default_targets(backbone.model)) == TARGETS[family]
+        assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in backbone.specs if "lora_" in name} == set(
+            TARGETS[family]
+        )
     assert set(KEPT) == set(TARGETS) == set(CONFIGS)
 
 

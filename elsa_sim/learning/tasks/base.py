@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,15 @@ class Texts:
     public: TextSplit = field(default_factory=lambda: TextSplit([]))
 
 
+class Vocabulary(NamedTuple):
+    """What is known of a tokenizer that need not exist yet."""
+
+    size: int
+    """Token ids it can give, [0, size)."""
+    special: int
+    """Tokens it adds to a text."""
+
+
 class Task(Component):
     """A text task: where its data come from and how they are cut into samples and batches."""
 
@@ -171,6 +180,26 @@ class Task(Component):
         """The task's own tokenizer, or ``None`` to use that of the backbone."""
         return None
 
+    def fits(self, special: int, longest: int | None = None) -> None:
+        """Raise if samples cannot hold text beside ``special`` tokens of a tokenizer, or are too long for a backbone.
+
+        Raises:
+            InputFaults: at ``max_length``.
+        """
+        if self.max_length <= special:
+            raise fault(
+                "max_length",
+                f"{self.max_length} leaves no room for text beside the {special} special "
+                f"tokens of the tokenizer; at least {special + 1}",
+            )
+        if longest is not None and self.max_length > longest:
+            raise fault("max_length", f"the backbone has no positions beyond {longest} tokens, got {self.max_length}")
+
+    def vocabulary(self, texts: Texts) -> Vocabulary | None:
+        """That of the task's own tokenizer; where it can be told without making one, a check is quicker."""
+        own = self.tokenizer(texts)
+        return None if own is None else Vocabulary(len(own), int(own.num_special_tokens_to_add()))
+
 
 def tokenize(texts: Texts, tokenizer: PreTrainedTokenizerFast, task: Task) -> Dataset:
     """Token ids of all texts with the tokenizer's special tokens, cut to ``task.max_length``, without padding.
@@ -184,12 +213,7 @@ def tokenize(texts: Texts, tokenizer: PreTrainedTokenizerFast, task: Task) -> Da
             (no token at all, or a single one for ``causal_lm``, which has nothing to predict).
     """
     special = int(tokenizer.num_special_tokens_to_add())
-    if task.max_length <= special:
-        raise fault(
-            "max_length",
-            f"{task.max_length} leaves no room for text beside the {special} special "
-            f"tokens of the tokenizer; at least {special + 1}",
-        )
+    task.fits(special)
     eos: int | None = tokenizer.eos_token_id if task.objective == "causal_lm" else None
     shortest = 2 if task.objective == "causal_lm" else special + 1
 

@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from ...context import Context
 from ...registry import Items
-from .base import Task, Texts, TextSplit
+from .base import Task, Texts, TextSplit, Vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -106,7 +106,7 @@ class Synthetic(Task):
         from tokenizers import Tokenizer, models, pre_tokenizers, processors
         from transformers import PreTrainedTokenizerFast
 
-        words = sorted({word for text in texts.train.texts for word in text.split()})
+        words = sorted(_distinct(texts))
         vocabulary = {token: i for i, token in enumerate((*_SPECIAL, *words))}
         tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -126,6 +126,14 @@ class Synthetic(Task):
             mask_token="[MASK]",
             **ends,
         )
+
+    def vocabulary(self, texts: Texts) -> Vocabulary:
+        """That of :meth:`tokenizer`, told without making it."""
+        return Vocabulary(len(_distinct(texts)) + len(_SPECIAL), 1 if self.objective == "causal_lm" else 2)
+
+
+def _distinct(texts: Texts) -> set[str]:
+    return {word for text in texts.train.texts for word in text.split()}
 
 
 def _words(rng: np.random.Generator, count: int) -> NDArray[np.object_]:

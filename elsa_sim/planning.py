@@ -1,0 +1,229 @@
+"""From a scenario to its plan: every section is built but for weights, and what is wrong with any is told at once.
+
+Nothing here needs the tensor library.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .codecs.base import faults as codec_faults
+from .codecs.base import gradient_chain
+from .context import Context
+from .devices import DeviceOptions
+from .errors import Fault, InputFaults, ScenarioError
+from .learning import backbone_options
+from .learning.footprint import Footprint, Outline
+from .learning.tasks.base import Split, Texts, Vocabulary
+from .learning.tokenizers import vocabulary_for
+from .protocols.base import Protocol
+from .scenario import Loaded, Scenario
+from .topology import Topology
+from .topology.model import listed
+from .units import format_bytes
+from .validation import in_order
+
+if TYPE_CHECKING:
+    from .wireless import Layout
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a scenario describes, built but for weights and token ids: enough to know that it can run."""
+
+    scenario: Scenario
+    context: Context
+    topology: Topology
+    devices: Mapping[str, DeviceOptions]
+    source: backbone_options.Source
+    cut: tuple[int, int] | None
+    texts: Texts
+    samples: Sequence[npt.NDArray[np.int64]]
+    edge_of: Mapping[str, str]
+    layout: Layout | None = None
+
+    @property
+    def played(self) -> Topology:
+        """The topology that messages cross: with a link from each wireless client to each station."""
+        return self.topology if self.layout is None else self.layout.extended
+
+
+def check(loaded: Loaded) -> Plan:
+    """Build every section of a scenario; reads no weights.
+
+    A section that its file already shows to be wrong is not built, nor is what depends on it.
+
+    Raises:
+        ScenarioError: all faults of all sections.
+    """
+    scenario, context = loaded.scenario, loaded.context
+    faults = list(loaded.faults)
+
+    def attempt(section: str, make: Callable[[], T], *others: object) -> T | None:
+        """What ``make`` gives, where it can be made: the section has no fault yet, and ``others`` are there."""
+        if section in loaded.unsound or any(other is None for other in others):
+            return None
+        try:
+            return make()
+        except InputFaults as error:
+            faults.extend(loaded.located(error, section))
+            return None
+
+    protocol = None if "protocol" in loaded.unsound else scenario.protocol
+    topology = attempt("topology", lambda: scenario.topology.build(context))
+    if topology is not None:
+        faults.extend(loaded.located(_lacking(topology, protocol), "topology"))
+    devices = attempt("devices", lambda: scenario.devices.of(_is(topology), context), topology)
+    attempt("network", lambda: scenario.network.check(_is(topology)), topology)
+    layout, wireless = None, scenario.wireless
+    if wireless is not None:
+        layout = attempt("wireless", lambda: wireless.layout(_is(topology), context.streams), topology)
+    source = attempt("backbone", lambda: backbone_options.locate(scenario.backbone, context))
+    cut = None
+    if source is not None and protocol is not None and protocol.server is not None:
+        cut = attempt("split", lambda: scenario.split.cut(source.layers))
+    texts = attempt("task", lambda: scenario.task.read(context))
+    samples: Any = None
+    if texts is not None and topology is not None and topology.names("client"):
+        count = len(topology.names("client"))
+        rng = context.streams.numpy("partition")
+        samples = attempt("partition", lambda: scenario.partition.split(_outline(texts), count, rng))
+    vocabulary = attempt("backbone", lambda: _vocabulary(scenario, _is(source), _is(texts)), source, texts)
+    attempt("task", lambda: scenario.task.fits(_is(vocabulary).special, _is(source).architecture.longest), vocabulary)
+    if "codec" not in loaded.unsound:
+        faults.extend(loaded.located(_codec_faults(scenario), "codec"))
+    edge_of = nearest(topology) if topology is not None and topology.names("cloud") else {}
+    if source and texts and devices and topology and vocabulary and not faults:
+        outline = Outline.of(
+            source,
+            scenario.backbone.lora,
+            causal_lm=scenario.task.objective == "causal_lm",
+            labels=max(len(texts.labels), 2),
+            vocabulary=vocabulary.size,
+        )
+        needs = _needs(scenario, outline, source.layers, cut, topology, edge_of)
+        faults.extend(loaded.located(_too_large(needs, devices), "devices"))
+    if faults:
+        raise ScenarioError(loaded.document.source, in_order(faults))
+    return Plan(scenario, context, _is(topology), _is(devices), _is(source), cut, _is(texts), samples, edge_of, layout)
+
+
+def _is(value: T | None) -> T:
+    """``value``, which is there."""
+    assert value is not None
+    return value
+
+
+def nearest(topology: Topology) -> dict[str, str]:
+    """Client -> its edge server: the one with the least latency, the first by name among equals."""
+    edges = topology.names("edge") or topology.names("cloud")
+    if len(edges) == 1:
+        return dict.fromkeys(topology.names("client"), edges[0])
+    return {
+        client: min(edges, key=lambda edge: (topology.latency(client, edge), edges.index(edge)))
+        for client in topology.names("client")
+    }
+
+
+def _lacking(topology: Topology, protocol: Protocol | None) -> list[Fault]:
+    faults = []
+    if not topology.names("client"):
+        faults.append(Fault("", "there is no client; give at least one node the role client"))
+    if protocol is not None and protocol.kind == "elsa" and not topology.names("edge"):
+        faults.append(Fault("", "protocol elsa needs an edge server; give at least one node the role edge"))
+    return faults
+
+
+def _vocabulary(scenario: Scenario, source: backbone_options.Source, texts: Texts) -> Vocabulary:
+    """What the run's tokenizer will know, if the backbone can learn the task at all."""
+    if scenario.task.objective == "causal_lm" and not source.architecture.decoder:
+        valid = ", ".join(backbone_options.DECODERS)
+        message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
+        raise InputFaults([Fault("name", message)])
+    return vocabulary_for(source, scenario.task, texts)
+
+
+def _needs(
+    scenario: Scenario,
+    outline: Outline,
+    layers: int,
+    cut: tuple[int, int] | None,
+    topology: Topology,
+    edge_of: Mapping[str, str],
+) -> dict[str, tuple[str, Footprint, int]]:
+    """Node -> what is trained there, its footprint, and the number of copies."""
+    clients, (cloud,) = topology.names("client"), topology.names("cloud")
+    size, length = scenario.task.batch_size, scenario.task.max_length
+    if cut is None:
+        footprint = outline.training([backbone_options.whole(layers)], size, length)
+        nodes = (cloud,) if scenario.protocol.kind == "centralized" else clients
+        return dict.fromkeys(nodes, ("the whole model", footprint, 1))
+    first, middle, last = backbone_options.three_parts(layers, *cut)
+    theirs = outline.training([first, last], size, length)
+    needs = dict.fromkeys(clients, ("Part 1 and Part 3", theirs, 1))
+    servers = Counter(edge_of[c] if scenario.protocol.server == "edge" else cloud for c in clients)
+    part = outline.training([middle], size, length)
+    for name, copies in servers.items():
+        needs[name] = (f"{copies} {'copies' if copies > 1 else 'copy'} of Part 2", part, copies)
+    return needs
+
+
+def _too_large(
+    needs: Mapping[str, tuple[str, Footprint, int]], devices: Mapping[str, DeviceOptions]
+) -> Iterator[Fault]:
+    """What does not fit the memory of its device; nodes that lack the same are told of together."""
+    lacking: dict[tuple[str, Footprint, int, float], list[str]] = {}
+    for name, (what, footprint, copies) in needs.items():
+        if footprint.total(copies) > devices[name].memory:
+            lacking.setdefault((what, footprint, copies, devices[name].memory), []).append(name)
+    for (what, footprint, copies, memory), names in lacking.items():
+        parts = ", ".join(
+            f"{kind} {format_bytes(size)}"
+            for kind, size in (
+                ("weights", footprint.weights),
+                ("adapters with gradients and moments", copies * footprint.adapters),
+                ("activations about", copies * footprint.activations),
+            )
+        )
+        total = footprint.total(copies)
+        yield Fault(
+            "",
+            f"{what} on {listed(names)} takes {total} bytes ({parts}); memory is {memory:.0f} bytes "
+            f"({format_bytes(int(memory))}); give more, train fewer layers there, or a smaller task.batch_size",
+        )
+
+
+def _outline(texts: Texts) -> Split:
+    """Labels and columns of the training texts, as a partition looks at them."""
+    count = len(texts.train)
+    empty = np.zeros(0, dtype=np.int32)
+    return Split(empty, np.zeros(count + 1, dtype=np.int64), texts.train.labels, texts.train.columns)
+
+
+def _codec_faults(scenario: Scenario) -> list[Fault]:
+    chains = {name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}
+    found = []
+    for message, chain in chains.items():
+        for position, reason in codec_faults(chain, message, chains["activation"]):
+            found.append(Fault(f"{message}.{position}", reason))
+        for position, codec in enumerate(chain):
+            if codec.needs_public and not scenario.task.public:
+                what = f"{codec.kind!r} is fitted to public text, and there is none; set task.public, e.g. to 300"
+                found.append(Fault(f"{message}.{position}", what))
+            if scenario.execution.mode == "timing" and codec.data_dependent:
+                what = f"{codec.data_dependent}; valid with execution.mode: real only"
+                found.append(Fault(f"{message}.{position}", what))
+    joined = gradient_chain(chains["activation"], chains["gradient"])
+    if not found and joined != tuple(chains["gradient"]):
+        offset = len(joined) - len(chains["gradient"])
+        for position, reason in codec_faults(joined, "gradient", chains["activation"]):
+            found.append(Fault(f"gradient.{max(0, position - offset)}", reason))
+    return found
