@@ -6,6 +6,7 @@ Exit status: 0 done, 2 bad input, 3 the run failed, 130 interrupted.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -114,10 +115,15 @@ def check(scenario_file: ScenarioFile, changes: Changes = [], seed: Seed = None,
 
 @app.command()
 def network(case_file: Annotated[Path, typer.Argument(metavar="CASE", help="Network case (JSON).")]) -> None:
-    """Play flows on a topology without any learning; prints {"finish_s": {id: seconds}}."""
+    """Play flows on a topology without any learning; prints {"finish_s": {id: seconds}}, null for flows that never end."""
     from . import network_case
 
-    typer.echo(json.dumps({"finish_s": network_case.play(network_case.load(case_file))}, indent=1))
+    finish = network_case.play(network_case.load(case_file))
+    ended = {flow: time if time < math.inf else None for flow, time in finish.items()}
+    typer.echo(json.dumps({"finish_s": ended}, indent=1, allow_nan=False))
+    never = [flow for flow, time in ended.items() if time is None]
+    if never:
+        typer.echo(f"never ends, as bandwidth on its way stays 0: {', '.join(never)}", err=True)
 
 
 @app.command()

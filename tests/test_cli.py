@@ -544,6 +544,17 @@ def test_network(elsa: Command, tmp_path: Path) -> None:
     assert elsa("network", "case.json").status == 2
 
 
+def test_network_says_which_flows_never_end(elsa: Command, tmp_path: Path) -> None:
+    links = [{"u": "a", "v": "b", "bandwidth_bps": 8e6, "bandwidth_profile": [[1.0, 0.0]]}]
+    flows = [{"id": name, "src": "a", "dst": "b", "bytes": size} for name, size in (("small", 1e5), ("large", 1e7))]
+    (tmp_path / "case.json").write_text(json.dumps({"nodes": ["a", "b"], "links": links, "flows": flows}))
+    said = elsa("network", "case.json")
+    assert (said.status, json.loads(said.out)) == (0, {"finish_s": {"small": pytest.approx(0.2), "large": None}})
+    assert "never ends" in said.err
+    assert "large" in said.err
+    assert "small" not in said.err
+
+
 def test_network_on_an_oracle_case(elsa: Command) -> None:
     path = ORACLE / "tree_upload_20_4_1.json"
     if not path.exists() and not os.environ.get("CI"):

@@ -95,8 +95,12 @@ def test_an_earlier_run_leaves_no_trace(tmp_path: Path) -> None:
         (tmp_path / name).write_text("old")
     (tmp_path / "summary.json").write_text("{}")
     (tmp_path / "mine.txt").write_text("kept")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "timeline.png").write_text("old")
+    (tmp_path / "figures" / "timeline.pdf").write_text("old")
     with pytest.raises(KeyboardInterrupt):
         simulation.run(loaded(TIMING), tmp_path, Interrupting(1))
+    assert not list((tmp_path / "figures").iterdir())
     assert not (tmp_path / "trace.json").exists()
     assert not (tmp_path / "events.arrows").exists()
     assert (tmp_path / "mine.txt").read_text() == "kept"

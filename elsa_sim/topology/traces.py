@@ -35,7 +35,7 @@ def traced(options: LinkOptions, context: Context, key: str, faults: list[Fault]
 
 
 def read_trace(context: Context, name: str, key: str) -> tuple[tuple[float, float], ...]:
-    """The rows of a trace file. Empty lines, lines that begin with ``#`` and a header are skipped.
+    """The rows of a trace file. Empty lines, lines that begin with ``#`` and a header before the first row are skipped.
 
     Raises:
         InputFaults: no such file, not text, or rows that are not two numbers, not negative, in increasing order of time.
@@ -47,14 +47,17 @@ def read_trace(context: Context, name: str, key: str) -> tuple[tuple[float, floa
         raise InputFaults([Fault(key, f"{path} cannot be read as UTF-8 text: {error}")]) from error
     rows: list[tuple[float, float]] = []
     said: list[str] = []
+    headed = False
     for number, cells in enumerate(csv.reader(lines), 1):
-        if not cells or not any(cells) or cells[0].startswith("#"):
+        if not cells or not any(cells) or cells[0].lstrip().startswith("#"):
+            continue
+        if not rows and not said and not headed and not any(map(_number, cells)):
+            headed = True
             continue
         try:
             time, bandwidth = map(float, cells)
         except ValueError:
-            if number > 1:
-                said.append(f"line {number}: expected seconds,bits per second; got {','.join(cells)[:60]!r}")
+            said.append(f"line {number}: expected seconds,bits per second; got {','.join(cells)[:60]!r}")
             continue
         if not (0.0 <= time < float("inf") and 0.0 <= bandwidth < float("inf")):
             said.append(
@@ -73,3 +76,11 @@ def read_trace(context: Context, name: str, key: str) -> tuple[tuple[float, floa
     if said:
         raise InputFaults([Fault(key, f"{path.name}: {message}") for message in said])
     return tuple(rows)
+
+
+def _number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -26,6 +26,11 @@ def test_held(tmp_path: Path) -> None:
     assert link.period is None
 
 
+@pytest.mark.parametrize("head", ["t,bps\n", "# from a drive\n# in 2019\n\ntime,bandwidth\n", " # one\nseconds\n", ""])
+def test_a_header_may_come_after_comments(tmp_path: Path, head: str) -> None:
+    assert star(tmp_path, head + "0,5e6\n").link("client0", "cloud").profile == ((0.0, 5e6),)
+
+
 def test_repeated(tmp_path: Path) -> None:
     """The last row says when the trace begins again."""
     link = star(tmp_path, "0,5e6\n2,1e6\n6,0\n", repeat=True).link("client1", "cloud")
@@ -50,6 +55,10 @@ def test_one_client_only(tmp_path: Path) -> None:
         ("0,1\n1,nan\n", "line 2: times and bandwidths are finite"),
         ("0,1\n1\n", "line 2: expected seconds"),
         ("a,b\n", "no rows"),
+        ("a,b\nc,d\n0,1\n", "line 2: expected seconds"),
+        ("0,1\na,b\n", "line 2: expected seconds"),
+        ("1\n2,3\n", "line 1: expected seconds"),
+        ("0;5e6\n1;3\n", "line 2: expected seconds"),
         (b"\xff\xfe0", "UTF-8"),
     ],
 )
