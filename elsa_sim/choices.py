@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -29,6 +29,26 @@ def any_of(family: type[Component]) -> Any:
             field.alias = field.validation_alias = field.serialization_alias = key
             member.model_rebuild(force=True)
     return Annotated[choice(family), _ByName(key, tuple(sorted(family.members)))]
+
+
+def member_of(family: type[Component]) -> BeforeValidator:
+    """Makes a field hold a member of ``family``, given as it is, by its name, or by a mapping with its ``kind``.
+
+    Kinds are looked up when a value is checked: for options that are made from Python, before all components are known.
+    """
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, family):
+            return value
+        given = {"kind": value} if isinstance(value, str) else value
+        kind = given.get("kind") if isinstance(given, dict) else None
+        member = family.members.get(kind) if isinstance(kind, str) else None
+        if member is None:
+            what, valid = family.family.replace("_", " "), ", ".join(sorted(family.members))
+            raise ValueError(f"expected a {what}, one of {valid}; got {str(kind or value)[:60]!r}")
+        return member.model_validate(given)
+
+    return BeforeValidator(resolve)
 
 
 def with_choices(model: type[O], /, **types: Any) -> type[O]:

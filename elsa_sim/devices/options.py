@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
+from ..choices import member_of
 from ..context import Context
 from ..errors import Fault, InputFaults
-from ..registry import Component, Items, Options
+from ..registry import Items, Options
 from ..topology import Topology
 from ..units import Frequency, Power, Seconds, Size, Speed
 from .downtime import Downtime
@@ -22,23 +23,8 @@ _GIB = 2.0**30
 D = TypeVar("D", bound="DeviceOptions")
 
 
-def _member(family: type[Component]) -> Callable[[Any], Any]:
-    """A validator that makes a member of ``family`` from its name, or from a mapping with its ``kind``."""
-
-    def resolve(value: Any) -> Any:
-        given = {"kind": value} if isinstance(value, str) else value
-        kind = given.get("kind") if isinstance(given, dict) else None
-        member = family.members.get(kind) if isinstance(kind, str) else None
-        if member is None and not isinstance(value, family):
-            valid = ", ".join(sorted(family.members))
-            raise ValueError(f"expected a {family.family}, one of {valid}; got {str(kind or value)[:60]!r}")
-        return member.model_validate(given) if member is not None else value
-
-    return resolve
-
-
-AnyStraggler = Annotated[SerializeAsAny[Straggler], BeforeValidator(_member(Straggler))]
-AnyDowntime = Annotated[SerializeAsAny[Downtime], BeforeValidator(_member(Downtime))]
+AnyStraggler = Annotated[SerializeAsAny[Straggler], member_of(Straggler)]
+AnyDowntime = Annotated[SerializeAsAny[Downtime], member_of(Downtime)]
 
 
 class PowerOptions(Options):

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
+from ..choices import member_of
 from ..errors import Fault, InputFaults
 from ..links import LinkModel, MaxMin
 from ..registry import Items, Options
 from ..topology import Topology
 from ..units import Seconds, Size
 
-
-def _resolve(value: Any) -> Any:
-    """A link model from its name, or a mapping with its ``kind``."""
-    if isinstance(value, LinkModel):
-        return value
-    given = {"kind": value} if isinstance(value, str) else value
-    kind = given.get("kind") if isinstance(given, dict) else None
-    model = LinkModel.members.get(kind) if isinstance(kind, str) else None
-    if model is None:
-        valid = ", ".join(sorted(LinkModel.members))
-        raise ValueError(f"expected a link model, one of {valid}; got {str(kind or value)[:60]!r}")
-    return model.model_validate(given)
-
-
-Model = Annotated[SerializeAsAny[LinkModel], BeforeValidator(_resolve)]
+Model = Annotated[SerializeAsAny[LinkModel], member_of(LinkModel)]
 
 
 class Outage(Options):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny
 
+from ..choices import member_of
 from ..errors import Fault, InputFaults
-from ..registry import Component, Items, Options
+from ..registry import Items, Options
 from ..streams import Streams
 from ..topology import Topology, listed
 from ..units import Bandwidth, Decibels, Distance, Frequency, NoiseDensity, Power, Seconds
@@ -23,23 +24,6 @@ from .propagation import LogDistance, PathLoss
 Positive = Annotated[Power, Gt(0)]
 Count = Annotated[int, Ge(1), Le(10_000)]
 Width = Annotated[Frequency, Gt(0)]
-
-
-def _member(family: type[Component]) -> Callable[[Any], Any]:
-    """A validator that makes a member of ``family`` from its name, or from a mapping with its ``kind``."""
-
-    def resolve(value: Any) -> Any:
-        if isinstance(value, family):
-            return value
-        given = {"kind": value} if isinstance(value, str) else value
-        kind = given.get("kind") if isinstance(given, dict) else None
-        member = family.members.get(kind) if isinstance(kind, str) else None
-        if member is None:
-            valid = ", ".join(sorted(family.members))
-            raise ValueError(f"expected one of {valid}; got {str(kind or value)[:60]!r}")
-        return member.model_validate(given)
-
-    return resolve
 
 
 class HandoverOptions(Options):
@@ -87,11 +71,11 @@ class WirelessOptions(Options):
     topology says, as far as it does (x and y in m, or Latitude and Longitude)."""
     nodes: dict[str, NodeRadio] = Field(default_factory=dict)
     """What differs for single nodes: ``{edge0: {at: [0, 0], subchannels: 30}, client3: {power: 10 dBm}}``."""
-    mobility: Annotated[SerializeAsAny[Mobility], BeforeValidator(_member(Mobility))] = Static()
+    mobility: Annotated[SerializeAsAny[Mobility], member_of(Mobility)] = Static()
     """How clients move."""
     interval: Annotated[Seconds, Ge(1e-3)] = 1.0
     """Positions, mean gains and associations are brought up to date so often."""
-    path_loss: Annotated[SerializeAsAny[PathLoss], BeforeValidator(_member(PathLoss))] = LogDistance()
+    path_loss: Annotated[SerializeAsAny[PathLoss], member_of(PathLoss)] = LogDistance()
     """Mean loss over distance."""
     shadowing: Annotated[Decibels, Ge(0.0), Le(60.0)] = 0.0
     """Standard deviation of log-normal shadowing, per pair of client and station."""
@@ -120,7 +104,7 @@ class WirelessOptions(Options):
     """What the receiver adds to the noise, and other cells by their interference."""
     efficiency_cap: Annotated[float, Gt(0.0)] | None = None
     """Highest spectral efficiency in bit/s/Hz, such as 7.4 of 256-QAM."""
-    allocator: Annotated[SerializeAsAny[Allocator], BeforeValidator(_member(Allocator))] = Equal()
+    allocator: Annotated[SerializeAsAny[Allocator], member_of(Allocator)] = Equal()
     """Who gets which subchannel."""
     handover: HandoverOptions = HandoverOptions()
     """When a client changes its station."""
