@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -137,8 +137,9 @@ def _lacking(topology: Topology, protocol: Protocol | None) -> list[Fault]:
     faults = []
     if not topology.names("client"):
         faults.append(Fault("", "there is no client; give at least one node the role client"))
-    if protocol is not None and protocol.kind == "elsa" and not topology.names("edge"):
-        faults.append(Fault("", "protocol elsa needs an edge server; give at least one node the role edge"))
+    if protocol is not None and (protocol.edges or protocol.server == "edge") and not topology.names("edge"):
+        what = f"protocol {protocol.kind} needs an edge server"
+        faults.append(Fault("", f"{what}; give at least one node the role edge"))
     return faults
 
 
@@ -172,6 +173,9 @@ def _needs(
     servers = Counter(edge_of[c] if scenario.protocol.server == "edge" else cloud for c in clients)
     part = outline.training([middle], size, length)
     for name, copies in servers.items():
+        if scenario.protocol.shared:  # what is kept between forward and backward pass is of each client all the same
+            needs[name] = ("1 copy of Part 2", replace(part, activations=copies * part.activations), 1)
+            continue
         needs[name] = (f"{copies} {'copies' if copies > 1 else 'copy'} of Part 2", part, copies)
     return needs
 

@@ -56,7 +56,14 @@ def save_figures(results: Sequence[Results], folder: str | Path, formats: Sequen
     for name, draw in figures.items():
         figure = draw().figure
         assert isinstance(figure, Figure)
-        for kind in formats:
-            written.append(folder / f"{name}.{kind}")
-            figure.savefig(written[-1], bbox_inches="tight", pad_inches=0.05, metadata=_METADATA.get(kind))
+        written += write_figure(figure, folder / name, formats)
+    return written
+
+
+@styled
+def write_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
+    """Write a figure as ``path`` with the ending of each format; returns the paths written."""
+    written = [path.with_name(f"{path.name}.{kind}") for kind in formats]
+    for each, kind in zip(written, formats, strict=True):
+        figure.savefig(each, bbox_inches="tight", pad_inches=0.05, metadata=_METADATA.get(kind))
     return written

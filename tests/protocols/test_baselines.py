@@ -10,8 +10,10 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from small_runs import known, played, transfers
+from small_runs import known, loaded, played, transfers
 
+from elsa_sim import planning
+from elsa_sim.errors import ScenarioError
 from elsa_sim.protocols.splitfed_v2 import SharedTrainer
 
 #: Two rounds, so that the state of a server matters.
@@ -98,6 +100,13 @@ def test_hierfavg_with_one_edge_and_one_edge_round_is_fedavg() -> None:
     assert len(transfers(hier.events)) == len(transfers(plain.events)) + 2 * 2
 
 
+@pytest.mark.parametrize("kind", ["hierfavg", "elsa"])
+def test_a_hierarchy_needs_an_edge_server(kind: str) -> None:
+    star = "topology={kind: star, clients: 3, access: {up: 10 Mbit/s}}"
+    with pytest.raises(ScenarioError, match=f"protocol {kind} needs an edge server"):
+        planning.check(loaded(f"protocol={{kind: {kind}}}", star))
+
+
 # -- SplitFed V2 -------------------------------------------------------------------------------------------------------
 
 
@@ -141,3 +150,13 @@ def test_who_comes_first_matters() -> None:
                     for change in ((), (slow,))] for kind in ("splitfed_v1", "splitfed_v2")}  # fmt: skip
     assert kinds["splitfed_v1"][0] == kinds["splitfed_v1"][1]
     assert kinds["splitfed_v2"][0][1:] != kinds["splitfed_v2"][1][1:]
+
+
+def test_one_copy_of_part_2_needs_less_memory() -> None:
+    needs = {}
+    for kind in ("splitfed_v1", "splitfed_v2"):
+        with pytest.raises(ScenarioError) as fault:
+            planning.check(loaded(f"protocol={{kind: {kind}}}", "devices.cloud.memory=1 KiB"))
+        needs[kind] = str(fault.value)
+    assert "3 copies of Part 2" in needs["splitfed_v1"]
+    assert "1 copy of Part 2" in needs["splitfed_v2"]
