@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from .scenario import Loaded, Scenario
 from .streams import Streams
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .learning.model import Model
     from .learning.tasks.base import Dataset
     from .learning.work import Ref
@@ -45,7 +47,8 @@ def _wire(scenario: Scenario, streams: Streams, model: Model, data: Dataset, cli
 
     chains = {name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}
     initial, public = model.initial(), None
-    if any(codec.needs_public for chain in chains.values() for codec in chain) and initial.ready:
+    under = () if scenario.privacy is None else scenario.privacy.under
+    if any(codec.needs_public for chain in (*chains.values(), *under) for codec in chain) and initial.ready:
         every = {codec.fitted_anew for codec in chains["activation"]}
         batches = in_chunks(data.public, TOKENS, data.pad_id)
         public = PublicText(model, batches, initial, [rounds for rounds in every if rounds is not None])
@@ -57,6 +60,19 @@ def _wire(scenario: Scenario, streams: Streams, model: Model, data: Dataset, cli
 
     known = initial if initial.ready else None
     return Wire(chains, streams, cuts=cuts, width=model.hidden, public=public, initial=known)
+
+
+def _audit(
+    plan: Plan, model: Model, wire: Wire, clients: Sequence[Client], data: Dataset, special: set[int]
+) -> Callable[[Mapping[str, Tensor], int], list[dict[str, Any]]] | None:
+    """The privacy measurement of a scenario, if it has one."""
+    scenario, server = plan.scenario, _server(plan)
+    if scenario.privacy is None or server is None:
+        return None
+    from .privacy.audit import Audit
+
+    streams, size = plan.context.streams, scenario.task.batch_size
+    return Audit(scenario.privacy, model, wire, clients, server, data, streams, special=special, batch_size=size)
 
 
 def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Observer) -> World:
@@ -139,4 +155,5 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         observer=observer,
         radio=radio,
         total_steps=scenario.protocol.steps(len(clients)),
+        audit=_audit(plan, model, wire, clients, data, set(tokenizer.all_special_ids)),
     )

@@ -22,6 +22,7 @@ from .learning import backbone_options
 from .learning.footprint import Footprint, Outline
 from .learning.tasks.base import Split, Texts, Vocabulary
 from .learning.tokenizers import vocabulary_for
+from .privacy.options import PrivacyOptions
 from .protocols.base import Protocol
 from .scenario import Loaded, Scenario
 from .topology import Topology
@@ -98,6 +99,8 @@ def check(loaded: Loaded) -> Plan:
         samples = attempt("partition", lambda: scenario.partition.split(_outline(texts), count, rng))
     vocabulary = attempt("backbone", lambda: _vocabulary(scenario, _is(source), _is(texts)), source, texts)
     attempt("task", lambda: scenario.task.fits(_is(vocabulary).special, _is(source).architecture.longest), vocabulary)
+    if scenario.privacy is not None and not {"privacy", "protocol", "task"} & set(loaded.unsound):
+        faults.extend(loaded.located(_privacy_faults(scenario, scenario.privacy), "privacy"))
     if "codec" not in loaded.unsound:
         faults.extend(loaded.located(_codec_faults(scenario), "codec"))
     edge_of = nearest(topology) if topology is not None and topology.names("cloud") else {}
@@ -210,6 +213,21 @@ def _outline(texts: Texts) -> Split:
     count = len(texts.train)
     empty = np.zeros(0, dtype=np.int32)
     return Split(empty, np.zeros(count + 1, dtype=np.int64), texts.train.labels, texts.train.columns)
+
+
+def _privacy_faults(scenario: Scenario, options: PrivacyOptions) -> list[Fault]:
+    found = []
+    if scenario.protocol.server is None:
+        what = f"it attacks what crosses a cut, and protocol {scenario.protocol.kind!r} does not cut the model"
+        found.append(Fault("", f"{what}; leave the section out"))
+    if scenario.execution.mode == "timing":
+        found.append(Fault("", "it needs arithmetic; valid with execution.mode: real only"))
+    if not scenario.task.public:
+        found.append(Fault("", "attackers learn from public text, and there is none; set task.public, e.g. to 300"))
+    for number, chain in enumerate(options.under):
+        for position, reason in codec_faults(chain, "activation"):
+            found.append(Fault(f"under.{number}.{position}", reason))
+    return found
 
 
 def _codec_faults(scenario: Scenario) -> list[Fault]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from itertools import pairwise
@@ -47,6 +47,8 @@ class Results:
     topology: dict[str, Any]
     folder: Path | None = None
     name: str = "run"
+    privacy: pd.DataFrame | None = None
+    """One row per codec chain that was attacked, if any was: what each attack recovered (see `elsa_sim.privacy`)."""
 
     @property
     def protocol(self) -> str:
@@ -80,7 +82,9 @@ def load(folder: str | Path) -> Results:
         summary = {"complete": False, "protocol": protocol.get("kind", ""), "seed": scenario.get("seed"),
                    **summarise(events, topology, stop.get("target_accuracy"))}  # fmt: skip
     name = summary.get("name") or scenario.get("name") or folder.resolve().name
-    return Results(events, rounds, summary, topology, folder, str(name))
+    attacked = folder / "privacy.csv"
+    privacy = _read(attacked, lambda text: pd.read_csv(StringIO(text))) if attacked.exists() else None
+    return Results(events, rounds, summary, topology, folder, str(name), privacy)
 
 
 def _refuse_other(folder: Path) -> None:
@@ -298,6 +302,15 @@ def time_to_target(events: Events, accuracy: float) -> float | None:
     """The simulated time (s) of the first evaluation that reaches ``accuracy``; ``None`` when none does."""
     curve = accuracy_curve(events)
     return _number(curve.loc[curve["accuracy"] >= accuracy, "sim_time_s"].min())
+
+
+def privacy_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The best attack on the scenario's own codecs, against the best on clean states: shares of tokens recovered."""
+    by_chain = {row["chain"]: row for row in rows}
+    own, clean = by_chain["own"], by_chain["none"]
+    return {name: own[name] for name in ("codecs", "recovered", "of_clean", "rouge_l", "cosine", "mse")} | {
+        "recovered_clean": clean["recovered"]
+    }
 
 
 def summarise(events: Events, topology: Topology, target_accuracy: float | None = None) -> dict[str, Any]:

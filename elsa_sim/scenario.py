@@ -29,6 +29,7 @@ from .learning.tasks.synthetic import Synthetic
 from .links import LinkModel
 from .network.options import NetworkOptions
 from .plain_yaml import brief, write
+from .privacy.options import PrivacyOptions
 from .protocols.base import Protocol
 from .registry import Component, Items, Options, discover, load_entry_points
 from .scenario_file import Document, locate
@@ -120,6 +121,8 @@ class Scenario(Options):
     """Clients on the air: rates from distance, fading and subchannels; by default all access links are wires."""
     stop: StopOptions = StopOptions()
     """When to end early."""
+    privacy: PrivacyOptions | None = None
+    """What an edge server can learn from what crosses the first cut, measured at the end; left out by default."""
     execution: ExecutionOptions = ExecutionOptions()
     """How the tensor math is done on this machine."""
 
@@ -248,6 +251,7 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
         ),
         network=with_choices(NetworkOptions, model=any_of(LinkModel)),
         wireless=air | None,
+        privacy=with_choices(PrivacyOptions, under=Items[tuple[chain, ...]]) | None,
     )
 
 

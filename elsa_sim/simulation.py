@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import simpy
 
 from . import assembly, planning, results, scenario
@@ -71,11 +72,13 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     torch.set_num_threads(plan.scenario.execution.threads)
     failure: BaseException | None = None
     world: World | None = None
+    attacked: list[dict[str, Any]] = []
     try:
         env = simpy.Environment()
         world = assembly.build(loaded, plan, env, recorder, timed)
         _play(world, plan)
         violations = invariants(world)
+        attacked = world.audited()
     except (RunFailed, KeyboardInterrupt) as error:
         failure = error
         violations = []
@@ -99,6 +102,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         "complete": failure is None,
         "outcome": outcome,
         **results.summarise(table, topology, plan.scenario.stop.target_accuracy),
+        **({"privacy": results.privacy_summary(attacked)} if attacked else {}),
         "host": host,
         "trace_sha256": recorder.digest("trace"),
         "timeline_sha256": recorder.digest("timeline"),
@@ -109,13 +113,16 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         rounds = results.rounds_table(table, topology)
         padded = (timed.host_s + [float("nan")] * len(rounds))[: len(rounds)]
         rounds.insert(min(7, rounds.shape[1]), "host_time_s", padded)
+        if attacked:
+            _write(folder / "privacy.csv", pd.DataFrame(attacked).to_csv(index=False))
         _write(folder / "rounds.csv", rounds.to_csv(index=False))
         _write(folder / "summary.json", json.dumps(summary, indent=1))
     if failure is not None:
         raise failure
     if folder is not None:
         return results.load(folder)
-    return Results(results.frame(table), results.rounds_table(table, topology), summary, topology)
+    privacy = pd.DataFrame(attacked) if attacked else None
+    return Results(results.frame(table), results.rounds_table(table, topology), summary, topology, privacy=privacy)
 
 
 def _play(world: World, plan: planning.Plan) -> None:
@@ -177,7 +184,7 @@ def _outcome(failure: BaseException | None) -> str:
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier run left, so that no file of it can be taken for this run's."""
-    for name in ("summary.json", "rounds.csv", "events.parquet", "events.arrows", "trace.json"):
+    for name in ("summary.json", "rounds.csv", "privacy.csv", "events.parquet", "events.arrows", "trace.json"):
         (folder / name).unlink(missing_ok=True)
     for kind in ("png", "pdf"):
         for figure in (folder / "figures").glob(f"*.{kind}"):

@@ -59,6 +59,8 @@ class Wire:
             base.gradient_chain(self.chains.get("activation", ()), self.chains.get("gradient", ()))
         )
         self.streams = streams
+        #: The client in whose place an attacker stands, if any.
+        self.stands_for: str | None = None
         #: node -> key of the endpoint -> handle on its state.
         self.states: dict[str, dict[tuple[Any, ...], Ref]] = {}
         #: Messages so far per (source, target, kind), and how many of them belong to earlier rounds.
@@ -76,7 +78,7 @@ class Wire:
             before = total
         self._sent[source, target, kind] = (total + 1, round, before)
         passage = Passage(kind, up, round, total - before, first=total == 0)
-        cuts = self.cuts(source if up else target)
+        cuts = self.cuts(self.stands_for or (source if up else target))
         if cuts is not None and passage.cut is not None:
             passage = replace(passage, layer=cuts[0] if passage.cut == "first" else cuts[1])
         if cuts is not None and kind == "adapters" and not up and passage.index == 0:
@@ -132,6 +134,19 @@ class Wire:
         other.states = {node: dict(held) for node, held in self.states.items()}
         other._sent = dict(self._sent)
         return other
+
+    def under(self, activation: Sequence[Codec], as_client: str | None = None) -> Wire:
+        """A rehearsal from fresh states with other codecs on activations; at the cuts of ``as_client``, whoever sends."""
+        other = self.rehearsal()
+        other.states, other._sent, other.stands_for = {}, {}, as_client
+        other.chains = self.chains | {"activation": tuple(activation)}
+        return other
+
+    def chain_of(self, activation: Sequence[Codec], client: str, round: int) -> tuple[Codec, ...]:
+        """A chain as it is for the activations that ``client`` sends up in ``round``."""
+        cuts = self.cuts(client)
+        passage = Passage("activation", True, round, layer=0 if cuts is None else cuts[0])
+        return base.resolved(activation, passage, self.public)
 
     def exchange(self, source: str, target: str, x: Tensor, kind: str, *, up: bool, round: int) -> Tensor:
         """``x`` [n, D] as ``target`` receives it: encoded and decoded at once, outside simulated time."""

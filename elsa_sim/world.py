@@ -101,6 +101,7 @@ class World:
         observer: Observer,
         total_steps: int,
         radio: Radio | None = None,
+        audit: Callable[[Any, int], list[dict[str, Any]]] | None = None,
     ) -> None:
         self.env, self.topology, self.network, self.devices = env, topology, network, devices
         self.clients, self.pool, self.model = tuple(clients), pool, model
@@ -111,8 +112,10 @@ class World:
         self._availability = Availability(self.books, topology, network, devices, radio)
         self._test, self._total_steps = test, total_steps
         self._roles = {node.name: node.role for node in topology.nodes}
+        self._audit = audit
         self._losses: list[Ref] = []
         self._last: Ref | None = None
+        self._last_round = 0
         self._steps = 0
         self._begin = time.perf_counter()
         self.cloud: str = topology.names("cloud")[0]
@@ -244,7 +247,7 @@ class World:
         if broken:
             what = f"{broken[0]} is {metrics[broken[0]]} after round {round}"
             raise Divergence(f"{what}: training diverged; lower protocol.lr")
-        self._last = adapters
+        self._last, self._last_round = adapters, round
         self.observer.evaluated(self.now, round, metrics)
         stop = self.stop
         return (
@@ -252,6 +255,13 @@ class World:
             or (stop.rounds is not None and round >= stop.rounds)
             or (stop.host_time is not None and time.perf_counter() - self._begin >= stop.host_time)
         )
+
+    def audited(self) -> list[dict[str, Any]]:
+        """What an attacker recovers with the adapters last evaluated, a row per codec chain; empty if nobody asked."""
+        if self._audit is None or self._last is None:
+            return []
+        audit, last = self._audit, self._last
+        return self.executor.time(lambda: audit(last.value, self._last_round))
 
     def stepped(self, loss: Ref) -> None:
         """Count one finished local step and keep its loss for the next evaluation's mean."""

@@ -89,6 +89,8 @@ class Codec(Component):
     #: The codec's map is part of the forward computation, so gradients at the cut pass through its adjoint, whether
     #: or not the gradient chain names it.
     in_graph: ClassVar[bool] = False
+    #: Whether the client's endpoint has a secret without which nobody can encode as it does.
+    secret: ClassVar[bool] = False
     #: Whether decoding gives back the tensor up to float rounding.
     lossless: ClassVar[bool] = False
     #: The codec is told what the receiver will make of the message, see :meth:`settle`.

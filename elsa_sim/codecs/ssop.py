@@ -92,6 +92,7 @@ class SSOP(Codec):
 
     scope: ClassVar[Literal["pair", "stream"]] = "pair"
     in_graph: ClassVar[bool] = True
+    secret: ClassVar[bool] = True
     kind: Literal["ssop"] = "ssop"
     rank: int = Field(8, ge=2)
     """r: dimension of the rotated subspace."""
