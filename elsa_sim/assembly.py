@@ -87,11 +87,11 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     from .evaluation import Evaluation
     from .learning.backbone import build as build_backbone
     from .learning.data import Batches
-    from .learning.executor import EXECUTORS
     from .learning.flops import FlopCounter
     from .learning.model import Model
     from .learning.tasks.base import tokenize
     from .learning.tokenizers import tokenizer_for
+    from .learning.workers import executor as make_executor
     from .network import Network
     from .wireless import Radio
     from .world import Client, World
@@ -123,7 +123,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         backbone = outline if timing else make().to(device)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
-    executor = EXECUTORS["timing" if timing else scenario.execution.executor]()
+    executor = make_executor(scenario.execution, backbone)
     model = Model(backbone, FlopCounter(outline))
     parts = backbone_options.three_parts(model.layers, *plan.cut) if plan.cut else None
     size = scenario.task.batch_size

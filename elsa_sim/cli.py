@@ -83,12 +83,16 @@ def run(
     changes: Changes = [],  # noqa: B006
     seed: Seed = None,
     plugin: Plugins = [],  # noqa: B006
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Processes for the arithmetic; like --set execution.workers=N.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
 ) -> None:
     """Play a scenario; writes a run directory with tables, a summary and figures."""
     from . import simulation
 
-    loaded = _load(scenario_file, changes, seed, plugin)
+    more = [] if workers is None else [f"execution.workers={workers}"]
+    loaded = _load(scenario_file, [*changes, *more], seed, plugin)
     folder = out or _free(Path("runs") / loaded.scenario.name)
     _usable(folder, scenario_file)
     try:

@@ -8,14 +8,12 @@ Without such codecs the two are one. An evaluation leaves no trace in the codecs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .learning.data import in_chunks
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .learning.data import Batch
     from .learning.executor import Executor
     from .learning.model import Model
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
     from .world import Client
 
 #: Padded tokens of a batch, at most.
-TOKENS = 2048
+TOKENS = 1024
 
 
 class Evaluation:
@@ -50,25 +48,24 @@ class Evaluation:
 
     def __call__(self, adapters: Ref, round: int) -> dict[str, float]:
         """Metrics of ``adapters`` after ``round``."""
-        return self.executor.time(lambda: self._measure(adapters, round))
-
-    def _measure(self, adapters: Ref, round: int) -> dict[str, float]:
-        clean = self.model.evaluate(adapters.value, self._whole)
-        if not self._dealt:
-            return clean
+        finish, model = self.executor.finish, self.model
+        clean = [finish(model.judge(model.whole, adapters, batch, batch)) for batch in self._whole]
         wire = self.wire.rehearsal()
+        deployed = [self._deployed(wire, adapters, index, batch, round) for index, batch in enumerate(self._dealt)]
+        metrics = model.score(clean, self._whole)
+        if not deployed:
+            return metrics
+        return model.score(deployed, self._dealt) | {f"clean_{name}": value for name, value in metrics.items()}
 
-        def inference(values: Mapping[str, Tensor], index: int, batch: Batch) -> Tensor:
-            client = self.clients[index % len(self.clients)]
-            assert client.parts is not None
-            assert self.server is not None
-            server = self.server(client)
-
-            def crossing(states: Tensor, up: bool) -> Tensor:
-                ends = (client.name, server) if up else (server, client.name)
-                return wire.exchange(*ends, states, "activation", up=up, round=round)
-
-            return self.model.split(values, batch, client.parts, crossing)
-
-        deployed = self.model.evaluate(adapters.value, self._dealt, inference)
-        return deployed | {f"clean_{name}": clean[name] for name in clean}
+    def _deployed(self, wire: Wire, adapters: Ref, index: int, batch: Batch, round: int) -> tuple[Ref, ...]:
+        """A batch through the three parts and both crossings of one client."""
+        client = self.clients[index % len(self.clients)]
+        assert client.parts is not None
+        assert self.server is not None
+        ends = (client.name, self.server(client))
+        x: Ref | Batch = batch
+        for part, up in zip(client.parts[:2], (True, False), strict=True):
+            (states,) = self.executor.finish(self.model.infer(part, adapters, x, batch.lengths))
+            source, target = ends if up else ends[::-1]
+            x = wire.cross(source, target, states, "activation", self.executor.finish, up=up, round=round)
+        return self.executor.finish(self.model.judge(client.parts[2], adapters, x, batch))

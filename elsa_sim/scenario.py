@@ -82,7 +82,11 @@ class ExecutionOptions(Options):
     """When arithmetic runs: batched over all clients when a result is needed, or serial at the end of each piece of work
     (the reference). Timeline and bytes are the same, results up to rounding."""
     threads: int = Field(default=1, ge=1, le=1024)
-    """Threads of the tensor library."""
+    """Threads of the tensor library, in each worker."""
+    workers: int = Field(default=1, ge=1, le=1024)
+    """Processes that share the work of independent clients; with more than one, each holds a copy of the backbone."""
+    cluster: Literal["local", "ray"] = "local"
+    """Where workers are: on this machine, or on the Ray cluster that it belongs to (extra [ray])."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where tensors live."""
 

@@ -69,7 +69,8 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         _write(folder / "topology.json", json.dumps(describe(plan.played), indent=1))
     recorder, timed = Recorder(folder), Timed(observer or Observer())
     threads = torch.get_num_threads()
-    torch.set_num_threads(plan.scenario.execution.threads)
+    execution = plan.scenario.execution
+    torch.set_num_threads(execution.threads)
     failure: BaseException | None = None
     world: World | None = None
     attacked: list[dict[str, Any]] = []
@@ -84,6 +85,8 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         violations = []
     finally:
         torch.set_num_threads(threads)
+        if world is not None:
+            world.executor.close()
     if world is not None:
         world.end()
     table = recorder.close()

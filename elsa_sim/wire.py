@@ -150,11 +150,26 @@ class Wire:
 
     def exchange(self, source: str, target: str, x: Tensor, kind: str, *, up: bool, round: int) -> Tensor:
         """``x`` [n, D] as ``target`` receives it: encoded and decoded at once, outside simulated time."""
-        parcel = self.pack(source, target, Ref.of(x, TensorSpec(tuple(x.shape))), kind, up=up, round=round, attached=0)
+        value = Ref.of(x, TensorSpec(tuple(x.shape)))
+        return self.cross(source, target, value, kind, _now, up=up, round=round).value  # type: ignore[no-any-return]
+
+    def cross(
+        self,
+        source: str,
+        target: str,
+        value: Ref,
+        kind: str,
+        finish: Callable[[Work], tuple[Ref, ...]],
+        *,
+        up: bool,
+        round: int,
+    ) -> Ref:
+        """``value`` [n, D] as ``target`` receives it, outside simulated time; ``finish`` computes."""
+        parcel = self.pack(source, target, value, kind, up=up, round=round, attached=0)
         if parcel.encode is None:
-            return x
-        payload = self.encoded(parcel, _now(parcel.encode))
-        return self.decoded(parcel, _now(self.unpack(parcel, payload))).value  # type: ignore[no-any-return]
+            return value
+        payload = self.encoded(parcel, finish(parcel.encode))
+        return self.decoded(parcel, finish(self.unpack(parcel, payload)))
 
     def _keys(self, client: str, *, secret: bool) -> Keys:
         """One shared seed for the whole run: every client's adapters then see the same hashes, and average well."""

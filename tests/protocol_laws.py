@@ -10,10 +10,12 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from in_process import InProcess
 from small_runs import drawn_batches, known, loaded, played, same_rows, transfers, work, world_of
 
 from elsa_sim import planning, scenario, simulation
 from elsa_sim.devices import Device
+from elsa_sim.learning.crew import CREWS
 from elsa_sim.learning.work import Ref
 from elsa_sim.results import Results, load
 from elsa_sim.scenario import Loaded
@@ -60,16 +62,16 @@ def the_executor_changes_nothing(protocol: str) -> None:
     """Timeline and bytes are those of the serial executor; adapters too, up to rounding (a quantiser makes more of it)."""
     smooth = "codec={activation: [ssop, {kind: sketch, columns: 8}], gradient: [{kind: sketch, columns: 8}]}"
     for rounding, *changes in ((1e-4,), (1e-4, smooth), (3e-2, CODEC)):
-        (serial, expected), (batched, found) = (
-            adapters_of(f"protocol={protocol}", f"execution.executor={executor}", *changes)
-            for executor in ("serial", "batched")
-        )
-        assert timeline(serial) == timeline(batched)
-        assert serial.summary["bytes"] == batched.summary["bytes"]
-        assert len(expected) == len(found) == 3
-        for one, two in zip(expected, found, strict=True):
-            assert one.keys() == two.keys()
-            assert norm([one[name] - two[name] for name in one]) <= rounding * norm(one.values())
+        serial, expected = adapters_of(f"protocol={protocol}", "execution.executor=serial", *changes)
+        for workers in (1, 2):
+            with patch.dict(CREWS, local=InProcess):
+                batched, found = adapters_of(f"protocol={protocol}", f"execution.workers={workers}", *changes)
+            assert timeline(serial) == timeline(batched)
+            assert serial.summary["bytes"] == batched.summary["bytes"]
+            assert len(expected) == len(found) == 3
+            for one, two in zip(expected, found, strict=True):
+                assert one.keys() == two.keys()
+                assert norm([one[name] - two[name] for name in one]) <= rounding * norm(one.values())
 
 
 def adapters_of(*changes: str) -> tuple[Results, list[dict[str, torch.Tensor]]]:

@@ -36,6 +36,11 @@ class Backbone(nn.Module):
         parameters = dict(model.named_parameters())
         #: Names and shapes of everything that is trained, in model order.
         self.specs: dict[str, TensorSpec] = {n: TensorSpec(tuple(parameters[n].shape)) for n in trainable}
+        #: Where each trained tensor is looked up: the parameters of its module, and its name there.
+        self._places: dict[str, tuple[dict[str, Any], str]] = {}
+        for name in trainable:
+            module, _, leaf = name.rpartition(".")
+            self._places[name] = (model.get_submodule(module)._parameters, leaf)
 
     @property
     def outline(self) -> bool:
@@ -95,8 +100,16 @@ class Backbone(nn.Module):
 
     def call(self, parameters: Mapping[str, Tensor], part: Part, x: Tensor, lengths: Tensor) -> Tensor:
         """:meth:`forward` with ``parameters`` in the place of the tensors of those names; thread-unsafe, re-entrant."""
-        swapped = {f"model.{name}": tensor for name, tensor in parameters.items()}
-        return torch.func.functional_call(self, swapped, (part, x, lengths), tie_weights=False)  # type: ignore[no-any-return]
+        before = {name: self._places[name][0][self._places[name][1]] for name in parameters}
+        try:
+            for name, tensor in parameters.items():  # torch.func.functional_call walks all modules for it, every time
+                held, key = self._places[name]
+                held[key] = tensor
+            return self.forward(part, x, lengths)
+        finally:
+            for name, tensor in before.items():
+                held, key = self._places[name]
+                held[key] = tensor
 
 
 def build(

@@ -56,6 +56,42 @@ class Forward(Pass):
         return list(zip(outputs, tapes, strict=True))
 
 
+class Infer(Pass):
+    """(adapters, token ids or packed states [n, D]) -> packed states [n, D], and no tape."""
+
+    @property
+    def footprint(self) -> float:
+        return 4.0 * self.backbone.hidden * float(self.lengths.sum())
+
+    def __call__(self, *inputs: Any) -> Sequence[Any]:
+        with torch.no_grad():
+            return (segments.pack(self._output(*inputs), self.lengths),)
+
+    def together(self, calls: Calls) -> list[Sequence[Any]]:
+        return [kernel(*inputs) for kernel, inputs in calls]  # of one model on large batches: nothing to gain
+
+    def _output(self, adapters: Mapping[str, Tensor], source: Tensor | Batch) -> Tensor:
+        x = self.backbone.tensor(source)
+        if not self.part.first:
+            x = segments.unpack(x, self.lengths)
+        return self.backbone.call(adapters, self.part, x, torch.from_numpy(self.lengths).to(self.backbone.device))
+
+
+@dataclass(frozen=True, eq=False)
+class Judge(Infer):
+    """(adapters, token ids or packed states [n, D]) -> loss of the batch, predicted classes [B] (``None`` for a decoder)."""
+
+    batch: Batch
+
+    def __call__(self, *inputs: Any) -> Sequence[Any]:
+        backbone, batch = self.backbone, self.batch
+        with torch.no_grad():
+            logits = self._output(*inputs)
+            loss = segments.loss(backbone, logits, _labels(batch, backbone), backbone.tensor(batch), self.lengths)
+        predicted = logits.argmax(-1).cpu().numpy() if backbone.objective == "classification" else None
+        return float(loss), predicted
+
+
 @dataclass(frozen=True, eq=False)
 class Update(Pass):
     """A pass that ends with an optimizer step."""
@@ -102,9 +138,9 @@ class Learn(Update):
     def __call__(self, *inputs: Any) -> Sequence[Any]:
         adapters, moments, anchor, source = inputs
         backbone, batch = self.backbone, self.batch
-        labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(backbone.device)
+        labels, tokens = _labels(batch, backbone), backbone.tensor(batch)
         loss, to_input, gradients = segments.learn(
-            backbone, self.part, adapters, backbone.tensor(source), self.lengths, backbone.tensor(batch), labels
+            backbone, self.part, adapters, backbone.tensor(source), self.lengths, tokens, labels
         )
         return to_input, *update(adapters, gradients, moments, self.optimizer, anchor), loss
 
@@ -120,6 +156,10 @@ class Learn(Update):
         losses, to_inputs, gradients = rows.learn(backbone, self.part, stacks, x, lengths, tokens, labels)
         after = _updated(stacks, gradients, calls)
         return [(i, *values, loss) for i, values, loss in zip(to_inputs, after, losses, strict=True)]
+
+
+def _labels(batch: Batch, backbone: Backbone) -> Tensor | None:
+    return None if batch.labels is None else torch.from_numpy(batch.labels).to(backbone.device)
 
 
 def _updated(

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from sklearn.metrics import f1_score
 from torch import Tensor
 
-from . import segments, server_optim
+from . import server_optim
 from .aggregate import Mean
 from .backbone import Backbone
 from .backbone_options import Part, whole
 from .data import Batch
 from .flops import FlopCounter
-from .kernels import Backward, Forward, Learn
+from .kernels import Backward, Forward, Infer, Judge, Learn
 from .optim import FLOPS_PER_PARAMETER, PROXIMAL_FLOPS, Optimizer
 from .server_optim import Adaptive
 from .work import LOCAL, Ref, Spec, TensorSpec, Work
@@ -130,57 +129,29 @@ class Model:
         flops = float(server_optim.FLOPS_PER_PARAMETER * sum(item.numel for item in _items(mean)))
         return Work("server step", optimizer.step, (theta, mean, state), (theta.spec, None), flops)
 
-    def evaluate(
-        self, adapters: Mapping[str, Tensor], batches: Iterable[Batch], inference: Inference | None = None
-    ) -> dict[str, float]:
-        """Metrics of a model: accuracy, macro_f1 and loss, or loss and perplexity.
+    def infer(self, part: Part, adapters: Ref, x: Ref | Batch, lengths: np.ndarray) -> Work:
+        """Forward pass of a part without head that nothing follows backwards. Output: packed states [n, D]."""
+        return Work(
+            f"{part.name}.infer", Infer(self.backbone, part, lengths), (adapters, x), (self.states(int(lengths.sum())),)
+        )
 
-        ``inference(adapters, index, batch)`` gives the logits of batch number ``index``; by default those of the
-        unsplit model.
-        """
-        inference = inference or self.unsplit
-        losses: list[float] = []
-        counts: list[int] = []
-        predicted: list[np.ndarray] = []
-        expected: list[np.ndarray] = []
-        with torch.no_grad():
-            for index, batch in enumerate(batches):
-                tokens = self.backbone.tensor(batch)
-                logits = inference(adapters, index, batch)
-                labels = None if batch.labels is None else torch.from_numpy(batch.labels).to(self.backbone.device)
-                losses.append(float(segments.loss(self.backbone, logits, labels, tokens, batch.lengths)))
-                if batch.labels is None:
-                    counts.append(int((batch.lengths - 1).sum()))
-                    continue
-                counts.append(len(batch.lengths))
-                predicted.append(logits.argmax(-1).cpu().numpy())
-                expected.append(batch.labels)
+    def judge(self, part: Part, adapters: Ref, x: Ref | Batch, batch: Batch) -> Work:
+        """Forward pass of a part with the head, against the truth. Outputs: loss; predicted classes [B], or ``None``."""
+        kernel = Judge(self.backbone, part, batch.lengths, batch)
+        return Work(f"{part.name}.judge", kernel, (adapters, x), (None, None))
+
+    def score(self, judged: Sequence[Sequence[Ref]], batches: Sequence[Batch]) -> dict[str, float]:
+        """Metrics of what :meth:`judge` gave for ``batches``: accuracy, macro_f1 and loss, or loss and perplexity."""
+        losses = [loss.value for loss, _ in judged]
+        decoder = self.backbone.objective == "causal_lm"
+        counts = [int((batch.lengths - 1).sum()) if decoder else len(batch.lengths) for batch in batches]
         loss = float(np.average(losses, weights=counts))
-        if not expected:
+        if decoder:
             return {"loss": loss, "perplexity": float(np.exp(min(loss, 700.0)))}
-        truth, guess = np.concatenate(expected), np.concatenate(predicted)
+        truth = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
+        guess = np.concatenate([predicted.value for _, predicted in judged])
         accuracy = float((truth == guess).mean())
         return {"accuracy": accuracy, "macro_f1": float(f1_score(truth, guess, average="macro")), "loss": loss}
-
-    def unsplit(self, adapters: Mapping[str, Tensor], index: int, batch: Batch) -> Tensor:
-        """Logits of the unsplit model."""
-        lengths = torch.from_numpy(batch.lengths).to(self.backbone.device)
-        return self.backbone.call(adapters, self.whole, self.backbone.tensor(batch), lengths)
-
-    def split(
-        self,
-        adapters: Mapping[str, Tensor],
-        batch: Batch,
-        parts: tuple[Part, Part, Part],
-        crossing: Callable[[Tensor, bool], Tensor],
-    ) -> Tensor:
-        """Logits of the model cut in three; ``crossing(states, up)`` is what becomes of packed states on the wire."""
-        lengths = torch.from_numpy(batch.lengths).to(self.backbone.device)
-        x = self.backbone.tensor(batch)
-        for part, up in zip(parts[:2], (True, False), strict=True):
-            hidden = segments.pack(self.backbone.call(adapters, part, x, lengths), batch.lengths)
-            x = segments.unpack(crossing(hidden, up), batch.lengths)
-        return self.backbone.call(adapters, parts[2], x, lengths)
 
     def _update_flops(self, trained: Trained, optimizer: Optimizer) -> float:
         each = FLOPS_PER_PARAMETER + (PROXIMAL_FLOPS if optimizer.proximal else 0)

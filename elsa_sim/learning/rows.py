@@ -21,8 +21,8 @@ from .backbone import Backbone
 from .backbone_options import Part
 from .optim import Stack
 
-#: Padded tokens of a chunk, about: by processor, what is quickest.
-TOKENS = {"cpu": 512, "cuda": 16384}
+#: Numbers in the padded states of a chunk, about: by kind of device, what was quickest (benchmarks/training.py).
+CHUNK = {"cpu": 160_000, "cuda": 6_000_000}
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Chunk:
         packed.index_copy_(0, self.flat, padded.flatten(0, 1).index_select(0, self.place))
 
 
-def chunks(lengths: Sequence[np.ndarray], device: torch.device) -> list[Chunk]:
-    """The rows of several calls, of ``lengths`` [B_c] each, by length."""
+def chunks(lengths: Sequence[np.ndarray], hidden: int, device: torch.device) -> list[Chunk]:
+    """The rows of several calls, of ``lengths`` [B_c] each, by length, for states of size ``hidden``."""
     every = np.concatenate(lengths)
     owner = np.repeat(np.arange(len(lengths)), [len(each) for each in lengths])
     starts = np.cumsum(every) - every
     order = np.argsort(every, kind="stable")
-    budget = TOKENS.get(device.type, max(TOKENS.values()))
+    budget = CHUNK.get(device.type, max(CHUNK.values())) / hidden
     found: list[Chunk] = []
     to = partial(_tensor, device=device)
     stop = len(order)
@@ -115,7 +115,7 @@ def forward(
     Returns:
         Packed states [n_c, D] and the tape of each call.
     """
-    shared = Tapes(list(lengths), chunks(lengths, x.device), [], set(range(len(lengths))))
+    shared = Tapes(list(lengths), chunks(lengths, backbone.hidden, x.device), [], set(range(len(lengths))))
     packed = torch.empty(len(x), backbone.hidden, device=x.device)
     for chunk in shared.chunks:
         leaves = _gathered(stacks, chunk)
@@ -191,7 +191,7 @@ def learn(
     losses = torch.zeros(len(lengths), device=x.device)
     to_input = None if part.first else torch.empty_like(x)
     sums: dict[str, Tensor] = {}
-    for chunk in chunks(lengths, x.device):
+    for chunk in chunks(lengths, backbone.hidden, x.device):
         leaves = _gathered(stacks, chunk)
         padded = chunk.unpack(x)
         source = None if part.first else padded.requires_grad_()

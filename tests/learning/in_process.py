@@ -1,0 +1,33 @@
+"""A crew without processes: everything is sent and received as between processes, and computed here."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+
+import cloudpickle
+import torch
+
+from elsa_sim.learning.backbone import Backbone
+from elsa_sim.learning.crew import Hand
+
+
+class InProcess:
+    """Workers that are objects; remembers what was sent to them and what came back."""
+
+    def __init__(self, backbone: Backbone, size: int, threads: int) -> None:
+        self.size = size
+        copied = cloudpickle.dumps(backbone)
+        assert pickle.loads(copied) is not backbone
+        self._hands = [Hand(copied, torch.get_num_threads()) for _ in range(size)]
+        self.tasks: list[bytes] = []
+        self.results: list[bytes] = []
+
+    def work(self, tasks: Sequence[bytes]) -> list[bytes]:
+        results = [hand.work(task) for hand, task in zip(self._hands, tasks, strict=False)]
+        self.tasks.extend(tasks)
+        self.results.extend(results)
+        return results
+
+    def close(self) -> None:
+        pass
