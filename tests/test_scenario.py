@@ -255,7 +255,9 @@ def test_the_resolved_scenario_repeats_itself(text: str, monkeypatch: pytest.Mon
     assert dump(second) == written
     assert "null" not in written
     data = yaml.safe_load(written)
-    assert list(data) == [name for name in Scenario.model_fields if name not in ("wireless", "privacy")]  # left out: there is none
+    assert list(data) == [
+        name for name in Scenario.model_fields if name not in ("wireless", "privacy")
+    ]  # left out: there is none
     assert data["network"]["model"] == {"kind": "max-min"}
     assert data["split"]["policy"] == "fixed"
     assert data["devices"]["cloud"]["power"]["idle"] == 150.0

@@ -1,4 +1,4 @@
-"""Work in other processes: on this machine (loky), or on a cluster (Ray).
+"""Work in other processes: on this machine, or on a cluster (Ray).
 
 A worker holds the frozen backbone and is sent strands of work: functions, their inputs, and which outputs are wanted.
 Nothing that is sent names the process it came from, so any worker can take any strand.
@@ -6,21 +6,23 @@ Nothing that is sent names the process it came from, so any worker can take any 
 
 from __future__ import annotations
 
-import io
+import os
 import pickle
 import signal
+import struct
+import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
-from typing import Any, Protocol
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Protocol
 
 import cloudpickle
-import torch
-from torch import Tensor
 
 from ..errors import InputError, RunFailed
 from .backbone import Backbone
-from .lockstep import play
-from .work import Node, Ref
+from .shipment import Hand
 
 
 class Crew(Protocol):
@@ -29,36 +31,31 @@ class Crew(Protocol):
     size: int
 
     def work(self, tasks: Sequence[bytes]) -> list[bytes]:
-        """The results of ``tasks`` (see :func:`packed`), computed side by side."""
+        """The results of ``tasks`` (see ``shipment``), computed side by side."""
 
     def close(self) -> None:
         """End the processes."""
 
 
-class Hand:
-    """What computes inside a worker."""
-
-    def __init__(self, backbone: bytes, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self.backbone: Backbone = pickle.loads(backbone)
-
-    def work(self, task: bytes) -> bytes:
-        """The wanted outputs of a task, in order."""
-        return _dumps(_compute(_Unpickler(io.BytesIO(task), self.backbone).load()), self.backbone)
-
-
 class Processes:
-    """Workers on this machine."""
+    """Workers on this machine: interpreters of their own, so a script needs no guard and a run leaves nothing behind.
+
+    Each reads the backbone from a file, then one task at a time from its standard input, as frames of a length and so many
+    bytes.
+    """
 
     def __init__(self, backbone: Backbone, size: int, threads: int) -> None:
-        from loky import ProcessPoolExecutor
-
         self.size = size
-        self._pool = ProcessPoolExecutor(
-            max_workers=size, initializer=_begin, initargs=(_copied(backbone), threads, list(sys.path))
-        )
-        for _ in range(size):  # they begin while the timeline plays
-            self._pool.submit(int)
+        self._file = tempfile.NamedTemporaryFile(prefix="elsa-sim-", suffix=".backbone")  # noqa: SIM115 until close
+        self._file.write(_copied(backbone))
+        self._file.flush()
+        begin = pickle.dumps((list(sys.path), self._file.name, threads))
+        command = [sys.executable, "-c", "from elsa_sim.learning.crew import serve; serve()"]
+        here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        pipe = subprocess.PIPE
+        self._hands = [subprocess.Popen(command, stdin=pipe, stdout=pipe, env=here) for _ in range(size)]
+        for hand in self._hands:  # they begin while the timeline plays
+            _send(hand.stdin, begin)
 
     def work(self, tasks: Sequence[bytes]) -> list[bytes]:
         """Each task on a worker of its own.
@@ -66,16 +63,77 @@ class Processes:
         Raises:
             RunFailed: a worker died.
         """
-        from loky.process_executor import BrokenProcessPool
-
         try:
-            return list(self._pool.map(_work, tasks))
-        except BrokenProcessPool as error:
-            reason = str(error).partition("\n")[0]
-            raise RunFailed(f"a worker process died ({reason}); fewer workers need less memory") from error
+            for hand, task in zip(self._hands, tasks, strict=False):
+                _send(hand.stdin, task)
+            results = [_receive(hand.stdout) for hand, _ in zip(self._hands, tasks, strict=False)]
+        except (EOFError, BrokenPipeError):
+            dead = [code for hand in self._hands if (code := _ended(hand)) is not None]
+            how = f"exit status {dead[0]}" if dead and dead[0] >= 0 else f"signal {-dead[0]}" if dead else "no answer"
+            raise RunFailed(f"a worker process died ({how}); fewer workers need less memory") from None
+        for failed, result in results:
+            if failed:
+                raise pickle.loads(result)
+        return [result for _, result in results]
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, kill_workers=True)
+        for hand in self._hands:
+            hand.kill()
+            for pipe in (hand.stdin, hand.stdout):
+                with suppress(BrokenPipeError):
+                    pipe.close()  # type: ignore[union-attr]
+            hand.wait()
+        self._file.close()
+
+
+def serve() -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the run, which then ends its workers
+    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    path, backbone, threads = pickle.loads(_receive(source)[1])
+    sys.path[:] = path  # plugins are imported by name
+    with suppress(EOFError):
+        hand = Hand(Path(backbone).read_bytes(), threads)
+        while True:
+            _, task = _receive(source)
+            try:
+                _send(target, hand.work(task))
+            except Exception as error:  # whatever it is, it is raised where the task came from
+                _send(target, _portable(error), failed=True)
+
+
+def _portable(error: Exception) -> bytes:
+    try:
+        pickle.loads(found := cloudpickle.dumps(error))
+    except Exception:  # an exception that cannot be built again from its arguments
+        return cloudpickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))  # type: ignore[no-any-return]
+    return found  # type: ignore[no-any-return]
+
+
+def _send(pipe: IO[bytes] | None, frame: bytes, failed: bool = False) -> None:
+    assert pipe is not None
+    pipe.write(struct.pack("<?Q", failed, len(frame)))
+    pipe.write(frame)
+    pipe.flush()
+
+
+def _receive(pipe: IO[bytes] | None) -> tuple[bool, bytes]:
+    assert pipe is not None
+    head = pipe.read(9)
+    if len(head) < 9:
+        raise EOFError
+    failed, size = struct.unpack("<?Q", head)
+    frame = pipe.read(size)
+    if len(frame) < size:
+        raise EOFError
+    return failed, frame
+
+
+def _ended(hand: subprocess.Popen[bytes]) -> int | None:
+    with suppress(subprocess.TimeoutExpired):
+        return hand.wait(0.1)
+    return None
 
 
 class Cluster:
@@ -115,128 +173,5 @@ class Cluster:
 CREWS: dict[str, type[Processes] | type[Cluster]] = {"local": Processes, "ray": Cluster}
 
 
-def packed(nodes: Sequence[Node], backbone: Backbone) -> tuple[bytes, list[Ref]]:
-    """A task of ``nodes``, every one after those that it waits for, and the handles that its results are for.
-
-    The nodes let go of their inputs: what nobody but them holds is not wanted back.
-    """
-    steps = _steps(nodes)
-    for node in nodes:
-        node.inputs = ()
-    wanted: list[tuple[int, int]] = []
-    refs: list[Ref] = []
-    for index, node in enumerate(nodes):
-        for output, pointer in enumerate(node.outputs):
-            ref = pointer()
-            if ref is not None:
-                wanted.append((index, output))
-                refs.append(ref)
-    return _dumps((steps, wanted), backbone), refs
-
-
-def _steps(nodes: Sequence[Node]) -> list[tuple[Any, list[Any], int]]:
-    """Function, inputs and number of outputs of each node; its handles are not held."""
-    place = {id(node): index for index, node in enumerate(nodes)}
-
-    def sent(item: Any) -> Any:
-        if not isinstance(item, Ref):
-            return item
-        if item.node is None:
-            return item.value
-        outputs = [output() for output in item.node.outputs]
-        return _Inner(place[id(item.node)], next(i for i, ref in enumerate(outputs) if ref is item))
-
-    return [(node.function, [sent(item) for item in node.inputs], len(node.outputs)) for node in nodes]
-
-
-def unpacked(result: bytes, backbone: Backbone) -> list[Any]:
-    """The values that a task gave."""
-    return list(_Unpickler(io.BytesIO(result), backbone).load())
-
-
-class _Inner:
-    """An input that is an output of another node of the task."""
-
-    def __init__(self, node: int, output: int) -> None:
-        self.node, self.output = node, output
-
-
-class _Now:
-    """Keeps nodes until they are asked for together."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Node] = []
-
-    def enlist(self, node: Node) -> None:
-        self.nodes.append(node)
-
-    def run(self, node: Node) -> None:
-        raise RuntimeError("the strand does not hold what it needs")
-
-
-def _compute(task: tuple[list[tuple[Any, list[Any], int]], list[tuple[int, int]]]) -> list[Any]:
-    steps, wanted = task
-    runner, made = _Now(), list[tuple[Ref, ...]]()
-    for function, inputs, outputs in steps:
-        found = [made[item.node][item.output] if isinstance(item, _Inner) else item for item in inputs]
-        made.append(Node.pend(function, found, (None,) * outputs, runner))
-    kept = [made[node][output] for node, output in wanted]
-    made.clear()
-    steps.clear()
-    nodes, runner.nodes = runner.nodes, []
-    play(nodes)
-    return [ref.value for ref in kept]
-
-
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Tensors go with their own elements only, whatever they are views of; the backbone does not go at all."""
-
-    def __init__(self, file: io.BytesIO, backbone: Backbone) -> None:
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
-        self._backbone = backbone
-
-    def persistent_id(self, item: Any) -> str | None:
-        return "backbone" if item is self._backbone else None
-
-    def reducer_override(self, item: Any) -> Any:
-        if isinstance(item, Tensor):
-            flat = item.detach().cpu().reshape(-1).clone().view(torch.uint8).numpy()
-            return _tensor, (flat, item.dtype, tuple(item.shape))
-        return super().reducer_override(item)
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, backbone: Backbone) -> None:
-        super().__init__(file)
-        self._backbone = backbone
-
-    def persistent_load(self, name: str) -> Any:
-        return self._backbone
-
-
-def _tensor(flat: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    return torch.from_numpy(flat).view(dtype).view(shape)
-
-
-def _dumps(value: Any, backbone: Backbone) -> bytes:
-    file = io.BytesIO()
-    _Pickler(file, backbone).dump(value)
-    return file.getvalue()
-
-
 def _copied(backbone: Backbone) -> bytes:
     return cloudpickle.dumps(backbone)  # type: ignore[no-any-return]
-
-
-#: The hand of this process, if it is a worker.
-_hands: list[Hand] = []
-
-
-def _begin(backbone: bytes, threads: int, path: list[str]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the run, which then ends its workers
-    sys.path[:] = path  # plugins are imported by name
-    _hands[:] = [Hand(backbone, threads)]
-
-
-def _work(task: bytes) -> bytes:
-    return _hands[0].work(task)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from .backbone import Backbone
-from .crew import CREWS, Crew, packed, unpacked
+from .crew import CREWS, Crew
 from .executor import EXECUTORS, Batched, Executor
 from .lockstep import play
+from .shipment import packed, unpacked
 from .strands import waves, weight
 from .work import Node
 

@@ -9,7 +9,7 @@ import cloudpickle
 import torch
 
 from elsa_sim.learning.backbone import Backbone
-from elsa_sim.learning.crew import Hand
+from elsa_sim.learning.shipment import Hand
 
 
 class InProcess:
