@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -69,3 +71,16 @@ def hidden(rows: int = 40, width: int = 48, seed: int = 0) -> torch.Tensor:
     draw = torch.Generator().manual_seed(seed)
     strong = torch.randn(rows, 5, generator=draw) @ torch.randn(5, width, generator=draw)
     return strong + torch.randn(rows, width, generator=draw) + torch.randn(width, generator=draw)
+
+
+def leaves(root: Any) -> list[Any]:
+    """Every object reachable from ``root``, short of classes, modules and functions."""
+    seen: dict[int, Any] = {}
+    todo = [root]
+    while todo:
+        item = todo.pop()
+        if id(item) in seen or isinstance(item, type | ModuleType | FunctionType):
+            continue
+        seen[id(item)] = item
+        todo.extend(gc.get_referents(item))
+    return list(seen.values())

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import pickle
 import random
-from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from exchange import MadeUp, Pair, hidden, spec_of
+from exchange import MadeUp, Pair, hidden, leaves, spec_of
 
 from elsa_sim.codecs.base import Codec, Encoded, Keys, Passage, chain_flops, encode, faults, wire
 from elsa_sim.registry import discover, summary
@@ -90,19 +88,6 @@ inputs = pytest.mark.parametrize("x", INPUTS.values(), ids=INPUTS.keys())
 
 def make(items: list[tuple[str, dict[str, Any]]]) -> list[Codec]:
     return [MEMBERS[kind](**options) for kind, options in items]  # type: ignore[list-item]
-
-
-def leaves(root: Any) -> list[Any]:
-    """Every object reachable from ``root``, short of classes, modules and functions."""
-    seen: dict[int, Any] = {}
-    todo = [root]
-    while todo:
-        item = todo.pop()
-        if id(item) in seen or isinstance(item, type | ModuleType | FunctionType):
-            continue
-        seen[id(item)] = item
-        todo.extend(gc.get_referents(item))
-    return list(seen.values())
 
 
 def copy(x: torch.Tensor) -> torch.Tensor:

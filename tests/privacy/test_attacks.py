@@ -1,0 +1,144 @@
+"""The attacks on made-up states, where what they must recover is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ortho_group
+
+from elsa_sim.privacy import identify
+from elsa_sim.privacy.inversion import invert, padded
+from elsa_sim.privacy.measures import common_subsequence, cosine, mean_squared_error, rouge_l
+from elsa_sim.privacy.options import InversionOptions
+
+WIDTH, CLASSES = 24, 30
+
+
+def states(count: int, seed: int, noise: float = 0.3, strong: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """States of random tokens: a centre of its own per token, and noise, ``strong`` times as much along the first axis."""
+    centres = 2 * torch.randn(CLASSES, WIDTH, generator=torch.Generator().manual_seed(0))
+    draw = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(CLASSES, (count,), generator=draw)
+    spread = torch.ones(WIDTH)
+    spread[0] = strong
+    return centres[tokens] + noise * spread * torch.randn(count, WIDTH, generator=draw), tokens + 100
+
+
+def share(found: torch.Tensor, tokens: torch.Tensor) -> float:
+    return float((found == tokens).double().mean())
+
+
+def test_clean_states_are_identified_and_noise_is_not() -> None:
+    public, private = states(600, 1), states(300, 2)
+    known = identify.Known.of(*public)
+    for attack in (identify.nearest_mean, identify.discriminant):
+        assert share(attack(known, private[0]), private[1]) > 0.99
+        noise = torch.randn(300, WIDTH, generator=torch.Generator().manual_seed(9))
+        assert share(attack(known, noise), private[1]) < 0.15
+
+
+def test_the_discriminant_weighs_directions_by_their_noise() -> None:
+    """One direction has thirty times the noise: Euclidean distance drowns in it, the discriminant leaves it out."""
+    public, private = states(900, 1, 0.5, strong=60.0), states(300, 2, 0.5, strong=60.0)
+    known = identify.Known.of(*public)
+    assert share(identify.nearest_mean(known, private[0]), private[1]) < 0.5
+    assert share(identify.discriminant(known, private[0]), private[1]) > 0.95
+
+
+def test_the_complement_is_blind_to_a_rotation_of_the_principal_directions() -> None:
+    public, private = states(600, 1), states(300, 2)
+    known = identify.Known.of(*public)
+    rest = identify.complement(public[0], 6)
+    assert rest.shape == (WIDTH, WIDTH - 6)
+    torch.testing.assert_close(rest.t() @ rest, torch.eye(WIDTH - 6, dtype=torch.float64), atol=1e-9, rtol=0)
+    whole = torch.linalg.qr(torch.cat([rest, torch.randn(WIDTH, 6, dtype=torch.float64)], dim=1)).Q
+    top = whole[:, -6:]
+    turn = torch.from_numpy(ortho_group.rvs(6, random_state=3)) - torch.eye(6, dtype=torch.float64)
+    rotated = private[0].double() + 5 * (private[0].double() @ top) @ turn @ top.t()
+    torch.testing.assert_close(rotated @ rest, private[0].double() @ rest, atol=1e-9, rtol=0)
+    hidden = share(identify.nearest_mean(known, rotated), private[1])
+    assert share(identify.nearest_mean(known, rotated, rest), private[1]) > max(0.9, hidden + 0.2)
+
+
+@pytest.mark.parametrize("pairs", [WIDTH + 10, 200])
+def test_procrustes_finds_the_rotation(pairs: int) -> None:
+    q = torch.from_numpy(ortho_group.rvs(WIDTH, random_state=1))
+    x, tokens = states(600, 1)
+    found = identify.procrustes(x[:pairs], x[:pairs].double() @ q)
+    torch.testing.assert_close(found @ found.t(), torch.eye(WIDTH, dtype=torch.float64), atol=1e-9, rtol=0)
+    known = identify.Known.of(x, tokens)
+    private, truth = states(300, 2)
+    payload = private.double() @ q
+    assert share(identify.discriminant(known, payload), truth) < 0.3
+    assert share(identify.discriminant(known, payload @ found.t()), truth) > 0.95
+
+
+def test_procrustes_without_evidence_stays_at_the_identity() -> None:
+    x, _ = states(5, 1)
+    found = identify.procrustes(x, x)
+    torch.testing.assert_close(found, torch.eye(WIDTH, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+def texts_of(count: int, length: int) -> torch.Tensor:
+    return torch.arange(count).repeat_interleave(length)
+
+
+def test_inversion_learns_and_leaves_random_state_alone() -> None:
+    (public, tokens), (private, truth) = states(800, 1), states(200, 2)
+    options = InversionOptions(steps=150, width=32, lr=5e-3)
+    before = torch.random.get_rng_state()
+    found = invert(public, tokens, texts_of(100, 8), private, texts_of(25, 8), options, seed=1)
+    again = invert(public, tokens, texts_of(100, 8), private, texts_of(25, 8), options, seed=1)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert torch.equal(found, again)
+    assert share(found, truth) > 0.9
+    blind = invert(torch.randn(800, WIDTH), tokens, texts_of(100, 8), private, texts_of(25, 8), options, seed=1)
+    assert share(blind, truth) < 0.3
+
+
+def test_inversion_uses_the_context() -> None:
+    """Every second state is noise, but its token is always one more than that of the state before it."""
+
+    def pairs(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        x, tokens = states(count, seed)
+        x, tokens = x.clone(), tokens.clone()
+        x[1::2] = torch.randn(count // 2, WIDTH, generator=torch.Generator().manual_seed(seed))
+        tokens[1::2] = tokens[::2] + 50
+        return x, tokens
+
+    (public, tokens), (private, truth) = pairs(1600, 1), pairs(200, 2)
+    found = invert(public, tokens, texts_of(800, 2), private, texts_of(100, 2),
+                   InversionOptions(steps=400, width=64, lr=3e-3), seed=1)  # fmt: skip
+    assert share(found[1::2], truth[1::2]) > 0.6
+    assert share(identify.discriminant(identify.Known.of(public, tokens), private)[1::2], truth[1::2]) < 0.2
+
+
+def test_padding() -> None:
+    x, valid = padded(torch.arange(6.0)[:, None], torch.tensor([4, 4, 4, 9, 9, 9])[[0, 1, 3, 3, 3, 3]])
+    assert x.shape == (2, 4, 1)
+    assert valid.tolist() == [[True, True, False, False], [True] * 4]
+    assert x[valid].flatten().tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "length"),
+    [([], [], 0), ([1, 2, 3], [1, 2, 3], 3), ([1, 2, 3], [3, 2, 1], 1), ([1, 5, 2, 6], [5, 6, 1], 2)],
+)
+def test_common_subsequence(a: list[int], b: list[int], length: int) -> None:
+    assert common_subsequence(a, b) == common_subsequence(b, a) == length
+
+
+def test_rouge_l_is_the_mean_over_texts() -> None:
+    true, texts = np.array([1, 2, 3, 4, 7, 8]), np.array([0, 0, 0, 0, 1, 1])
+    assert rouge_l(true, true, texts) == 1.0
+    assert rouge_l(np.array([1, 9, 3, 9, 9, 9]), true, texts) == pytest.approx((0.5 + 0.0) / 2)
+    assert rouge_l(np.array([2, 1, 4, 3, 8, 7]), true, texts) == pytest.approx(0.5)
+
+
+def test_similarity() -> None:
+    x = torch.randn(50, 8, generator=torch.Generator().manual_seed(1))
+    assert cosine(x, 3 * x) == pytest.approx(1)
+    assert cosine(x, -x) == pytest.approx(-1)
+    assert cosine(torch.zeros(50, 8), x) == 0
+    assert mean_squared_error(x + 2, x) == pytest.approx(4)

@@ -1,0 +1,185 @@
+"""The privacy section: measured on what crosses, at the end of a run, without a trace; and what a server can reach."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from exchange import leaves
+from small_runs import HIDDEN, known, loaded, played, transfers, world_of
+
+from elsa_sim import results, simulation
+from elsa_sim.codecs.ssop import Secret
+from elsa_sim.errors import ScenarioError
+from elsa_sim.learning.work import Ref
+from elsa_sim.planning import check
+from elsa_sim.privacy.audit import ATTACKS
+from elsa_sim.results import Results
+
+ROTATED = "codec={activation: [{kind: ssop, rank: 6}, {kind: subspace, rank: 20, refresh_every: 1}, {kind: int8}]}"
+PUBLIC = "task.public=30"
+SECTION = (
+    "privacy={tokens: 300, known_texts: 6, inversion: {steps: 20, width: 16}, "
+    "under: [[{kind: ssop, rank: 6}], [{kind: sketch, rows: 1, columns: 4}]]}"
+)
+
+
+@cache
+def attacked() -> Results:
+    return played(ROTATED, PUBLIC, SECTION)
+
+
+def test_a_row_per_chain_with_every_attack() -> None:
+    table = attacked().privacy
+    assert table is not None
+    assert list(table["chain"]) == ["none", "own", "ssop(rank=6)", "sketch(rows=1, columns=4)"]
+    assert table["codecs"][1] == "ssop(rank=6) + subspace(rank=20, refresh_every=1) + int8"
+    for attack in (*ATTACKS, "rouge_l"):
+        assert table[attack].between(0, 1).all()
+    assert (table["recovered"] == table[list(ATTACKS)].max(axis=1)).all()
+    assert table["of_clean"][0] == 1
+    assert table["bytes_per_token"].tolist() == [4 * HIDDEN, 20 + 4, 4 * HIDDEN, 16]
+    clean = table.iloc[0]
+    assert clean["cosine"] == pytest.approx(1)
+    assert clean["mse"] == 0
+    assert clean["discriminant"] > 0.7
+    assert (table["mse"][1:] > 0.01).all()
+    assert table["discriminant"][3] < 0.8 * clean["discriminant"], "a sketch of 4 numbers hides something"
+
+
+def test_the_summary_tells_the_best_attack_on_the_own_codecs() -> None:
+    summary, table = attacked().summary["privacy"], attacked().privacy
+    assert table is not None
+    assert summary["recovered"] == table["recovered"][1]
+    assert summary["recovered_clean"] == table["recovered"][0]
+    assert summary["of_clean"] == pytest.approx(summary["recovered"] / summary["recovered_clean"])
+
+
+def test_it_leaves_no_trace() -> None:
+    """Time, bytes and training are those of a run without the section."""
+    plain = known(ROTATED, PUBLIC)
+    assert plain.privacy is None
+    assert "privacy" not in plain.summary
+    assert attacked().summary["trace_sha256"] == plain.summary["trace_sha256"]
+
+
+def test_written_and_read_again(tmp_path: Path) -> None:
+    made = simulation.run(loaded(ROTATED, PUBLIC, SECTION, "protocol.rounds=1"), tmp_path)
+    read = results.load(tmp_path)
+    assert read.privacy is not None
+    assert made.privacy is not None
+    pd.testing.assert_frame_equal(read.privacy, pd.read_csv(tmp_path / "privacy.csv"))
+    assert json.loads((tmp_path / "summary.json").read_text())["privacy"]["codecs"].startswith("ssop")
+    simulation.run(loaded("protocol.rounds=1"), tmp_path)
+    assert results.load(tmp_path).privacy is None, "an earlier run's table must not be taken for this run's"
+
+
+def test_without_pairs_and_without_training() -> None:
+    section = "privacy={tokens: 100, known_texts: 0, inversion: null}"
+    table = played(PUBLIC, section, "protocol.rounds=1").privacy
+    assert table is not None
+    assert table["procrustes"].isna().all()
+    assert table["inversion"].isna().all()
+    assert table["recovered"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "reason"),
+    [
+        ([SECTION], "privacy", "set task.public"),
+        ([SECTION, PUBLIC, "protocol={kind: fedavg}"], "privacy", "does not cut the model"),
+        ([SECTION, PUBLIC, "execution.mode=timing"], "privacy", "needs arithmetic"),
+        (["privacy.under=[[{kind: int8}, {kind: sketch}]]", PUBLIC], "privacy.under.0.1", "takes floating-point numbers"),
+        ([ROTATED], "codec.activation.1", "there is none; set task.public"),
+        (["codec.activation={kind: adaptive, error: 0.1}", PUBLIC, "execution.mode=timing"], "codec.activation.0",
+         "depend on public text"),
+    ],
+)  # fmt: skip
+def test_faults(changes: list[str], path: str, reason: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        check(loaded(*changes))
+    assert any(fault.path == path and reason in fault.message for fault in caught.value.faults), caught.value
+
+
+# What a server can reach --------------------------------------------------------------------------------------------
+
+
+def test_no_object_that_an_edge_server_can_reach_contains_q() -> None:
+    """Walk everything behind the server's endpoints after a real run, public text and all.
+
+    Q = I + V (W - I) V^T is there if V and W are, or Q itself, in any format; the walk finds them at the client.
+    """
+    _, world = world_of(ROTATED, PUBLIC, "codec.gradient=[{kind: int8}]")
+    for held in world.wire.states.values():
+        for ref in held.values():
+            assert ref.value is not None  # pending work has run, so nothing but values can be reached
+    secrets = [item for item in leaves(world.wire.states["client1"]) if isinstance(item, Secret)]
+    assert secrets
+    parts = []
+    for secret in secrets:
+        assert secret.basis is not None
+        assert secret.turn is not None
+        q = torch.eye(HIDDEN) + secret.basis @ secret.turn @ secret.basis.t()
+        parts += [secret.basis, secret.turn, secret.turn + torch.eye(len(secret.turn)), q]
+    for server in (*world.edges, world.cloud):
+        found = leaves(world.wire.states.get(server, {}))
+        assert not any(isinstance(item, Secret) for item in found)
+        assert not {secret.seed for secret in secrets} & {item for item in found if isinstance(item, int)}
+        for item in found:
+            if isinstance(item, torch.Tensor) and not item.is_meta:
+                for part in parts:
+                    for candidate in (part, part.t()):
+                        same = item.shape == candidate.shape and torch.allclose(
+                            item.float(), candidate.float(), atol=1e-4
+                        )
+                        assert not same
+    assert any(isinstance(item, torch.Tensor) for item in leaves(world.wire.states["edge1"])), "the walk finds tensors"
+    assert isinstance(next(iter(world.wire.states["edge1"].values())), Ref)
+
+
+# Codecs in whole runs -----------------------------------------------------------------------------------------------
+
+
+def test_a_refreshed_basis_goes_ahead_with_the_adapters() -> None:
+    """From the second round on each client's first download carries V and m of both cuts in float16."""
+    changes = (PUBLIC, "protocol.rounds=3")
+    chain = "codec.activation=[{{kind: subspace, rank: 5{}}}]"
+    once, anew = (known(*changes, chain.format(extra)) for extra in ("", ", refresh_every: 2"))
+    sizes = []
+    for run in (once, anew):
+        down = transfers(run.events, "adapters")
+        down = down[down["peer"].str.startswith("client")]
+        sizes.append(down.groupby("round")["bytes"].max())
+    extra = (sizes[1] - sizes[0]).to_dict()
+    assert extra == {1: 0, 2: 0, 3: 2 * 2 * HIDDEN * (5 + 1)}
+    assert once.summary["accuracy"] is not None
+
+
+def test_feedback_keeps_adapters_close_with_a_tenth_of_the_bytes() -> None:
+    plain = known("protocol.rounds=3")
+    looped = known("protocol.rounds=3", "codec.adapters=[{kind: feedback}, {kind: topk, fraction: 0.2}, {kind: int8}]")
+    size = {run: run.summary["bytes"]["by_kind"]["adapters"] for run in (plain, looped)}
+    assert size[looped] < 0.4 * size[plain]
+    assert math.isfinite(looped.summary["loss"])
+
+
+def test_a_lost_message_leaves_both_ends_agreed() -> None:
+    """Messages that are given up must not enter the sender's estimate, or the two ends drift apart for good."""
+    failing = "network={retries: 0, stall_timeout: 0.01, failures: [{links: access, mtbf: 0.2 s, mttr: 0.05 s}]}"
+    _, world = world_of("protocol.rounds=8", "codec.adapters=[{kind: feedback}, {kind: quantize, bits: 3}]", failing)
+    assert world.books.ledger.aborted["adapters"], "no message of adapters was lost; nothing is tested"
+    checked = 0
+    for node, held in world.wire.states.items():
+        for (peer, kind, up, position), ref in held.items():
+            other = world.wire.states.get(peer, {}).get((node, kind, up, position))
+            if other is not None and position == 0:
+                for name, tensor in ref.value.items():
+                    if name in other.value:
+                        checked += 1
+                        assert torch.equal(tensor, other.value[name])
+    assert checked
