@@ -36,6 +36,7 @@ class Backbone(nn.Module):
         parameters = dict(model.named_parameters())
         #: Names and shapes of everything that is trained, in model order.
         self.specs: dict[str, TensorSpec] = {n: TensorSpec(tuple(parameters[n].shape)) for n in trainable}
+        self._names: dict[Part, tuple[str, ...]] = {}
         #: Where each trained tensor is looked up: the parameters of its module, and its name there.
         self._places: dict[str, tuple[dict[str, Any], str]] = {}
         for name in trainable:
@@ -58,7 +59,9 @@ class Backbone(nn.Module):
 
     def names(self, part: Part) -> tuple[str, ...]:
         """Names of the trained tensors that live in ``part``."""
-        return tuple(name for name in self.specs if self._holds(part, name))
+        if part not in self._names:
+            self._names[part] = tuple(name for name in self.specs if self._holds(part, name))
+        return self._names[part]
 
     def bytes(self, part: Part) -> int:
         """Bytes of the frozen weights of ``part`` (tied weights count once per part)."""

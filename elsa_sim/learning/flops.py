@@ -34,9 +34,13 @@ class FlopCounter:
         self.backbone = backbone
         self._adapters = backbone.initial()
         self._counts = cache(self._counted)
+        self._row = cache(self._interpolated)
 
     def flops(self, part: Part, phase: Phase, rows: int, width: int) -> int:
         """FLOPs of a phase of ``part`` on a padded batch [rows, width]; ``learn`` is forward, loss and backward."""
+        return rows * self._row(part, phase, width)
+
+    def _interpolated(self, part: Part, phase: Phase, width: int) -> int:
         total = Fraction(0)
         for i, count in zip(_WIDTHS, self._counts(part, phase), strict=True):  # Lagrange, in exact arithmetic
             weight = Fraction(1)
@@ -44,7 +48,7 @@ class FlopCounter:
                 if j != i:
                     weight *= Fraction(width - j, i - j)
             total += weight * count
-        return rows * int(total)
+        return int(total)
 
     def _counted(self, part: Part, phase: Phase) -> tuple[int, ...]:
         return tuple(self.count(part, phase, 1, width) for width in _WIDTHS)

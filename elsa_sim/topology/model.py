@@ -154,6 +154,11 @@ class Topology:
         return link.up if link.u == a else link.down
 
     @cached_property
+    def _nearest(self) -> dict[tuple[str, tuple[str, ...]], str]:
+        """By where a node is attached, and the candidates."""
+        return {}
+
+    @cached_property
     def _routes(self) -> dict[tuple[str, str], tuple[str, ...]]:
         return {}
 
@@ -178,6 +183,15 @@ class Topology:
         """The sum of the latencies along the route (s)."""
         route = self.route(src, dst)
         return math.fsum(self._between[a, b].latency for a, b in itertools.pairwise(route))
+
+    def nearest(self, name: str, candidates: tuple[str, ...]) -> str:
+        """The one of ``candidates`` with the least latency from ``name`` (itself, if it is one), the first among equals."""
+        if name in candidates:
+            return name
+        start = self._gateway(name)  # what hangs off one node has the same nearest
+        if (start, candidates) not in self._nearest:
+            self._nearest[start, candidates] = min(candidates, key=lambda each: self.latency(start, each))
+        return self._nearest[start, candidates]
 
     def _find(self, src: str, dst: str) -> tuple[str, ...]:
         rank = {"cloud": 0, "edge": 1, "router": 2, "client": 3}

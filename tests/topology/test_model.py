@@ -58,6 +58,17 @@ def test_routes_do_not_depend_on_the_order_of_links(topology: Topology, order: o
             assert topology.route(src, dst) == other.route(src, dst)
 
 
+@given(topology=MESHES)
+def test_the_nearest_is_the_first_of_least_latency(topology: Topology) -> None:
+    for name in topology.names():
+        there = tuple(other for other in topology.names() if nx.has_path(topology.graph, name, other))
+        for count in range(1, len(there) + 1):
+            candidates = there[-count:]
+            ms = [round(1000 * topology.latency(name, each)) for each in candidates]
+            expected = name if name in candidates else candidates[ms.index(min(ms))]
+            assert topology.nearest(name, candidates) == expected
+
+
 def test_ties_are_broken_by_name() -> None:
     square = mesh(4, [(0, 1, 1), (1, 3, 1), (0, 2, 1), (2, 3, 1)])
     assert square.route("n0", "n3") == ("n0", "n1", "n3")

@@ -1,0 +1,130 @@
+"""How time and memory grow with the number of clients: real training of a small model, and timing-only.
+
+Hierarchical split training (``elsa``, one step of batch 8 per client and edge round) of ``tiny-bert`` on synthetic texts,
+on a tree with an edge server for every 50 clients. ``real``: one round. ``timing``: ten rounds, shapes only. ``minilm``:
+one step of FedAvg on TREC by 1,000 clients that share one pretrained backbone.
+
+    python benchmarks/scale.py                         # 10, 100, 1,000, 10,000 clients, both modes, and minilm
+    python benchmarks/scale.py --mode timing --clients 10000
+    python benchmarks/scale.py --mode timing --clients 10000 --profile 40    # the 40 functions with most time
+    python benchmarks/scale.py --quick
+
+Each row is measured in a process of its own; memory is the peak of the process, everything included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import measuring
+import workloads
+
+ROUNDS = {"real": 1, "timing": 10, "minilm": 1}
+
+
+def scenario_of(mode: str, clients: int, rounds: int, executor: str, threads: int) -> Any:
+    """The scenario of a row."""
+    from elsa_sim import scenario
+    from elsa_sim.scenario_file import Document
+
+    if mode == "minilm":
+        return workloads.load({"clients": clients, "rounds": rounds, "steps": 1, "batch": 16,
+                               "backbone": {"name": "minilm"}}, executor=executor, threads=threads)  # fmt: skip
+    data = {
+        "name": "scale",
+        "protocol": {"kind": "elsa", "rounds": rounds, "edge_rounds": 1, "local_steps": 1},
+        "backbone": {"name": "tiny-bert"},
+        "task": {"kind": "synthetic", "train_size": max(2000, 8 * clients), "test_size": 400, "batch_size": 8,
+                 "max_length": 32},
+        "topology": {"kind": "tree", "clients": clients, "edges": max(1, clients // 50),
+                     "access": {"up": "20 Mbit/s", "down": "50 Mbit/s", "latency": "10 ms"},
+                     "backhaul": {"up": "1 Gbit/s", "down": "1 Gbit/s", "latency": "5 ms"}},
+        "devices": {"edge": {"slots": 50, "memory": "1 TiB"}},
+        "execution": {"mode": "timing" if mode == "timing" else "real", "executor": executor, "threads": threads},
+    }  # fmt: skip
+    return scenario.validated(Document("scale", data))
+
+
+def child(arguments: argparse.Namespace) -> None:
+    """One row, in this process: prints a JSON object."""
+    from elsa_sim import simulation
+
+    begin = time.perf_counter()
+    loaded = scenario_of(arguments.child, arguments.clients[0], arguments.rounds, arguments.executor, arguments.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.profile:
+            import cProfile
+            import pstats
+
+            profiler = cProfile.Profile()
+            results = profiler.runcall(simulation.run, loaded, Path(folder) / "run")
+            pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(arguments.profile)
+        else:
+            results = simulation.run(loaded, Path(folder) / "run")
+        written = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+    found = {"wall_s": time.perf_counter() - begin, "events": len(results.events), "written_mib": written / measuring.MIB,
+             "sim_s": results.summary["sim_time_s"], "math_s": results.summary["host"]["math_s"],
+             "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # fmt: skip
+    print(json.dumps(found))
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mode", choices=list(ROUNDS), action="append")
+    parser.add_argument("--clients", type=int, nargs="+")
+    parser.add_argument("--rounds", type=int, help="instead of 1 (real) or 10 (timing)")
+    parser.add_argument("--executor", default="batched")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--profile", type=int, metavar="N", help="one row here, with the N functions that take most time"
+    )
+    parser.add_argument("--quick", action="store_true", help="10 and 100 clients only")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child or arguments.profile:
+        arguments.child = arguments.child or arguments.mode[0]
+        arguments.rounds = arguments.rounds or ROUNDS[arguments.child]
+        child(arguments)
+        return
+    print(measuring.machine(arguments.threads))
+    rows = []
+    for mode in arguments.mode or ROUNDS:
+        usual = [1000] if mode == "minilm" else [10, 100, 1000, 10_000]
+        for clients in arguments.clients or ([c for c in usual if c <= 100] or [20] if arguments.quick else usual):
+            rounds = arguments.rounds or ROUNDS[mode]
+            command = measuring.python(__file__, "--child", mode, "--clients", str(clients), "--rounds", str(rounds),
+                                       "--executor", arguments.executor, "--threads", str(arguments.threads))  # fmt: skip
+            got = measuring.measured(command, threads=arguments.threads)
+            if "failed" in got:
+                rows.append([mode, f"{clients:,}", str(rounds), *["-"] * 6, got["failed"]])
+                continue
+            rows.append([mode, f"{clients:,}", str(rounds), f"{got['wall_s']:.1f}", f"{got['cpu_s']:.1f}",
+                         f"{got['math_s']:.1f}", f"{got['peak_mib']:,.0f}", f"{got['events']:,}",
+                         f"{got['written_mib']:.1f}", f"{got['sim_s']:.1f}"])  # fmt: skip
+            print(f"{mode} {clients}: {got['wall_s']:.1f} s", file=sys.stderr, flush=True)
+    columns = [
+        "mode",
+        "clients",
+        "rounds",
+        "wall s",
+        "CPU s",
+        "math s",
+        "peak MiB",
+        "events",
+        "written MiB",
+        "simulated s",
+    ]
+    measuring.print_table("Growth with the number of clients", columns, rows)
+
+
+if __name__ == "__main__":
+    main()
