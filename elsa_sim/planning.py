@@ -130,10 +130,7 @@ def nearest(topology: Topology) -> dict[str, str]:
     edges = topology.names("edge") or topology.names("cloud")
     if len(edges) == 1:
         return dict.fromkeys(topology.names("client"), edges[0])
-    return {
-        client: min(edges, key=lambda edge: (topology.latency(client, edge), edges.index(edge)))
-        for client in topology.names("client")
-    }
+    return {client: topology.nearest(client, edges) for client in topology.names("client")}
 
 
 def _lacking(topology: Topology, protocol: Protocol | None) -> list[Fault]:
