@@ -74,17 +74,18 @@ def link_faults(table: pa.Table, world: World) -> list[str]:
         latency = sum(link.latency for link in links) if whole and not any(link.jitter for link in links) else 0.0
         for hop in hops:
             crossed.setdefault(hop, []).append((i, latency))
+    by_route = np.argsort(of, kind="stable")
+    cuts = np.searchsorted(of[by_route], np.arange(len(routes.dictionary) + 1))
     wrong = []
     for (u, v), uses in crossed.items():
         if world.radio is not None and (u in world.radio or v in world.radio):
             continue  # what the air carries changes with place and time; the engine watches it
-        latencies = np.full(len(routes.dictionary), np.nan)
-        latencies[[i for i, _ in uses]] = [latency for _, latency in uses]
-        mine = np.flatnonzero(~np.isnan(latencies[of]) & (size > 0))
-        begin = start[mine] + latencies[of[mine]]
+        mine = np.concatenate([by_route[cuts[i] : cuts[i + 1]] for i, _ in uses])
+        begin = start[mine] + np.repeat([latency for _, latency in uses], [cuts[i + 1] - cuts[i] for i, _ in uses])
+        mine, begin = mine[size[mine] > 0], begin[size[mine] > 0]
         if not len(mine):
             continue
-        order = np.argsort(begin, kind="stable")
+        order = np.lexsort((mine, begin))
         begin, until, load = begin[order], np.maximum.accumulate(end[mine][order]), size[mine][order]
         first = np.flatnonzero(np.concatenate([[True], begin[1:] > until[:-1]]))  # where a pause has ended
         last = np.concatenate([first[1:] - 1, [len(begin) - 1]])
