@@ -12,6 +12,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic_run
 from matplotlib.axes import Axes
@@ -249,6 +250,50 @@ def test_given_axes_are_used_and_settings_left_alone() -> None:
     for draw in (plots.accuracy_over_time, plots.bytes_by_kind, plots.timeline, plots.energy_by_role):
         assert draw(run(), ax=ax) is ax
     assert dict(mpl.rcParams) == before
+
+
+def attacked(name: str, accuracy: float, of_clean: float, scale: float) -> R.Results:
+    """A run with a privacy table of its own chain and of none."""
+    attacks = {"nearest_mean": [0.9, 0.2], "complement": [0.8, 0.3], "discriminant": [0.95, 0.4],
+               "procrustes": [0.95, 0.9 * of_clean], "inversion": [0.5, 0.1]}  # fmt: skip
+    table = pd.DataFrame({"chain": ["none", "own"], "codecs": ["none", f"ssop + {name}"], **attacks,
+                          "bytes_per_token": [1536.0, 98.0], "recovered": [0.95, 0.95 * of_clean],
+                          "of_clean": [1.0, of_clean]})  # fmt: skip
+    one = run(scale=scale)
+    return replace(one, name=name, summary={**one.summary, "accuracy": accuracy}, privacy=table)
+
+
+def test_the_privacy_trade_off_is_the_metrics() -> None:
+    runs = [attacked("a", 0.9, 1.0, 1.0), attacked("b", 0.8, 0.4, 0.1), run()]
+    ax = plots.privacy_trade_off(runs)
+    points = [
+        (float(np.asarray(c.get_offsets())[0, 0]), float(np.asarray(c.get_offsets())[0, 1])) for c in ax.collections
+    ]
+    sent = [sum(R.bytes_by_kind(one.events).get(kind, 0) for kind in ("activation", "gradient")) for one in runs[:2]]
+    assert [x / points[0][0] for x, _ in points] == pytest.approx([size / sent[0] for size in sent])
+    assert [y for _, y in points] == [0.9, 0.8]
+    assert [text.get_text() for text in ax.texts] == ["100 %", "40 %"]
+    assert overlaps(ax) == []
+    with pytest.raises(InputError, match="nothing to draw"):
+        plots.privacy_trade_off([run()])
+
+
+def test_every_attack_on_every_chain_is_drawn() -> None:
+    ax = plots.tokens_recovered(attacked("a", 0.9, 0.5, 1.0))
+    legend = ax.get_legend()
+    assert legend is not None
+    assert len(legend.get_texts()) == 5
+    first = np.asarray(ax.collections[1].get_offsets())
+    np.testing.assert_allclose(first[:, 0], [90.0, 20.0])
+    assert overlaps(ax) == []
+    with pytest.raises(InputError, match="no privacy section"):
+        plots.tokens_recovered(run())
+
+
+def test_figures_of_privacy_are_saved_where_there_is_one(tmp_path: Path) -> None:
+    one, two = attacked("a", 0.9, 1.0, 1.0), attacked("b", 0.8, 0.4, 0.1)
+    assert "tokens_recovered" in {p.stem for p in plots.save_figures([one], tmp_path, formats=["png"])}
+    assert "privacy_trade_off" in {p.stem for p in plots.save_figures([one, two], tmp_path, formats=["png"])}
 
 
 def test_save_figures(tmp_path: Path) -> None:

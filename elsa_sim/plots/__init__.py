@@ -5,6 +5,7 @@ Every number drawn is a metric of :mod:`elsa_sim.results`, hence of the event ta
 
 from .bars import bytes_by_kind, bytes_by_link, energy_by_node, energy_by_role
 from .curves import accuracy_over_bytes, accuracy_over_time
+from .privacy import privacy_trade_off, tokens_recovered
 from .save import save_figures
 from .timeline import timeline
 from .topology_map import topology_map
@@ -16,7 +17,9 @@ __all__ = [
     "bytes_by_link",
     "energy_by_node",
     "energy_by_role",
+    "privacy_trade_off",
     "save_figures",
     "timeline",
+    "tokens_recovered",
     "topology_map",
 ]

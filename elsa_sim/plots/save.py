@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from ..results import Results, transfers
 from .bars import bytes_by_kind, bytes_by_link, energy_by_node, energy_by_role
 from .curves import accuracy_over_bytes, accuracy_over_time, measure
+from .privacy import audited, privacy_trade_off, tokens_recovered
 from .style import styled
 from .timeline import timeline
 from .topology_map import topology_map
@@ -41,12 +42,16 @@ def save_figures(results: Sequence[Results], folder: str | Path, formats: Sequen
             figures["accuracy_over_bytes"] = lambda: accuracy_over_bytes(runs)
     if sent:
         figures["bytes_by_kind"] = lambda: bytes_by_kind(runs)
+    if sum(audited(run) for run in runs) > 1:
+        figures["privacy_trade_off"] = lambda: privacy_trade_off(runs)
     if len(runs) > 1 and spent:
         figures["energy_by_role"] = lambda: energy_by_role(runs)
     if len(runs) == 1:
         (run,) = runs
         if run.events["kind"].isin(["compute", "transfer"]).any():
             figures["timeline"] = lambda: timeline(run)
+        if run.privacy is not None:
+            figures["tokens_recovered"] = lambda: tokens_recovered(run)
         if sent:
             figures["bytes_by_link"] = lambda: bytes_by_link(run)
         if spent:
