@@ -5,7 +5,10 @@ Client i of N sits behind edge i mod E, E = max(4, N // 50); all links are full 
 5 ms. The variant ``core`` adds one link of 1e6 * N bit/s, 5 ms, between all edges and the cloud. Client i sends 10
 messages one after another to the cloud, each 100000 + (i*104729 mod 1009)*1000 bytes, the first at t = 0.
 
-    python benchmarks/network.py                        # all four rows
+The variant ``mesh`` is the slow case: N messages at once between random nodes of a random network of 200 nodes, so that
+nearly every flow has a set of contended links of its own. There is no peer for it: it is compared with ``--resolve all``.
+
+    python benchmarks/network.py                        # all five rows
     python benchmarks/network.py --clients 1000 --variant core
 """
 
@@ -15,6 +18,7 @@ import argparse
 import math
 import os
 import platform
+import random
 import resource
 import subprocess
 import sys
@@ -22,6 +26,7 @@ import time
 from collections.abc import Generator
 from typing import Any
 
+import networkx as nx
 import simpy
 
 from elsa_sim.network import Network, NetworkOptions
@@ -33,6 +38,7 @@ SIMGRID = {
     (1_000, "core"): (3.3, 48.626360379, 219914.437319),
     (10_000, "edges"): (9.9, 27.691336131, 810038.669119),
     (10_000, "core"): (156.0, 48.691736052, 2199122.798242),
+    (2_000, "mesh"): (math.nan, 76.964376163, 20995.405719),  # the times of --resolve all
 }
 MESSAGES = 10
 
@@ -57,21 +63,43 @@ def topology(clients: int, variant: str) -> Topology:
     return Topology(tuple(nodes), tuple(links))
 
 
+def mesh(nodes: int = 200) -> Topology:
+    """A random network with a few nodes of many links, as backbones have (Barabasi and Albert, 1999)."""
+    graph, rng = nx.barabasi_albert_graph(nodes, 2, seed=1), random.Random(1)
+    links = [
+        Link(f"n{u}", f"n{v}", rng.choice([1e7, 4e7, 1e8]), rng.choice([1e7, 4e7, 1e8]), rng.uniform(0.001, 0.01))
+        for u, v in graph.edges
+    ]
+    return Topology(tuple(Node(f"n{i}") for i in graph), tuple(links))
+
+
+def messages(clients: int, variant: str) -> tuple[Topology, list[list[tuple[str, str, float]]]]:
+    """The network of a row, and for every sender what it sends, one after another: (source, target, bytes)."""
+    if variant == "mesh":
+        network, rng, rows = mesh(), random.Random(7), []
+        for _ in range(clients):
+            source, target = rng.sample(network.names(), 2)
+            rows.append([(source, target, rng.choice([1e5, 1e6, 3e6]))])
+        return network, rows
+    size = [100_000 + (i * 104_729 % 1009) * 1000 for i in range(clients)]
+    return topology(clients, variant), [[(f"client{i}", "cloud", size[i])] * MESSAGES for i in range(clients)]
+
+
 def play(clients: int, variant: str, resolve: str) -> dict[str, float]:
     """Run one row; times of the host and finish times of the simulation (s)."""
     wall, cpu = time.perf_counter(), time.process_time()
     env = simpy.Environment()
-    network = Network(env, topology(clients, variant), NetworkOptions(resolve=resolve))
+    graph, senders = messages(clients, variant)
+    network = Network(env, graph, NetworkOptions(resolve=resolve))
     ends: list[float] = []
 
-    def send(i: int) -> Generator[simpy.Event, Any, None]:
-        nbytes = 100_000 + (i * 104_729 % 1009) * 1000
-        for _ in range(MESSAGES):
-            delivery = yield network.transfer(f"client{i}", "cloud", nbytes)
+    def send(row: list[tuple[str, str, float]]) -> Generator[simpy.Event, Any, None]:
+        for source, target, nbytes in row:
+            delivery = yield network.transfer(source, target, nbytes)
             ends.append(delivery.t_end_s)
 
-    for i in range(clients):
-        env.process(send(i))
+    for row in senders:
+        env.process(send(row))
     env.run()
     for wrong in network.check():
         raise SystemExit(f"invariant violated: {wrong}")
@@ -93,7 +121,7 @@ def main() -> int:
     """Run the rows asked for, each in a process of its own, so that peak memory is its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int)
-    parser.add_argument("--variant", choices=["edges", "core"])
+    parser.add_argument("--variant", choices=["edges", "core", "mesh"])
     parser.add_argument("--resolve", choices=["touched", "all"], default="touched", help="'all' is the slow reference")
     given = parser.parse_args()
     if given.clients and given.variant:

@@ -94,7 +94,7 @@ def child(arguments: argparse.Namespace) -> None:
     print(json.dumps(found))
 
 
-PEERS = ("pfl", "flgo", "flower")
+PEERS = ("pfl",)
 
 
 def compare(workload: str, names: list[str], arguments: argparse.Namespace) -> None:
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of every program")
     parser.add_argument("--cores", type=int, help="let programs use only so many cores")
     parser.add_argument("--quick", action="store_true", help="a small part of the work, once")
-    parser.add_argument("--peers", action="store_true", help="also pfl, FLGo and Flower; one round")
+    parser.add_argument("--peers", action="store_true", help="other simulators, too; one round")
     parser.add_argument("--peers-python", default="python", help="interpreter of an environment that has the peers")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--sizes", help=argparse.SUPPRESS)
