@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-#: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault, handover, and one ``idle`` row per
+#: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault, handover, update (an asynchronous
+#: server has received one from its peer; aborted: it does not count), and one ``idle`` row per
 #: device at the end (the energy of its idle time). ``status``: ok, aborted, in_flight. ``energy_j`` is that of the row,
 #: ``peer_energy_j`` the part of it that the peer spent (receiving). ``bytes`` is the size of a message with its header;
 #: ``wasted_bytes`` were sent beyond that, or for nothing, in ``attempts``. ``detail`` is what kind of message, work or
@@ -46,7 +47,7 @@ SCHEMA = pa.schema(
 )
 STREAM, TABLE = "events.arrows", "events.parquet"
 BATCH = 8192
-Kind = Literal["compute", "transfer", "aggregation", "evaluation", "fault", "handover", "idle"]
+Kind = Literal["compute", "transfer", "aggregation", "evaluation", "fault", "handover", "update", "idle"]
 Status = Literal["ok", "aborted", "in_flight"]
 Of = Literal["trace", "timeline"]
 

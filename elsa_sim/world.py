@@ -114,6 +114,7 @@ class World:
         self._roles = {node.name: node.role for node in topology.nodes}
         self._audit = audit
         self._losses: list[Ref] = []
+        self._notes: list[tuple[Ref, str, int, str]] = []
         self._last: Ref | None = None
         self._last_round = 0
         self._steps = 0
@@ -241,6 +242,10 @@ class World:
         if self._losses and metrics:
             metrics["train_loss"] = float(np.mean([float(loss.value) for loss in self._losses]))
         self._losses.clear()
+        for found, node, version, detail in self._notes:
+            facts = found.value if found.ready or found.node else {}
+            self.recorder.add("update", self.now, self.now, node, round=version, detail=detail, metrics=facts)
+        self._notes.clear()
         self.recorder.add("evaluation", self.now, self.now, self.cloud, round=round, detail="test", metrics=metrics)
         self.recorder.flush()
         broken = [name for name, value in metrics.items() if not np.isfinite(value)]
@@ -268,6 +273,10 @@ class World:
         self._losses.append(loss)
         self._steps += 1
         self.observer.progressed(self.now, self._steps, self._total_steps)
+
+    def note(self, found: Ref, node: str, *, round: int, detail: str) -> None:
+        """Have the event table tell what ``node`` found out (a mapping of names to numbers), at the next evaluation."""
+        self._notes.append((found, node, round, detail))
 
     def spawn(self, generator: Verb) -> simpy.Process:
         """Start a concurrent process."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from . import server_optim
 from .aggregate import Mean
+from .alignment import Align, Change
 from .backbone import Backbone
 from .backbone_options import Part, whole
 from .data import Batch
@@ -123,6 +124,34 @@ class Model:
             spec.update(ref.spec)
         flops = 2.0 * sum(item.numel for ref in adapters for item in _items(ref))
         return Work("aggregate", Mean(tuple(weights)), tuple(adapters), (spec,), flops)
+
+    def change(
+        self, present: Ref, base: Ref, trained: Sequence[Ref], weights: Sequence[float], alpha: Ref | None = None
+    ) -> Work:
+        """``present`` + sum_i w_i alpha (trained_i - ``base``). Output: adapters."""
+        flops = 3.0 * sum(item.numel for ref in trained for item in _items(ref))
+        return Work("merge", Change(tuple(weights)), (present, base, alpha, *trained), (present.spec,), flops)
+
+    def align(
+        self,
+        present: Ref,
+        base: Ref,
+        trained: Sequence[Ref],
+        weights: Sequence[float],
+        batch: Batch,
+        *,
+        ridge: float,
+        gradients: int,
+    ) -> Work:
+        """Cross-version semantic alignment of a group of updates (see ``alignment``). Output: alpha by module.
+
+        FLOPs are those of ``gradients`` gradients, whether or not so many are needed.
+        """
+        part = Part("align", 0, self.layers, first=True, last=False)
+        forward, backward = (self.counter.flops(part, phase, *batch.shape) for phase in ("forward", "backward"))
+        function = Align(self.backbone, part, batch, tuple(weights), ridge, gradients)
+        flops = float((3 + gradients) * forward + gradients * backward)
+        return Work("align", function, (base, present, *trained), (None,), flops)
 
     def server_step(self, theta: Ref, mean: Ref, state: Ref | None, optimizer: Adaptive) -> Work:
         """A step of a server's ``optimizer`` from ``theta`` towards the clients' mean. Outputs: adapters; state."""

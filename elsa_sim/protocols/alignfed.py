@@ -1,0 +1,112 @@
+"""AlignFed (arXiv:2606.08197): asynchronous fine-tuning that makes updates of different versions agree.
+
+When the buffer holds B updates or the timer ends, the server
+1. groups them by the version v they began from; a group's change is the data-weighted mean Delta_v;
+2. aligns every group with v < t: coefficients alpha in [0, 1] per module make alpha * Delta_v shift the final hidden states
+   of a calibration batch at theta_t as Delta_v did at theta_v (see ``learning.alignment``);
+3. merges with fair weights: w_n proportional to |D_n| (1 + t - v)^(-a) share_n^(-b), normalised and capped, where share_n is
+   client n's part of all accepted updates so far.
+
+The abstract's: the three modules. Our reading: everything else, above all the objective of step 2 and that a group's change
+is merged with its own updates' weights. Calibration texts are the task's public ones, held by every server that merges.
+``grouping``, ``alignment`` and ``fairness`` switch a module off: without grouping, all updates count as one group that began
+from the oldest version among them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from ..errors import Fault
+from ..participation import insist
+from .asynchronous import Server, Update
+from .fedbuff import Buffered
+
+if TYPE_CHECKING:
+    from ..learning.tasks.base import Task
+    from ..topology import Topology
+    from ..world import Verb, World
+
+
+class AlignFed(Buffered):
+    """Updates grouped by version, aligned in meaning, merged fairly (AlignFed, arXiv:2606.08197)."""
+
+    kind: Literal["alignfed"] = "alignfed"
+    fairness: float = Field(0.5, ge=0)
+    """Exponent b of a client's share of the updates so far; 0: none."""
+    cap: float = Field(0.5, gt=0, le=1)
+    """Largest weight of one update in a merge, where enough others are there."""
+    grouping: bool = True
+    """Group updates by the version they began from."""
+    alignment: bool = True
+    """Align groups of old versions."""
+    calibration: int = Field(16, ge=1)
+    """Public texts that a server aligns on."""
+    ridge: float = Field(1e-3, ge=0)
+    """Weight of the pull of the coefficients toward 1."""
+    gradients: int = Field(8, ge=1)
+    """Gradients of an alignment, at most."""
+
+    def faults(self, topology: Topology, task: Task) -> Iterable[Fault]:
+        if self.alignment and task.public < self.calibration:
+            what = f"needs {self.calibration} public texts, but the task sets {task.public} apart"
+            yield Fault("calibration", f"{what}; set task.public, or alignment: false")
+
+    def merge(self, world: World, server: Server, updates: Sequence[Update]) -> Verb:
+        weights = fair(updates, server.counts, self.decay, self.fairness, self.cap)
+        groups = defaultdict[int, list[int]](list)
+        oldest = min(update.version for update in updates)
+        for index, update in enumerate(updates):
+            groups[update.version if self.grouping else oldest].append(index)
+        theta, now = server.theta, server.version + 1
+        for version, indices in sorted(groups.items()):
+            group = [updates[i] for i in indices]
+            (base,) = {id(u.base): u.base for u in group if u.version == version}.values()
+            adapters = [update.adapters for update in group]
+            alpha = None
+            if self.alignment and version < server.version:
+                batch = world.public(self.calibration)
+                work = world.model.align(server.theta, base, adapters, [u.weight for u in group], batch,
+                                         ridge=self.ridge, gradients=self.gradients)  # fmt: skip
+                alpha = yield from insist(world, server.node, work, round=now)
+                world.note(alpha, server.node, round=now, detail=f"alignment of version {version}")
+            work = world.model.change(theta, base, adapters, [weights[i] for i in indices], alpha)
+            theta = yield from insist(world, server.node, work, round=now)
+        return theta
+
+
+def fair(
+    updates: Sequence[Update], counts: Mapping[str, int], decay: float, fairness: float, cap: float
+) -> list[float]:
+    """Weights of updates: proportional to |D_n| (1 + tau)^(-a) share_n^(-b), adding up to 1, at most ``cap`` each.
+
+    ``counts`` are the accepted updates of each member so far, these included. A cap below 1 / len(updates) cannot be met;
+    the weights are then equal.
+    """
+    total = sum(counts.values())
+    raw = [
+        update.weight * (1 + update.staleness) ** -decay * (counts[update.member] / total) ** -fairness
+        for update in updates
+    ]
+    cap = max(cap, 1 / len(raw))
+    free = set(range(len(raw)))
+    result = [0.0] * len(raw)
+    left = 1.0
+    while True:
+        size = sum(raw[i] for i in free)
+        over = [i for i in free if raw[i] / size * left > cap]
+        if not over:
+            break
+        for i in over:
+            result[i] = cap
+        free.difference_update(over)
+        left -= cap * len(over)
+        if not free:
+            break
+    for i in free:
+        result[i] = raw[i] / size * left
+    return result

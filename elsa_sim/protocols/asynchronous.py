@@ -1,0 +1,343 @@
+"""Asynchronous training: clients come and go at their own pace, a server merges updates as they arrive.
+
+Shared by FedAsync, FedBuff and AlignFed, which say when to merge and how. A client fetches the newest version, trains, sends
+its adapters, and goes on with whatever version is the newest then. Under ``tiers: edges`` every edge server does the same
+for its own clients, and sends its adapters to the cloud after every ``edge_merges`` merges. Clients train the whole model, or
+(``clients: split``) Part 1 and Part 3 with Part 2 on their server.
+
+While a server merges it hands out nothing, so that clients who arrive together go on together. An update counts once: the
+server numbers what it hands out, takes each number once, and rejects the rest with a reason, which the event table keeps.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import simpy
+from pydantic import Field
+
+from ..errors import Lost
+from ..participation import attend
+from ..registry import Options
+from .base import Protocol
+from .local import SplitTrainer, WholeTrainer
+
+if TYPE_CHECKING:
+    from ..learning.work import Ref
+    from ..world import Client, Verb, World
+
+
+class StalenessOptions(Options):
+    """Semi-synchronous training: how many versions an update may lag behind."""
+
+    bound: int | None = Field(default=None, ge=0)
+    """Versions t - v that an update may be old, at most."""
+    beyond: Literal["reject", "wait"] = "reject"
+    """An older update is rejected; or (stale synchronous parallel) the server does not merge before it has arrived."""
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """What a member sent: trained adapters, and the version v that they were trained from."""
+
+    ticket: int
+    member: str
+    version: int
+    base: Ref
+    adapters: Ref
+    weight: float
+    staleness: int = 0
+
+
+@dataclass(eq=False)
+class Server:
+    """A server's side: the present version, those that members in flight began from, and the updates that wait."""
+
+    node: str
+    theta: Ref
+    weights: Mapping[str, float]
+    parent: Server | None = None
+    version: int = 0
+    buffer: list[Update] = field(default_factory=list)
+    """Updates that wait to be merged."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Member -> updates that were accepted."""
+    merging: bool = False
+    freed: simpy.Event | None = None
+    opened_s: float = 0.0
+    """When the last merge ended."""
+    ticket: int = 0
+    """Of an edge server: the number under which it trains for its parent."""
+    ringing: bool = False
+    _handed: dict[int, tuple[str, int, Ref]] = field(default_factory=dict)
+    _tickets: int = 0
+
+    def hand_out(self, member: str) -> int:
+        """A new number for ``member``, under which it trains the present version."""
+        self.forget(member)  # it may have come back without an update
+        self._tickets += 1
+        self._handed[self._tickets] = (member, self.version, self.theta)
+        return self._tickets
+
+    @property
+    def versions(self) -> dict[int, Ref]:
+        """The versions that are kept: the present one, and those that members in flight or waiting updates refer to."""
+        held = {version: theta for _, version, theta in self._handed.values()}
+        return {**held, **{u.version: u.base for u in self.buffer}, self.version: self.theta}
+
+    def take(self, ticket: int, adapters: Ref, bound: int | None) -> tuple[Update | None, int, str]:
+        """The update of a number if it counts, else ``None``; its base version, and the reason."""
+        if ticket not in self._handed:
+            return None, -1, "it had been counted already"
+        member, version, base = self._handed.pop(ticket)
+        if bound is not None and self.version - version > bound:
+            return None, version, f"it is {self.version - version} versions old; at most {bound} are allowed"
+        update = Update(ticket, member, version, base, adapters, self.weights[member])
+        self.buffer.append(update)
+        self.counts[member] += 1
+        return update, version, ""
+
+    def forget(self, member: str) -> None:
+        """``member`` is gone for good."""
+        self._handed = {ticket: handed for ticket, handed in self._handed.items() if handed[0] != member}
+
+    def lagging(self, bound: int) -> bool:
+        """Whether a member in flight would be beyond ``bound`` after the next merge."""
+        return any(self.version + 1 - version > bound for _, version, _ in self._handed.values())
+
+
+class Asynchronous(Protocol):
+    """Base of the asynchronous protocols; see the module."""
+
+    evaluate_every: int = Field(1, ge=1)
+    """Merges of the cloud between two evaluations; ``rounds`` counts evaluations."""
+    clients: Literal["whole", "split"] = "whole"
+    """Whether a client trains the whole model, or Part 1 and Part 3 with its server."""
+    tiers: Literal["flat", "edges"] = "flat"
+    """Whether clients send to the cloud, or to their edge servers, which send to the cloud."""
+    edge_merges: int = Field(1, ge=1)
+    """Merges of an edge server between two updates that it sends to the cloud."""
+    staleness: StalenessOptions = StalenessOptions()
+    """How old an update may be."""
+    on_return: Literal["restart", "resume"] = "restart"
+    """A client that was away fetches the newest version, or trains on from the version that it has."""
+    resend: float = Field(0.0, ge=0, le=1)
+    """Chance that a client misses the acknowledgement of its update and sends it a second time."""
+
+    @property
+    def server(self) -> Literal["edge", "cloud"] | None:  # type: ignore[override]
+        if self.clients == "whole":
+            return None
+        return "edge" if self.tiers == "edges" else "cloud"
+
+    @property
+    def edges(self) -> bool:  # type: ignore[override]
+        return self.tiers == "edges"
+
+    def steps(self, clients: int) -> int:
+        """Local steps that are merged; those of clients in flight come on top."""
+        return self.rounds * self.evaluate_every * self.size(clients) * self.local_steps
+
+    def size(self, members: int) -> int:
+        """Updates that a server with so many members waits for before it merges."""
+        raise NotImplementedError
+
+    @property
+    def timer_s(self) -> float | None:
+        """Time after the last merge (s) after which what is there is merged."""
+        return None
+
+    def merge(self, world: World, server: Server, updates: Sequence[Update]) -> Verb:
+        """The next version, from the present one and ``updates``."""
+        raise NotImplementedError
+
+    def run(self, world: World) -> Verb:
+        theta = world.model.initial()
+        if world.evaluate(theta, round=0):
+            return
+        run = _Run(self, world, theta)
+        yield run.ended
+
+
+class _Run:
+    """One run: the processes of all members and servers."""
+
+    def __init__(self, options: Asynchronous, world: World, theta: Ref) -> None:
+        self.options, self.world, self.ended = options, world, world.env.event()
+        optimizer = world.model.optimizer(options.lr, options.weight_decay)
+        self.visit: Callable[..., Verb]
+        if options.clients == "whole":
+            self.visit = WholeTrainer(world, optimizer, options.keep_optimizer).visit
+        else:
+            self.visit = SplitTrainer(world, optimizer, options.keep_optimizer).train
+        weights = {client.name: client.weight for client in world.clients}
+        homes = world.homes(failover=False) if options.tiers == "edges" else {}
+        shares = {edge: sum(weights[client.name] for client in clients) for edge, clients in homes.items()}
+        self.cloud = Server(world.cloud, theta, weights if not homes else shares)
+        self.members = len(homes) or len(world.clients)
+        self.alive = 0
+        for client in world.clients if not homes else ():
+            self._spawn(self._client(client, self.cloud), client.name, self.cloud)
+        for edge, clients in homes.items():
+            server = Server(edge, theta, {client.name: client.weight for client in clients}, parent=self.cloud)
+            self._spawn(self._edge(server, clients), edge, self.cloud)
+
+    def _spawn(self, process: Verb, member: str, server: Server) -> None:
+        self.alive += 1
+        self.world.spawn(self._until_gone(process, member, server))
+
+    def _until_gone(self, process: Verb, member: str, server: Server) -> Verb:
+        """A member's life; when the last one is gone for good, so is the run."""
+        try:
+            yield from process
+        except Lost as error:
+            self.alive -= 1
+            server.forget(member)
+            if self.ended.triggered:
+                return
+            if not self.alive:
+                self.ended.fail(error)
+            else:
+                self._consider(server)
+        else:
+            self.alive -= 1
+
+    def _edge(self, server: Server, clients: Sequence[Client]) -> Verb:
+        """An edge server fetches the first version, and then serves its clients."""
+        parent = server.parent
+        assert parent is not None
+        while True:
+            yield from attend(self.world, (parent.node,))
+            yield from attend(self.world, (server.node,))
+            try:
+                server.ticket = parent.hand_out(server.node)
+                server.theta = yield from self.world.send(parent.node, server.node, parent.theta, "adapters")
+                break
+            except Lost:
+                continue
+        for client in clients:
+            self._spawn(self._client(client, server), client.name, server)
+
+    def _client(self, client: Client, server: Server) -> Verb:
+        """A client's life: fetch, train, send, and again."""
+        world, options, name = self.world, self.options, client.name
+        doubts = world.wire.streams.numpy("resend", client.index)
+        ticket, base, version = 0, server.theta, 0
+        fresh = True
+        while True:
+            for node in (server.node, name):
+                yield from attend(world, (node,))
+            while server.merging:
+                assert server.freed is not None
+                yield server.freed
+            if fresh or options.on_return == "restart":
+                ticket, base, version = server.hand_out(name), server.theta, server.version
+            begun = world.now
+            try:
+                trained = yield from self.visit(client, server.node, base, options.local_steps, round=version + 1)
+            except Lost as error:
+                world.missing(name, begun, str(error), round=version + 1)
+                fresh = False
+                continue
+            fresh = True
+            self._arrived(server, ticket, name, trained)
+            if doubts.random() < options.resend:
+                try:
+                    again = yield from world.send(name, server.node, trained, "adapters", round=version + 1)
+                    self._arrived(server, ticket, name, again)
+                except Lost as error:
+                    world.missing(name, begun, str(error), round=version + 1)
+            yield world.env.timeout(0)  # whoever arrives at this instant arrives before anybody goes on
+
+    def _arrived(self, server: Server, ticket: int, member: str, adapters: Ref) -> None:
+        """An update has arrived; the table says whether it counts."""
+        world, staleness = self.world, self.options.staleness
+        bound = staleness.bound if staleness.beyond == "reject" else None
+        update, version, reason = server.take(ticket, adapters, bound)
+        facts: dict[str, Any] = {"ticket": ticket, "version": server.version}
+        if version >= 0:
+            facts |= {"base": version, "staleness": server.version - version}
+        if update is None:
+            facts["reason"] = reason
+        world.recorder.add("update", world.now, world.now, server.node, peer=member, round=server.version + 1,
+                           status="ok" if update else "aborted", detail="update", metrics=facts)  # fmt: skip
+        if update is not None:
+            self._consider(server)
+
+    def _consider(self, server: Server) -> None:
+        """Merge if it is time to."""
+        options, world = self.options, self.world
+        if server.merging or not server.buffer or self.ended.triggered:
+            return
+        bound = options.staleness.bound
+        if bound is not None and options.staleness.beyond == "wait" and server.lagging(bound):
+            return
+        wanted = options.size(len(server.weights))
+        due = options.timer_s is not None and world.now >= server.opened_s + options.timer_s
+        if len(server.buffer) >= wanted or due:
+            updates = server.buffer if due else server.buffer[:wanted]
+            server.buffer = server.buffer[len(updates) :]
+            server.merging, server.freed = True, world.env.event()
+            world.spawn(self._merge(server, updates))
+        elif options.timer_s is not None and not server.ringing:
+            server.ringing = True
+            world.spawn(self._ring(server, options.timer_s))
+
+    def _ring(self, server: Server, timer_s: float) -> Verb:
+        """Wake the server when its timer has ended, counted from the last merge."""
+        while self.world.now < server.opened_s + timer_s:
+            yield self.world.env.timeout(server.opened_s + timer_s - self.world.now)
+        server.ringing = False
+        self._consider(server)
+
+    def _merge(self, server: Server, updates: Sequence[Update]) -> Verb:
+        """Merge ``updates``, evaluate or report if it is time to, and hand out versions again."""
+        world, options = self.world, self.options
+        try:
+            aged = [replace(update, staleness=server.version - update.version) for update in updates]
+            server.theta = yield from options.merge(world, server, aged)
+            server.version += 1
+            server.opened_s = world.now
+            if server.parent is not None and server.version % options.edge_merges == 0:
+                yield from self._report(server)
+        except Lost as error:
+            if not self.ended.triggered:
+                self.ended.fail(error)
+            return
+        server.merging = False
+        assert server.freed is not None
+        server.freed.succeed()
+        if server.parent is None and server.version % options.evaluate_every == 0:
+            evaluation = server.version // options.evaluate_every
+            if (
+                world.evaluate(server.theta, round=evaluation) or evaluation >= options.rounds
+            ) and not self.ended.triggered:
+                self.ended.succeed()
+        self._consider(server)
+
+    def _report(self, server: Server) -> Verb:
+        """An edge server sends its version to the cloud and goes on from the cloud's newest one."""
+        world, parent = self.world, server.parent
+        assert parent is not None
+        while True:
+            try:
+                received = yield from world.send(
+                    server.node, parent.node, server.theta, "adapters", round=server.version
+                )
+                self._arrived(parent, server.ticket, server.node, received)
+                yield world.env.timeout(0)
+                while parent.merging:
+                    assert parent.freed is not None
+                    yield parent.freed
+                server.ticket = parent.hand_out(server.node)
+                server.theta = yield from world.send(
+                    parent.node, server.node, parent.theta, "adapters", round=server.version
+                )
+            except Lost:
+                yield from attend(world, (parent.node,))
+                yield from attend(world, (server.node,))
+            else:
+                return

@@ -1,0 +1,39 @@
+"""FedAsync (Xie, Koyejo, Gupta, arXiv:1903.03934): every update is merged when it arrives.
+
+theta_{t+1} = (1 - alpha_t) theta_t + alpha_t theta_n with alpha_t = alpha (1 + t - v)^(-a), the paper's polynomial
+staleness. The paper's: the rule, for whole models. Our reading: LoRA adapters and AdamW, without its proximal term; clients
+start at once and never pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from ..participation import insist
+from .asynchronous import Asynchronous, Server, Update
+
+if TYPE_CHECKING:
+    from ..world import Verb, World
+
+
+class FedAsync(Asynchronous):
+    """Every update is mixed in as it arrives, the less the staler it is (FedAsync, arXiv:1903.03934)."""
+
+    kind: Literal["fedasync"] = "fedasync"
+    mixing: float = Field(0.6, gt=0, le=1)
+    """Share alpha of a fresh update in the next version."""
+    decay: float = Field(0.5, ge=0)
+    """Exponent a of the staleness."""
+
+    def size(self, members: int) -> int:
+        return 1
+
+    def merge(self, world: World, server: Server, updates: Sequence[Update]) -> Verb:
+        (update,) = updates
+        share = self.mixing * (1 + update.staleness) ** -self.decay
+        work = world.model.change(server.theta, server.theta, [update.adapters], [share])
+        theta = yield from insist(world, server.node, work, round=server.version + 1)
+        return theta
