@@ -22,6 +22,10 @@ class Ledger:
     aborted: Counter[str] = field(default_factory=Counter)
 
 
+#: Kinds of rows that are work or transfers.
+TAKES_TIME = frozenset({"compute", "aggregation", "transfer"})
+
+
 class Books:
     """Opens an entry when work, a transfer or a fault begins; its row is written when it ends."""
 
@@ -39,14 +43,14 @@ class Books:
     def open(self, **row: Any) -> int:
         """Begin an entry with the columns of its ``row``; returns its ticket."""
         self._tickets += 1
-        self.begun += row["kind"] != "fault"
+        self.begun += row["kind"] in TAKES_TIME
         self.in_flight[self._tickets] = {"t_start_s": float(self.env.now), **row}
         return self._tickets
 
     def close(self, ticket: int, **facts: Any) -> None:
         """End an entry now; ``facts`` are further columns of its row, or replace earlier ones."""
         row = self.in_flight.pop(ticket) | facts
-        self.ended += row["kind"] != "fault"
+        self.ended += row["kind"] in TAKES_TIME
         if row["kind"] in ("compute", "aggregation"):
             self._worked[row["node"]] += row.get("energy_j", 0.0)
         self.recorder.add(row.pop("kind"), row.pop("t_start_s"), float(self.env.now), row.pop("node"), **row)

@@ -161,6 +161,35 @@ def _until(world: World, time: float) -> Verb:
         yield world.env.timeout(time - world.now)
 
 
+def while_there(world: World, node: str, share: Verb) -> Verb:
+    """Run ``share`` for as long as the device of ``node`` is there; returns its result.
+
+    Raises:
+        Lost: the device went away meanwhile, or the share was lost for another reason.
+    """
+
+    def run() -> Verb:
+        try:
+            result = yield from share
+        except Lost as error:
+            return None, error
+        except simpy.Interrupt as interrupt:
+            return None, Lost(str(interrupt.cause))
+        return result, None
+
+    process = world.spawn(run())
+
+    def stop() -> None:
+        if process.is_alive:
+            process.interrupt(f"{node} went away")
+
+    _at(world, world.devices[node].presence.leaves(world.now), stop)
+    result, error = yield process
+    if error is not None:
+        raise error
+    return result
+
+
 def insist(world: World, node: str, work: Work, *, round: int) -> Verb:
     """Aggregate on ``node``; if the device goes away meanwhile, again when it is back.
 

@@ -272,7 +272,7 @@ class World:
         """Count one finished local step and keep its loss for the next evaluation's mean."""
         self._losses.append(loss)
         self._steps += 1
-        self.observer.progressed(self.now, self._steps, self._total_steps)
+        self.observer.progressed(self.now, min(self._steps, self._total_steps), self._total_steps)
 
     def note(self, found: Ref, node: str, *, round: int, detail: str) -> None:
         """Have the event table tell what ``node`` found out (a mapping of names to numbers), at the next evaluation."""

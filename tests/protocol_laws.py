@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import torch
 from in_process import InProcess
 from small_runs import drawn_batches, known, loaded, played, same_rows, transfers, work, world_of
@@ -104,14 +105,21 @@ def timing_only_has_the_same_timeline(protocol: str) -> None:
 @law
 def bytes_are_conserved(protocol: str) -> None:
     results, world = world_of(f"protocol={protocol}", CODEC)
-    by_kind = transfers(results.events).groupby("detail", observed=True)["bytes"].sum().to_dict()
-    assert by_kind == world.books.ledger.sent == world.books.ledger.received == results.summary["bytes"]["by_kind"]
+    rows = transfers(results.events)
+    under_way = rows[rows["status"] == "in_flight"]
+    assert continuous(protocol) or not len(under_way)
+    by_kind, arrived = (
+        each.groupby("detail", observed=True)["bytes"].sum().to_dict() for each in (rows, rows.drop(under_way.index))
+    )
+    assert by_kind == world.books.ledger.sent == results.summary["bytes"]["by_kind"]
+    assert arrived == world.books.ledger.received
     assert not world.books.ledger.aborted
     assert results.summary["bytes"]["total"] == sum(by_kind.values())
     assert results.summary["invariants"] == "hold"
     carried = sum(world.network.carried_bytes.values())
-    hops = sum(row.bytes * row.route.count(">") for row in transfers(results.events).itertuples())
-    assert math.isclose(carried, hops, rel_tol=1e-9, abs_tol=1e-6)
+    hops = [row.bytes * row.route.count(">") for row in rows.drop(under_way.index).itertuples()]
+    part = sum(4 * row.bytes for row in under_way.itertuples())  # of a route of at most four links
+    assert sum(hops) * (1 - 1e-9) - 1e-6 <= carried <= (sum(hops) + part) * (1 + 1e-9) + 1e-6
 
 
 @law
@@ -121,8 +129,21 @@ def time_runs_forwards(protocol: str) -> None:
     assert (events["t_start_s"] <= events["t_end_s"]).all()
     assert events["t_end_s"].is_monotonic_increasing
     rows = work(events)
-    assert (rows["t_start_s"] < rows["t_end_s"]).all()  # whatever is done takes time
-    assert (rows["status"] == "ok").all()
+    ended = rows[rows["status"] == "ok"]
+    assert (ended["t_start_s"] < ended["t_end_s"]).all()  # whatever is done takes time
+    assert continuous(protocol) or len(ended) == len(rows)
+    assert set(rows["status"]) <= {"ok", "in_flight"}
+
+
+def continuous(protocol: str) -> bool:
+    """Whether clients go on while the server evaluates, so that something is under way when a run ends."""
+    return loaded(f"protocol={protocol}").scenario.protocol.continuous
+
+
+def ended_work(results: Results) -> pd.DataFrame:
+    """The pieces of work and transfers that ended."""
+    rows = work(results.events)
+    return rows[rows["status"] == "ok"].reset_index(drop=True)
 
 
 @law
@@ -187,8 +208,9 @@ def it_stops_when_told(protocol: str) -> None:
     for stop, rounds in ends.items():
         first = played(f"protocol={protocol}", stop)
         assert first.summary["rounds"] == rounds, stop
-        assert same_rows(work(first.events), work(whole.events).iloc[: len(work(first.events))].reset_index(drop=True))
-        assert (len(work(first.events)) > 0) == (rounds > 0)
+        mine, all_of_it = ended_work(first), ended_work(whole)
+        assert same_rows(mine, all_of_it.iloc[: len(mine)].reset_index(drop=True))
+        assert (len(mine) > 0) == (rounds > 0)
     assert played(f"protocol={protocol}", "stop.target_accuracy=1.0").summary["rounds"] == 2
 
 
@@ -263,6 +285,7 @@ def its_steps_are_announced(protocol: str) -> None:
     """The progress bar ends at 100 %."""
     made = loaded(f"protocol={protocol}", TIMING)
     _, world = world_of(f"protocol={protocol}", TIMING)
-    assert world._steps == world._total_steps > 0
+    assert world._steps >= world._total_steps > 0
+    assert continuous(protocol) or world._steps == world._total_steps
     expected = made.scenario.protocol.steps(len(planning.check(made).samples))
     assert world._total_steps == expected

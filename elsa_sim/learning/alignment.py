@@ -72,7 +72,7 @@ def coefficients(
             apart = represent(_plus(present, scaled(delta, modules, alpha))) - target
             value = apart.square().mean() / scale + ridge * (alpha - 1).square().mean()
             (gradient,) = torch.autograd.grad(value, alpha)
-        return float(value), gradient.double().cpu().numpy()
+        return float(value.detach()), gradient.double().cpu().numpy()
 
     found = minimize(
         loss,

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import simpy
 from pydantic import Field
 
 from ..errors import Lost
-from ..participation import attend
+from ..participation import attend, while_there
 from ..registry import Options
 from .base import Protocol
 from .local import SplitTrainer, WholeTrainer
@@ -49,6 +49,8 @@ class Update:
     base: Ref
     adapters: Ref
     weight: float
+    row: int
+    """Of the event table: from its arrival to its merge."""
     staleness: int = 0
 
 
@@ -88,14 +90,14 @@ class Server:
         held = {version: theta for _, version, theta in self._handed.values()}
         return {**held, **{u.version: u.base for u in self.buffer}, self.version: self.theta}
 
-    def take(self, ticket: int, adapters: Ref, bound: int | None) -> tuple[Update | None, int, str]:
+    def take(self, ticket: int, adapters: Ref, bound: int | None, row: int) -> tuple[Update | None, int, str]:
         """The update of a number if it counts, else ``None``; its base version, and the reason."""
         if ticket not in self._handed:
             return None, -1, "it had been counted already"
         member, version, base = self._handed.pop(ticket)
         if bound is not None and self.version - version > bound:
             return None, version, f"it is {self.version - version} versions old; at most {bound} are allowed"
-        update = Update(ticket, member, version, base, adapters, self.weights[member])
+        update = Update(ticket, member, version, base, adapters, self.weights[member], row)
         self.buffer.append(update)
         self.counts[member] += 1
         return update, version, ""
@@ -112,6 +114,7 @@ class Server:
 class Asynchronous(Protocol):
     """Base of the asynchronous protocols; see the module."""
 
+    continuous: ClassVar[bool] = True
     evaluate_every: int = Field(1, ge=1)
     """Merges of the cloud between two evaluations; ``rounds`` counts evaluations."""
     clients: Literal["whole", "split"] = "whole"
@@ -237,7 +240,8 @@ class _Run:
                 ticket, base, version = server.hand_out(name), server.theta, server.version
             begun = world.now
             try:
-                trained = yield from self.visit(client, server.node, base, options.local_steps, round=version + 1)
+                share = self.visit(client, server.node, base, options.local_steps, round=version + 1)
+                trained = yield from while_there(world, name, share)
             except Lost as error:
                 world.missing(name, begun, str(error), round=version + 1)
                 fresh = False
@@ -246,7 +250,8 @@ class _Run:
             self._arrived(server, ticket, name, trained)
             if doubts.random() < options.resend:
                 try:
-                    again = yield from world.send(name, server.node, trained, "adapters", round=version + 1)
+                    copy = world.send(name, server.node, trained, "adapters", round=version + 1)
+                    again = yield from while_there(world, name, copy)
                     self._arrived(server, ticket, name, again)
                 except Lost as error:
                     world.missing(name, begun, str(error), round=version + 1)
@@ -256,15 +261,12 @@ class _Run:
         """An update has arrived; the table says whether it counts."""
         world, staleness = self.world, self.options.staleness
         bound = staleness.bound if staleness.beyond == "reject" else None
-        update, version, reason = server.take(ticket, adapters, bound)
-        facts: dict[str, Any] = {"ticket": ticket, "version": server.version}
-        if version >= 0:
-            facts |= {"base": version, "staleness": server.version - version}
+        row = world.books.open(kind="update", node=server.node, peer=member, round=server.version + 1, detail="update")
+        update, version, reason = server.take(ticket, adapters, bound, row)
         if update is None:
-            facts["reason"] = reason
-        world.recorder.add("update", world.now, world.now, server.node, peer=member, round=server.version + 1,
-                           status="ok" if update else "aborted", detail="update", metrics=facts)  # fmt: skip
-        if update is not None:
+            facts: dict[str, Any] = {"ticket": ticket, "reason": reason} | ({"base": version} if version >= 0 else {})
+            world.books.close(row, status="aborted", metrics=facts)
+        else:
             self._consider(server)
 
     def _consider(self, server: Server) -> None:
@@ -298,6 +300,9 @@ class _Run:
         world, options = self.world, self.options
         try:
             aged = [replace(update, staleness=server.version - update.version) for update in updates]
+            for update in aged:
+                facts = {"ticket": update.ticket, "base": update.version, "staleness": update.staleness}
+                world.books.close(update.row, metrics=facts)
             server.theta = yield from options.merge(world, server, aged)
             server.version += 1
             server.opened_s = world.now

@@ -26,6 +26,8 @@ class Protocol(Component):
     edges: ClassVar[bool] = False
     #: Whether all clients train one copy of Part 2, where there is one; else each client has its own.
     shared: ClassVar[bool] = False
+    #: Whether participants go on while the server evaluates, so that some work is under way when a run ends.
+    continuous: ClassVar[bool] = False
     kind: str
     rounds: int = Field(10, ge=1)
     """Number of rounds; an evaluation follows each."""

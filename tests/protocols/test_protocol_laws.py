@@ -15,11 +15,11 @@ from elsa_sim.registry import discover
 
 discover("elsa_sim.protocols")
 KINDS = sorted(kind for kind, member in Protocol.members.items() if member.__module__.startswith("elsa_sim."))
-SPLIT = [kind for kind in KINDS if Protocol.members[kind].server is not None]
+SPLIT = [kind for kind in KINDS if Protocol.members[kind]().server is not None]
 #: Protocols whose one-client run is on purpose not centralised training: their server takes steps of its own.
 UNLIKE_CENTRALIZED = frozenset({"fedadam", "fedams"})
 #: Options with which a protocol is centralised training if it has one client.
-NEUTRAL = {"fedprox": ", mu: 0.0"}
+NEUTRAL = {"fedprox": ", mu: 0.0", "fedasync": ", mixing: 1.0"}
 #: Protocols in which what is learned depends on who comes first.
 IN_TURN = frozenset({"splitfed_v2"})
 

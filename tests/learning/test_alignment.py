@@ -1,0 +1,103 @@
+"""Alignment against a problem with a closed form, and the merge of updates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import lsq_linear
+from test_model import model, samples, start
+from torch import Tensor
+
+from elsa_sim.learning.alignment import Change, coefficients, mean_change, module_of
+from elsa_sim.learning.data import Batches
+from elsa_sim.learning.executor import Executor
+from elsa_sim.learning.work import Ref
+
+MODULES = ("one", "two", "three")
+
+
+def problem(seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Data X_m [20, 4], and versions in which the gain of module m differs: f = sum_m gain_m X_m w_m."""
+    draw = torch.Generator().manual_seed(seed)
+    data = {m: torch.randn(20, 4, generator=draw) for m in MODULES}
+    gains = [0.3 + 2 * torch.rand(3, generator=draw) for _ in range(2)]
+    base, present = ({**{m: torch.randn(4, generator=draw) for m in MODULES}, "gain": g} for g in gains)
+    delta = {m: torch.randn(4, generator=draw) for m in MODULES}
+    return data, base, present, delta
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("ridge", [1e-3, 0.3])
+def test_a_linear_model_has_a_closed_form(seed: int, ridge: float) -> None:
+    data, base, present, delta = problem(seed)
+
+    def represent(adapters: dict[str, Tensor]) -> Tensor:
+        return sum(adapters["gain"][i] * (data[m] @ adapters[m]) for i, m in enumerate(MODULES))  # type: ignore
+
+    modules, found = coefficients(represent, base, present, delta, ridge=ridge, gradients=100)
+    assert modules == list(MODULES)
+    columns = np.stack([(data[m] @ delta[m]).numpy() for m in MODULES], 1).astype(np.float64)
+    shift = columns @ base["gain"].numpy().astype(np.float64)
+    jacobian = columns * present["gain"].numpy()
+    scale = float((shift**2).mean())
+    rows = np.vstack([jacobian / np.sqrt(len(shift) * scale), np.eye(3) * np.sqrt(ridge / 3)])
+    wanted = np.concatenate([shift / np.sqrt(len(shift) * scale), np.full(3, np.sqrt(ridge / 3))])
+    assert found == pytest.approx(lsq_linear(rows, wanted, (0, 1), tol=1e-12).x, abs=1e-3)
+
+
+def test_nothing_is_to_be_aligned_within_a_version() -> None:
+    data, base, _, delta = problem(0)
+    _, found = coefficients(
+        lambda a: sum(a["gain"][i] * torch.tanh(data[m] @ a[m]) for i, m in enumerate(MODULES)),  # type: ignore
+        base, base, delta, ridge=1e-3, gradients=50,
+    )  # fmt: skip
+    assert found == pytest.approx(np.ones(3), abs=1e-3)
+    nothing = {name: torch.zeros_like(tensor) for name, tensor in delta.items()}
+    _, found = coefficients(lambda a: a["one"], base, base, nothing, ridge=0.0, gradients=5)
+    assert found.tolist() == [1.0] * 3
+
+
+def test_an_aligned_update_of_the_real_model_shifts_more_alike() -> None:
+    of = model()
+    theta = start(of)
+    batch = next(Batches(samples(24), np.arange(24), 8, 0, np.random.default_rng(3)))
+    draw = torch.Generator().manual_seed(1)
+
+    def moved(by: float) -> Ref:
+        return Ref.of({n: t + by * torch.randn(t.shape, generator=draw) for n, t in theta.value.items()}, theta.spec)
+
+    base, present = moved(0.3), moved(0.6)
+    trained = Ref.of({n: t + 0.5 * torch.randn(t.shape, generator=draw) for n, t in base.value.items()}, base.spec)
+    (alpha,) = Executor().finish(of.align(present, base, [trained], [2.0], batch, ridge=1e-4, gradients=12))
+    assert set(alpha.value) == {module_of(name) for name in of.specs}
+    assert all(0 <= value <= 1 for value in alpha.value.values())
+
+    def apart(alpha: Ref | None) -> float:
+        def f(adapters: Ref) -> Tensor:
+            part = of.whole.__class__("f", 0, of.layers, True, False)
+            with torch.no_grad():
+                return of.backbone.call(
+                    adapters.value, part, torch.from_numpy(batch.tokens), torch.from_numpy(batch.lengths)
+                )
+
+        (after,) = Executor().finish(of.change(present, base, [trained], [1.0], alpha))
+        mask = torch.from_numpy(np.arange(batch.tokens.shape[1]) < batch.lengths[:, None])
+        return float(((f(after) - f(present)) - (f(trained) - f(base)))[mask].square().mean())
+
+    assert apart(alpha) < 0.9 * apart(None)
+    assert of.align(present, base, [trained], [2.0], batch, ridge=0.0, gradients=12).flops > 12 * of.align(
+        present, base, [trained], [2.0], batch, ridge=0.0, gradients=1).flops / 8  # fmt: skip
+
+
+def test_a_merge_adds_weighted_changes_to_the_present_version() -> None:
+    present = {"a.lora_A.w": torch.tensor([1.0]), "a.lora_B.w": torch.tensor([2.0]), "head.weight": torch.tensor([3.0])}
+    base = {name: tensor - 1 for name, tensor in present.items()}
+    one, two = ({name: tensor + by for name, tensor in base.items()} for by in (1.0, 10.0))
+    (after,) = Change((0.5, 0.25))(present, base, {"a": 0.5, "head": 1.0}, one, two)
+    assert {name: float(tensor) for name, tensor in after.items()} == {
+        "a.lora_A.w": 1 + 0.5 * 3, "a.lora_B.w": 2 + 0.5 * 3, "head.weight": 3 + 3.0
+    }  # fmt: skip
+    changes = mean_change(base, [one, two], [1.0, 3.0])
+    assert {float(tensor) for tensor in changes.values()} == {7.75}
+    assert float(present["head.weight"]) == 3.0
