@@ -102,6 +102,13 @@ class Server:
         self.counts[member] += 1
         return update, version, ""
 
+    def next(self, count: int, bound: int | None) -> list[Update]:
+        """Take ``count`` waiting updates, the first to arrive, and those that would be beyond ``bound`` one merge later."""
+        late = [u for u in self.buffer[count:] if bound is not None and self.version + 1 - u.version > bound]
+        taken = [*self.buffer[:count], *late]
+        self.buffer = [update for update in self.buffer[count:] if update not in late]
+        return taken
+
     def forget(self, member: str) -> None:
         """``member`` is gone for good."""
         self._handed = {ticket: handed for ticket, handed in self._handed.items() if handed[0] != member}
@@ -274,14 +281,13 @@ class _Run:
         options, world = self.options, self.world
         if server.merging or not server.buffer or self.ended.triggered:
             return
-        bound = options.staleness.bound
-        if bound is not None and options.staleness.beyond == "wait" and server.lagging(bound):
+        bound, waits = options.staleness.bound, options.staleness.beyond == "wait"
+        if bound is not None and waits and server.lagging(bound):
             return
         wanted = options.size(len(server.weights))
         due = options.timer_s is not None and world.now >= server.opened_s + options.timer_s
         if len(server.buffer) >= wanted or due:
-            updates = server.buffer if due else server.buffer[:wanted]
-            server.buffer = server.buffer[len(updates) :]
+            updates = server.next(len(server.buffer) if due else wanted, bound if waits else None)
             server.merging, server.freed = True, world.env.event()
             world.spawn(self._merge(server, updates))
         elif options.timer_s is not None and not server.ringing:

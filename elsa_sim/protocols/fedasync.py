@@ -32,8 +32,9 @@ class FedAsync(Asynchronous):
         return 1
 
     def merge(self, world: World, server: Server, updates: Sequence[Update]) -> Verb:
-        (update,) = updates
-        share = self.mixing * (1 + update.staleness) ** -self.decay
-        work = world.model.change(server.theta, server.theta, [update.adapters], [share])
-        theta = yield from insist(world, server.node, work, round=server.version + 1)
+        theta = server.theta
+        for update in updates:  # several only where a bound on staleness made them wait
+            share = self.mixing * (1 + update.staleness) ** -self.decay
+            work = world.model.change(theta, theta, [update.adapters], [share])
+            theta = yield from insist(world, server.node, work, round=server.version + 1)
         return theta

@@ -87,11 +87,12 @@ def test_fair_weights_by_hand() -> None:
 
 def test_an_update_sent_twice_counts_once() -> None:
     found = updates(scripted("kind: fedbuff, rounds: 6, buffer: 2, resend: 1.0"))
-    again = found[found.duplicated("ticket")]
-    assert len(again)
-    assert again["status"].eq("aborted").all()
+    again = found[found["status"] == "aborted"]
+    assert len(again) >= 6
     assert again["reason"].eq("it had been counted already").all()
-    assert not found[found["status"] == "ok"].duplicated("ticket").any()
+    counted = found[found["status"] == "ok"]
+    assert not counted["ticket"].duplicated().any()
+    assert set(counted["ticket"]) & set(again["ticket"])
 
 
 def test_updates_beyond_the_bound_are_rejected_or_waited_for() -> None:
@@ -99,8 +100,8 @@ def test_updates_beyond_the_bound_are_rejected_or_waited_for() -> None:
     assert (rejecting[rejecting["status"] == "ok"]["staleness"] <= 3).all()
     assert "versions old; at most 3 are allowed" in rejecting[rejecting["status"] == "aborted"]["reason"].iloc[0]
     waiting = updates(scripted("kind: fedasync, rounds: 20, staleness: {bound: 3, beyond: wait}"))
-    assert waiting["status"].eq("ok").all()
-    assert (waiting["staleness"] <= 3).all()
+    assert not waiting["status"].eq("aborted").any()
+    assert waiting["staleness"].max() <= 3
     free = updates(scripted("kind: fedasync, rounds: 20"))
     assert free["staleness"].max() > 3
 
