@@ -615,3 +615,16 @@ def test_light_commands_stay_light(program: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", program + tell], cwd=tmp_path, env=_environment(COLUMNS="200"),
                           capture_output=True, text=True, timeout=100, check=True)  # fmt: skip
     assert done.stdout.rpartition("|")[2].strip() == ""
+
+
+def test_help_is_quick() -> None:
+    """Under half a second; of CPU time, since tests run on machines that have other work to do."""
+    program = "import sys; sys.argv = ['elsa-sim', '--help']; from elsa_sim.cli import main; main()"
+    took = []
+    for _ in range(3):
+        before = os.times()
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=100)
+        after = os.times()
+        assert "Usage: elsa-sim" in done.stdout
+        took.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(took) < 0.5
