@@ -29,7 +29,7 @@ backbone:
   name: tiny-bert
   config: {num_hidden_layers: 3, hidden_size: 32, intermediate_size: 48, num_attention_heads: 2}
   lora: {rank: 2, alpha: 4, targets: [query, value]}
-task: {kind: synthetic, topics: 3, train_size: 90, test_size: 30, batch_size: 4}
+task: {kind: synthetic, topics: 3, train_size: 98, test_size: 30, batch_size: 4, public: 8}
 topology:
   kind: tree
   clients: 3

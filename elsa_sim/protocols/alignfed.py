@@ -44,7 +44,7 @@ class AlignFed(Buffered):
     """Group updates by the version they began from."""
     alignment: bool = True
     """Align groups of old versions."""
-    calibration: int = Field(16, ge=1)
+    calibration: int = Field(8, ge=1)
     """Public texts that a server aligns on."""
     ridge: float = Field(1e-3, ge=0)
     """Weight of the pull of the coefficients toward 1."""
