@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .planning import Plan
     from .results import Results
     from .scenario import Loaded
+    from .study import Watcher
     from .world import Observer
 
 app = typer.Typer(
@@ -150,6 +151,56 @@ def plot(
         typer.echo(path)
 
 
+@app.command()
+def study(
+    study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML).")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the study; default: studies/NAME. Resumed if there.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Cells played at once; default: as many as there are cores.")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Play on a Ray cluster: auto, local, or HOST:PORT (extra ray)."),
+    ] = None,
+    only: Annotated[
+        list[str], typer.Option(metavar="AXIS=LABEL,...", help="Only these labels of an axis. Repeatable.")
+    ] = [],  # noqa: B006
+    changes: Changes = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and list the cells.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Play cells that failed once more.")] = False,
+    plugin: Plugins = [],  # noqa: B006
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+) -> None:
+    """Play a grid of scenarios and seeds in parallel; resumes where it stopped. Writes one table and its figures."""
+    from . import study as studies
+
+    _plugins(plugin)
+    folder = out or Path("studies") / study_file.stem
+    found = studies.read(study_file, tuple(changes))
+    chosen = found.chosen(only)
+    if dry_run:
+        cells = studies.cells(found, folder / "cells", chosen)
+        for cell in cells:
+            typer.echo(f"{cell.key}  {cell.state:6s}  {cell}")
+        return
+    runner = studies.runner(found, jobs, ray, plugin)
+    try:
+        with _interruptible(), _watcher(study_file.stem, quiet) as watcher:
+            outcome = studies.play(found, folder, runner, watcher=watcher, only=chosen, retry=retry)
+    except KeyboardInterrupt:
+        sys.stderr.write(f"elsa-sim: interrupted; the same command goes on from what is in {folder}\n")
+        raise typer.Exit(130) from None
+    if not quiet:
+        _console().print(f"Table: {folder / 'table.csv'}  ({len(outcome.cells)} cells, {len(outcome.figures)} figures)")
+    if outcome.failed:
+        told = "\n".join(f"  {cell}: {cell.reason}  ({cell.folder})" for cell in outcome.failed)
+        raise RunFailed(
+            f"{len(outcome.failed)} of {len(outcome.cells)} cells failed; the others are in the table\n{told}"
+        )
+
+
 @app.command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="Only this family, e.g. protocol.")] = None,
@@ -263,6 +314,21 @@ def _progress(loaded: Loaded, quiet: bool) -> Iterator[Observer]:
         yield Observer()
     elif sys.stderr.isatty():
         with Bar(loaded.scenario.name) as bar:
+            yield bar
+    else:
+        yield Lines()
+
+
+@contextmanager
+def _watcher(name: str, quiet: bool) -> Iterator[Watcher]:
+    """The same for a study: a live bar, a line per cell, or nothing."""
+    from .study import Watcher
+    from .study.progress import Bar, Lines
+
+    if quiet:
+        yield Watcher()
+    elif sys.stderr.isatty():
+        with Bar(name) as bar:
             yield bar
     else:
         yield Lines()
