@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import simpy
 
-from . import assembly, planning, results, scenario
+from . import assembly, planning, results, scenario, updates
 from .errors import InputError, InvariantViolation, RunFailed
 from .invariants import book_faults, invariants, link_faults
 from .recorder import Recorder
@@ -105,6 +105,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         "complete": failure is None,
         "outcome": outcome,
         **results.summarise(table, topology, plan.scenario.stop.target_accuracy),
+        **updates.summary(table, topology),
         **({"privacy": results.privacy_summary(attacked)} if attacked else {}),
         "host": host,
         "trace_sha256": recorder.digest("trace"),

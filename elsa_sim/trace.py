@@ -104,6 +104,11 @@ def _row(row: Any, tracks: _Tracks) -> Iterator[dict[str, Any]]:
     if row.status != "ok":
         name, args["status"] = f"{name} ({row.status.replace('_', ' ')})", row.status
     measured = json.loads(row.metrics) if row.metrics else {}
+    if row.kind == "update":
+        name = f"{name} of {row.peer}" if row.peer else name
+        name += f" from version {measured['base']}" if "base" in measured else ""
+        args |= measured
+        measured = {what: value for what, value in measured.items() if what == "staleness"}
     for what, value in measured.items():
         if isinstance(value, int | float) and math.isfinite(value):
             yield {"ph": "C", "pid": METRICS, "tid": 0, "ts": end, "name": what, "args": {what: value}}

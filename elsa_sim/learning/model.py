@@ -182,6 +182,15 @@ class Model:
         accuracy = float((truth == guess).mean())
         return {"accuracy": accuracy, "macro_f1": float(f1_score(truth, guess, average="macro")), "loss": loss}
 
+    def accuracy_by_class(self, judged: Sequence[Sequence[Ref]], batches: Sequence[Batch], classes: int) -> np.ndarray:
+        """Accuracy on each class [classes] of what :meth:`judge` gave; NaN where no batch has a sample of it."""
+        truth = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
+        right = truth == np.concatenate([predicted.value for _, predicted in judged])
+        count = np.bincount(truth, minlength=classes)
+        hits = np.bincount(truth, weights=right, minlength=classes)
+        found: np.ndarray = np.divide(hits, count, out=np.full(classes, np.nan), where=count > 0)
+        return found
+
     def _update_flops(self, trained: Trained, optimizer: Optimizer) -> float:
         each = FLOPS_PER_PARAMETER + (PROXIMAL_FLOPS if optimizer.proximal else 0)
         return float(each * sum(item.numel for item in _items(trained.adapters)))

@@ -10,12 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..results import Results, transfers
+from ..updates import participation
 from .bars import bytes_by_kind, bytes_by_link, energy_by_node, energy_by_role
 from .curves import accuracy_over_bytes, accuracy_over_time, measure
 from .privacy import audited, privacy_trade_off, tokens_recovered
 from .style import styled
 from .timeline import timeline
 from .topology_map import topology_map
+from .updates import participation_by_client, staleness
 
 #: No dates and no versions: the same run gives the same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -44,6 +46,8 @@ def save_figures(results: Sequence[Results], folder: str | Path, formats: Sequen
         figures["bytes_by_kind"] = lambda: bytes_by_kind(runs)
     if sum(audited(run) for run in runs) > 1:
         figures["privacy_trade_off"] = lambda: privacy_trade_off(runs)
+    if all((run.events["kind"] == "update").any() for run in runs):
+        figures["staleness"] = lambda: staleness(runs)
     if len(runs) > 1 and spent:
         figures["energy_by_role"] = lambda: energy_by_role(runs)
     if len(runs) == 1:
@@ -52,6 +56,8 @@ def save_figures(results: Sequence[Results], folder: str | Path, formats: Sequen
             figures["timeline"] = lambda: timeline(run)
         if run.privacy is not None:
             figures["tokens_recovered"] = lambda: tokens_recovered(run)
+        if len(updates := participation(run.events, run.topology)) and updates.any():
+            figures["participation"] = lambda: participation_by_client(run)
         if sent:
             figures["bytes_by_link"] = lambda: bytes_by_link(run)
         if spent:
