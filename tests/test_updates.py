@@ -11,6 +11,7 @@ from small_runs import known, played
 
 from elsa_sim.plots import save_figures
 from elsa_sim.recorder import Recorder
+from elsa_sim.trace import write_trace
 from elsa_sim.updates import jain, participation, summary, updates
 
 TOPOLOGY = {"nodes": [{"name": "cloud", "role": "cloud"}, *({"name": f"client{i}", "role": "client"} for i in range(3))],
@@ -52,14 +53,15 @@ def test_a_run_tells_of_its_updates(tmp_path: Path) -> None:
     drawn = {path.stem for path in save_figures([run], tmp_path / "figures", ["png"])}
     assert {"staleness", "participation"} <= drawn
     assert "staleness" in {path.stem for path in save_figures([run, run], tmp_path / "two", ["png"])}
-    trace = json.loads((tmp_path / "run/trace.json").read_text())["traceEvents"]
+    written = write_trace(run.events, run.topology, tmp_path / "trace.json")
+    trace = json.loads(written.read_text())["traceEvents"]
     assert any(event["name"].startswith("update of client") and "from version 0" in event["name"] for event in trace)
 
 
 def test_accuracy_over_clients_is_that_of_their_classes() -> None:
     """A client of one class alone has the accuracy of that class."""
     run = played(
-        "protocol={kind: fedavg, rounds: 2, local_steps: 4, lr: 2.0e-2}", "partition={kind: shards, per_client: 1}"
+        "protocol={kind: fedavg, rounds: 2, local_steps: 4, lr: 2.0e-2}", "partition={kind: shards, shards: 1}"
     )
     last = run.rounds.iloc[-1]
     assert 0 <= last["client_accuracy_min"] <= last["client_accuracy_mean"] <= 1
