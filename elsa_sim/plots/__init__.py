@@ -9,6 +9,7 @@ from .privacy import privacy_trade_off, tokens_recovered
 from .save import save_figures
 from .timeline import timeline
 from .topology_map import topology_map
+from .updates import participation_by_client, staleness
 
 __all__ = [
     "accuracy_over_bytes",
@@ -17,8 +18,10 @@ __all__ = [
     "bytes_by_link",
     "energy_by_node",
     "energy_by_role",
+    "participation_by_client",
     "privacy_trade_off",
     "save_figures",
+    "staleness",
     "timeline",
     "tokens_recovered",
     "topology_map",
