@@ -58,7 +58,6 @@ class Transport:
         self.books.close(ticket, energy_j=spent + received, peer_energy_j=received, **facts)
 
     def _energy(self, delivery: Delivery) -> tuple[float, float]:
-        """Energy of sender and receiver while the message is under way, in J."""
-        duration = delivery.t_end_s - delivery.t_start_s
+        """Energy of sender and receiver while bits of the message flow, in J."""
         sender, receiver = (self.devices[name].options.power for name in (delivery.src, delivery.dst))
-        return sender.transmit * duration, receiver.receive * duration
+        return sender.transmit * delivery.sending_s, receiver.receive * delivery.receiving_s

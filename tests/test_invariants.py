@@ -16,11 +16,13 @@ from small_runs import known, played, worlds
 from elsa_sim import books
 from elsa_sim.codecs.cast import Float16
 from elsa_sim.errors import InvariantViolation
+from elsa_sim.evaluation import Evaluation
 from elsa_sim.invariants import book_faults, invariants
 from elsa_sim.learning.executor import Executor
 from elsa_sim.learning.model import Model
 from elsa_sim.links import MaxMin
-from elsa_sim.network.grouped import Grouped
+from elsa_sim.network import grouped
+from elsa_sim.network.filling import fill
 from elsa_sim.recorder import Recorder
 
 Patch = pytest.MonkeyPatch
@@ -68,7 +70,7 @@ def test_adapters_that_are_not_finite(monkeypatch: Patch) -> None:
         return type(made)(made.label, function, made.inputs, made.outputs, made.flops)
 
     monkeypatch.setattr(Model, "mean", spoilt)
-    monkeypatch.setattr(Model, "evaluate", lambda self, adapters, batches: [*adapters.values()] and {"loss": 1.0})
+    monkeypatch.setattr(Evaluation, "__call__", lambda self, adapters, round: adapters.value and {"loss": 1.0})
     fails(r"adapter .*lora_A.* is not finite", "protocol={kind: fedavg, rounds: 1}")
 
 
@@ -103,13 +105,11 @@ def test_a_link_over_its_capacity(monkeypatch: Patch) -> None:
 
 
 def test_a_link_over_its_capacity_in_the_fast_solver(monkeypatch: Patch) -> None:
-    fill = Grouped._fill
-
-    def doubled(self: Grouped, groups: Any) -> Any:
-        levels, fits = fill(self, groups)
+    def doubled(*given: Any) -> Any:
+        levels, fits = fill(*given)
         return [2.0 * level for level in levels], fits
 
-    monkeypatch.setattr(Grouped, "_fill", doubled)
+    monkeypatch.setattr(grouped, "fill", doubled)
     shared = ("protocol={kind: fedavg, rounds: 1}", "topology.backhaul={up: 1 Mbit/s}", TIMING)
     fails(r"the link cloud>edge0 carried \d+ B between .* s and .* s, more than its 1e\+06 bit/s", *shared)
     fails("the link cloud>edge0 carried", "topology.backhaul={up: 1 Mbit/s, latency: 5 ms}", *shared[::2])

@@ -35,9 +35,9 @@ class PowerOptions(Options):
     busy: Power = 6.0
     """While all slots are busy; in between, the draw is proportional to the busy slots."""
     transmit: Power = 1.0
-    """In addition, while a message of its own drains."""
+    """In addition, while bits of its own messages flow: not in latency, stalls and waits; once for messages at once."""
     receive: Power = 0.8
-    """In addition, while a message to it drains."""
+    """In addition, while bits of messages to it flow, in the same way."""
     kappa: Annotated[float, Ge(0.0)] = 0.0
     """Effective switched capacitance in W/Hz^3; with it, busy is idle + kappa * frequency^3 instead."""
     frequency: Frequency = 0.0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -20,14 +21,13 @@ from ..errors import InputError
 from ..links import MaxMin
 from ..streams import Streams
 from ..topology import Topology
+from .alarm import Alarm, at
 from .channels import Bandwidths, Channels
 from .fluid import Flow, Fluid, ResolveAll
 from .grouped import Grouped
+from .meter import Meter
 from .options import NetworkOptions
-from .transfer import Delivery, Tally, Transfer
-
-#: SimPy priority of settling: after every ordinary event of the same instant.
-_LAST = 2
+from .transfer import Tally, Transfer
 
 
 class Network:
@@ -51,16 +51,18 @@ class Network:
         capacities = self.channels.capacities
         self._fluid: Fluid = Grouped(capacities) if fast else ResolveAll(capacities, model)
         self._order = itertools.count()
+        self._sending: defaultdict[str, Meter] = defaultdict(Meter)
+        self._receiving: defaultdict[str, Meter] = defaultdict(Meter)
         self._open: dict[Transfer, None] = {}
         self._settling = False
-        self._armed = math.inf
-        self._waking = math.inf
+        self._completion = Alarm(env, lambda: self._settle(None))
+        self._waking = Alarm(env, self._tick)
         self._ended_bits = 0.0
 
     # -- what a user does ---------------------------------------------------------------------------------------------
 
     def transfer(self, src: str, dst: str, nbytes: float, route: Sequence[str] | None = None) -> Transfer:
-        """Send ``nbytes`` from ``src`` to ``dst``; yield the result to wait for its :class:`Delivery`.
+        """Send ``nbytes`` from ``src`` to ``dst``; yield the result to wait for its :class:`.transfer.Delivery`.
 
         A message to the sender itself arrives at once, one of 0 bytes after the latency of its route.
 
@@ -180,9 +182,12 @@ class Network:
             return
         path = message.path
         channels = path.channels if self._whole else path.hops[message.hop]
-        if self._waking == math.inf:
+        if self._waking.time == math.inf:
             self._catch_up()
-        message.flow = Flow(channels, message.nbytes * 8.0 * path.inflation, next(self._order), message, path.cap)
+        first, last = message.hop == 0, self._whole or message.hop == len(path.hops) - 1
+        meters = self._sending[path.src] if first else None, self._receiving[path.dst] if last else None
+        bits = message.nbytes * 8.0 * path.inflation
+        message.flow = Flow(channels, bits, next(self._order), message, path.cap, meters)
         self._fluid.enter(message.flow, self.env.now)
         self._settle_soon()
         if self.options.stall_timeout is not None and self.channels.down.keys() & channels:
@@ -228,6 +233,10 @@ class Network:
 
     def _account(self, message: Transfer, bits: float) -> None:
         self._ended_bits += bits
+        if message.flow is not None:
+            sending, receiving = message.flow.spent
+            message.sending_s += sending
+            message.receiving_s += receiving
         carried = self.channels.carried_bytes
         for pair in self._pairs(message):
             carried[pair] += bits / 8.0
@@ -235,32 +244,15 @@ class Network:
 
     def _end(self, message: Transfer, status: Literal["ok", "aborted"] = "ok", reason: str = "") -> None:
         del self._open[message]
-        path, tally, nbytes = message.path, self.tally, message.nbytes
         message.epoch += 1
-        sent = message.failed_bytes
-        if status == "ok":
-            sent += nbytes * path.inflation
-            tally.delivered += 1
-        else:
-            tally.aborted += 1
-        wasted = sent - (nbytes if status == "ok" else 0.0)
-        tally.sent_bytes += sent
-        tally.wasted_bytes += wasted
-        message.succeed(Delivery(path.src, path.dst, nbytes, path.route, message.t_start_s, self.env.now, status, reason,
-                                 sent, wasted, message.attempt, message.latency_s))  # fmt: skip
+        self.tally.count(message.end(status, reason))
 
     # -- the clock ----------------------------------------------------------------------------------------------------
 
     def _settle_soon(self) -> None:
         if not self._settling:
             self._settling = True
-            self._at(self.env.now, self._settle)
-
-    def _at(self, time: float, callback: Callable[[Any], None]) -> None:
-        event = simpy.Event(self.env)
-        event._ok, event._value = True, None
-        event.callbacks.append(callback)
-        self.env.schedule(event, _LAST, max(0.0, time - self.env.now))
+            at(self.env, self.env.now, self._settle)
 
     def _settle(self, _: Any) -> None:
         self._settling = False
@@ -268,25 +260,14 @@ class Network:
             message: Transfer = flow.token
             self._account(message, flow.bits)
             self._passed(message)
-        time = self._fluid.next_time()
-        if time < self._armed:  # one timer for the earliest completion; a later one waits for the armed one to go off
-            self._armed = time
-            self._at(time, self._ring)
-
-    def _ring(self, _: Any) -> None:
-        if self._armed <= self.env.now + 8.0 * math.ulp(self.env.now):
-            self._armed = math.inf
-            self._settle(None)
+        self._completion.by(self._fluid.next_time())
 
     # -- bandwidth over time ------------------------------------------------------------------------------------------
 
     def _catch_up(self) -> None:
         """Set every bandwidth to that of now, and wake at the next change as long as flows are under way."""
         self._change(self.channels.changes(self.env.now))
-        time = self.channels.next_change(self.env.now)
-        if time < self._waking:  # what was armed for a later time finds nothing to do
-            self._waking = time
-            self._at(time, self._tick)
+        self._waking.by(self.channels.next_change(self.env.now))
 
     def _change(self, capacities: Mapping[int, float]) -> None:
         """Set the bandwidth of some channels, and watch the flows over those that are down now."""
@@ -304,10 +285,7 @@ class Network:
                 if message.flow is not None and not fallen.isdisjoint(message.flow.channels):
                     self._after(self.options.stall_timeout, message, self._give_up_if_stalled)
 
-    def _tick(self, _: Any) -> None:
-        if self._waking > self.env.now + 8.0 * math.ulp(self.env.now):
-            return
-        self._waking = math.inf
+    def _tick(self) -> None:
         self._settle(None)  # what is done by now is done before the bandwidth changes
         if any(message.flow is not None for message in self._open):
             self._catch_up()

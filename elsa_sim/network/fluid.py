@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..links import LinkModel, Rates
+from .meter import Meter
 
 #: Two completions closer than this (s) are one; far below the 1e-9 s that any comparison of times resolves.
 RESOLUTION_S = 1e-11
@@ -27,13 +28,15 @@ class Flow:
 
     Which other fields mean something depends on the fluid: ``rate`` and ``left`` at its last settle; or its ``group``,
     the ``limit`` of its private channels, whether it is ``held`` at that (then ``left`` is that of ``since``) or free
-    (then it is done when the group's clock shows ``end``), and how often that has changed, ``version``.
+    (then it is done when the group's clock shows ``end``), and how often that has changed, ``version``; and how many of
+    its channels are ``dead``. The ``meters`` run while it does; ``spent`` are its shares of them (s).
     """
 
-    __slots__ = ("bits", "cap", "channels", "end", "group", "held", "left", "limit", "order", "rate", "since", "token",
-                 "version")  # fmt: skip
+    __slots__ = ("bits", "cap", "channels", "dead", "end", "group", "held", "left", "limit", "meters", "order", "rate",
+                 "running", "since", "spent", "token", "version")  # fmt: skip
 
-    def __init__(self, channels: tuple[int, ...], bits: float, order: int, token: Any, cap: float = math.inf) -> None:
+    def __init__(self, channels: tuple[int, ...], bits: float, order: int, token: Any, cap: float = math.inf,
+                 meters: tuple[Meter | None, ...] = ()) -> None:  # fmt: skip
         self.channels = channels
         self.bits = self.left = bits
         self.order = order
@@ -46,6 +49,18 @@ class Flow:
         self.since = 0.0
         self.end = 0.0
         self.version = 0
+        self.dead = 0
+        self.running = False
+        self.meters = meters
+        self.spent = [0.0] * len(meters)
+
+    def run(self, now: float, running: bool) -> None:
+        """Bits begin or cease to flow; nothing happens if it was so before."""
+        if running != self.running:
+            self.running = running
+            for i, meter in enumerate(self.meters):
+                if meter is not None:
+                    self.spent[i] += meter.turn(now, running)
 
 
 class Fluid(Protocol):
@@ -93,6 +108,7 @@ class ResolveAll:
     def leave(self, flow: Flow, now: float) -> None:
         self._advance(now)
         self.flows.remove(flow)
+        flow.run(now, False)
 
     def set_capacity(self, channel: int, capacity: float, now: float) -> None:
         self.capacities[channel] = capacity
@@ -116,8 +132,12 @@ class ResolveAll:
         done = [flow for flow in self.flows if flow.left <= max(flow.rate * near, CRUMB_BITS)]
         if done:
             ended = set(done)
+            for flow in done:
+                flow.run(now, False)
             self.flows = [flow for flow in self.flows if flow not in ended]
         self._share()
+        for flow in self.flows:
+            flow.run(now, flow.rate > 0.0)
         times = (now + flow.left / flow.rate for flow in self.flows if flow.rate > 0.0)
         self._next = min(times, default=math.inf)
         return done

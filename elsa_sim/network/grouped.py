@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..links import MaxMin
+from .filling import fill, textbook
 from .fluid import Flow, slack
 from .groups import Group
 from .table import Table
@@ -41,7 +41,9 @@ class Grouped:
         self._rows: dict[int, Group] = {}
         self._on: dict[int, dict[Group, None]] = {}  # contended channel -> its groups
         self._changed: dict[Group, None] = {}  # groups whose row is out of date
-        self._dirty: dict[int, None] = {}  # contended channels to share anew
+        self._dirty: dict[int, bool] = {}  # contended channels to share anew -> whether that may lower their level
+        self._known = False  # whether the table knows at which level channels are full
+        self._twice = False  # whether a flow ever crossed a channel twice
         self._now = 0.0
         self._rate = 0.0
         self._next = math.inf
@@ -50,6 +52,7 @@ class Grouped:
 
     def enter(self, flow: Flow, now: float) -> None:
         moved: list[Flow] = []
+        self._twice |= len(set(flow.channels)) < len(flow.channels)
         for channel in set(flow.channels):
             self._users[channel] += 1
             if self._users[channel] == 1:
@@ -63,18 +66,26 @@ class Grouped:
             self._take_out(other, now)
             self._put(other, now)
         self._put(flow, now)
+        flow.dead = sum(self._capacities[channel] <= 0.0 for channel in set(flow.channels))
+        flow.run(now, not flow.dead)
 
     def leave(self, flow: Flow, now: float) -> None:
+        flow.run(now, False)
         self._take_out(flow, now)
         self._vacate(flow)
 
     def set_capacity(self, channel: int, capacity: float, now: float) -> None:
-        if capacity == self._capacities[channel]:
+        before = self._capacities[channel]
+        if capacity == before:
             return
         self._capacities[channel] = capacity
+        if before <= 0.0 or capacity <= 0.0:
+            for one in self._flows(channel):
+                one.dead += 1 if capacity <= 0.0 else -1
+                one.run(now, not one.dead)
         if self._slot[channel]:
             self._table.room[self._slot[channel]] = capacity
-            self._dirty[channel] = None
+            self._dirty[channel] = True
         elif self._users[channel]:
             flow = self._sole[channel]
             assert flow is not None
@@ -88,15 +99,20 @@ class Grouped:
     def next_time(self) -> float:
         return self._next
 
+    def _flows(self, channel: int) -> list[Flow]:
+        """The flows over a channel."""
+        if self._slot[channel]:
+            return [flow for group in self._on[channel] for flow in group.flows()]
+        sole = self._sole[channel]
+        return [] if sole is None else [sole]
+
     def _contend(self, channel: int) -> None:
         """A second flow: the channel takes part in sharing until it is empty."""
         table = self._table
         if not self._spare_slots:
-            size = len(table.room)
-            table.room = np.concatenate([table.room, np.full(size, np.inf)])
-            self._spare_slots = list(range(2 * size - 1, size - 1, -1))
+            self._spare_slots = table.slots(len(table.room))
         slot = self._slot[channel] = self._spare_slots.pop()
-        table.room[slot] = self._capacities[channel]
+        table.room[slot], table.full[slot] = self._capacities[channel], math.inf
         self._on[channel] = {}
 
     def _vacate(self, flow: Flow) -> None:
@@ -128,17 +144,17 @@ class Grouped:
             for channel in name:
                 self._on[channel][group] = None
         group.add(flow, now)
-        self._touch(group)
+        self._touch(group, True)
 
     def _take_out(self, flow: Flow, now: float) -> None:
         group: Group = flow.group
         group.remove(flow, now)
         self._touch(group)
 
-    def _touch(self, group: Group) -> None:
+    def _touch(self, group: Group, added: bool = False) -> None:
         self._changed[group] = None
         for channel in group.key:
-            self._dirty[channel] = None
+            self._dirty[channel] = added or self._dirty.get(channel, False)
 
     # -- settling -----------------------------------------------------------------------------------------------------
 
@@ -159,6 +175,7 @@ class Grouped:
         if done:
             done.sort(key=lambda flow: flow.order)
             for flow in done:
+                flow.run(now, False)
                 self._vacate(flow)
         self._write_back(now)
         if self._dirty:
@@ -180,7 +197,7 @@ class Grouped:
                     del self._on[channel][group]
                     if not self._on[channel]:
                         self._spare_slots.append(self._slot[channel])
-                        self._table.room[self._slot[channel]] = math.inf
+                        self._table.room[self._slot[channel]] = self._table.full[self._slot[channel]] = math.inf
                         self._slot[channel] = 0
                         del self._on[channel]
                         self._dirty.pop(channel, None)
@@ -191,11 +208,11 @@ class Grouped:
 
     def _share(self, now: float) -> None:
         few = self._connected()
-        self._dirty.clear()
         if few is None:
             self._share_many(now)
         elif few:
             self._share_few(few, now)
+        self._dirty.clear()
 
     def _connected(self) -> list[Group] | None:
         """The groups connected to a change through contended channels; ``None`` if they are too many to list."""
@@ -221,7 +238,7 @@ class Grouped:
         for group in groups:
             group.tick(now)
         for _ in range(self.TRIES):
-            levels, fits = self._fill(groups)
+            levels, fits = fill(groups, self._capacities, self._on, self._slot, self._table)
             changed = [g for g, level in zip(groups, levels, strict=True) if g.adjust(now, level)]
             if not changed:
                 break
@@ -236,8 +253,10 @@ class Grouped:
     def _share_many(self, now: float) -> None:
         table = self._table
         table.advance(now)
+        changed_slots, floor = [self._slot[channel] for channel in self._dirty], self._floor()
         for _ in range(self.TRIES):
-            levels, fits = table.fill()
+            levels, fits = table.fill(changed_slots, floor)
+            floor, self._known = 0.0, True
             wrong = np.flatnonzero((levels > table.low) | (levels < table.high)).tolist()
             changed = [g for g in map(self._rows.__getitem__, wrong) if g.adjust(now, levels.item(g.index))]
             if not changed:
@@ -252,58 +271,26 @@ class Grouped:
         self._rate = table.commit(levels, now)
         self._judge(fits, now)
 
+    def _floor(self) -> float:
+        """Below this level (bit/s), nothing is different from the last time that levels were found.
+
+        Who has left was there up to the level of its channels. Who has come makes a channel full at no less than an
+        even share of it.
+        """
+        if self._twice or not self._known:
+            return 0.0
+        full, slot, users = self._table.full, self._slot, self._users
+        floor = math.inf
+        for channel, added in self._dirty.items():
+            floor = min(floor, full.item(slot[channel]))
+            if added:
+                floor = min(floor, self._capacities[channel] / users[channel])
+        return floor * (1.0 - 1e-9)
+
     def _judge(self, fits: bool, now: float) -> None:
         if not fits and len(self.over) < 10:
             self.over.append(f"a channel carried more than its capacity from {now:.9g} s on")
 
-    def _fill(self, groups: list[Group]) -> tuple[list[float], bool]:
-        """As :meth:`.table.Table.fill`, for a few groups: freeze the tightest channel, again and again."""
-        if len(groups) == 1 and groups[0].free:  # one channel, or several that see the same flows
-            (group,) = groups
-            free, held = group.free, group.held_rate
-            shares = [(self._capacities[c] / group.key.count(c) - held) / free for c in group.key]
-            return [max(0.0, min(shares))], min(shares) >= 0.0
-        room: dict[int, float] = {}
-        count: dict[int, int] = {}
-        for group in groups:
-            for channel in group.key:
-                room[channel] = room.get(channel, self._capacities[channel]) - group.held_rate
-                count[channel] = count.get(channel, 0) + group.free
-        full = dict.fromkeys(room, math.inf)
-        for channel, users in count.items():
-            if not users and room[channel] < -1e-9 * self._capacities[channel]:
-                fastest = max(self._table.high.item(g.index) for g in self._on[channel])
-                full[channel] = max(0.0, fastest + room[channel])
-        level = dict.fromkeys(groups, math.inf)
-        active = [group for group in groups if group.free]
-        while active:
-            tightest = min((room[c] / n, c) for c, n in count.items() if n)[1]
-            share = full[tightest] = max(0.0, room[tightest] / count[tightest])
-            for group in active:
-                if tightest in group.key:
-                    level[group] = share
-                    for channel in group.key:
-                        room[channel] -= share * group.free
-                        count[channel] -= group.free
-            active = [group for group in active if level[group] == math.inf]
-        for group in groups:
-            if not group.free:
-                level[group] = min(full[channel] for channel in group.key)
-        fits = all(rest >= -1e-9 * self._capacities[c] - 1e-6 for c, rest in room.items())
-        return [level[group] for group in groups], fits
-
     def _textbook(self, groups: list[Group], now: float) -> list[float]:
-        """Levels from the rates of the single flows, which are then held or free as these say: exact, and slow."""
-        flows = [(group, flow) for group in groups for flow in group.flows()]
-        size = len(self._capacities)
-        limits = [flow.limit for _, flow in flows]
-        routes = [(*group.key, size + i) for i, (group, _) in enumerate(flows)]
-        rates = MaxMin().allocate(routes, np.array([*self._capacities, *limits]))
-        levels = dict.fromkeys(groups, math.inf)
-        for (group, flow), rate in zip(flows, rates.tolist(), strict=True):
-            if rate < flow.limit:
-                levels[group] = rate
-        for group in groups:
-            group.adjust(now, levels[group])
-            group.write()
-        return list(levels.values())
+        self._known = False
+        return textbook(groups, self._capacities, now)

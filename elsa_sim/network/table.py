@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +43,8 @@ class Table:
         self.rows = 0
         self.columns: list[NDArray[np.intp]] = []
         self.room: Floats = np.full(1, np.inf)
+        self.full: Floats = np.full(1, np.inf)
+        """The level at which a contended channel is full (bit/s); infinite if it is not."""
         self._crossed: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None
         self._spare: list[int] = []
         for name in self._FIELDS:
@@ -84,20 +88,38 @@ class Table:
         self.clock += self.level * (now - self.since)
         self.since.fill(now)
 
-    def fill(self) -> tuple[Floats, bool]:
+    def slots(self, channels: int) -> list[int]:
+        """So many more entries of ``room`` and ``full``."""
+        size = len(self.room)
+        self.room = np.concatenate([self.room, np.full(channels, np.inf)])
+        self.full = np.concatenate([self.full, np.full(channels, np.inf)])
+        return list(range(size + channels - 1, size - 1, -1))
+
+    def fill(self, changed: Sequence[int], floor: float) -> tuple[Floats, bool]:
         """The max-min level of every group (bit/s), its held flows taken as given; and whether all channels cope.
 
         A round freezes, at its level, every channel that is the tightest one for all groups that cross it. The level of
         a group without free flows is the lowest among its full channels: what its held flows must stay below.
+
+        Levels rise together, so what happens below ``floor``, the lowest level at which something is different from the
+        last time, is known: groups that stayed below it keep their level, but those over ``changed`` entries of ``room``.
         """
         size, free = len(self.room), self.free
         rows, slots = self._crossings()
-        level, full = np.full(len(free), np.inf), np.full(size, np.inf)
-        room = self.room - np.bincount(slots, self.held[rows], size)
-        busy = free[rows] > 0.0
+        kept = (self.level < floor) & (free > 0.0)
+        if kept.any():
+            touched = np.zeros(size, dtype=bool)
+            touched[changed] = True
+            kept[rows[touched[slots]]] = False
+        level = np.where(kept, self.level, np.inf)
+        full = np.where(self.full < floor, self.full, np.inf)
+        room = self.room - np.bincount(slots, (self.held + np.where(kept, self.level * free, 0.0))[rows], size)
+        has_free = free[rows] > 0.0
+        busy = has_free & ~kept[rows]
         row, slot = rows[busy], slots[busy]  # what is not frozen yet, in order of rows
         count = np.bincount(slot, free[row], size)
-        self._push_back(np.flatnonzero((count == 0.0) & (room < -1e-9 * self.room)), room, full)
+        crowded = (room < -1e-9 * self.room) & (np.bincount(slots[has_free], minlength=size) == 0)
+        self._push_back(np.flatnonzero(crowded), room, full)
         while len(row):
             share = np.full(size, np.inf)
             np.divide(room, count, out=share, where=count > 0.0)
@@ -116,10 +138,11 @@ class Table:
             room -= np.bincount(slot[gone], free[row[gone]] * limit[gone], size)
             row, slot = row[~gone], slot[~gone]
             count = np.bincount(slot, free[row], size)
-        if not busy.all():
-            row, own = rows[~busy], full[slots[~busy]]
+        if not has_free.all():
+            row, own = rows[~has_free], full[slots[~has_free]]
             begins, _ = _runs(row)
             level[row[begins]] = np.minimum.reduceat(own, begins)
+        self.full = full
         return level, bool((room >= -1e-9 * self.room - 1e-6).all())
 
     def _crossings(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -32,6 +32,10 @@ class Delivery:
     attempts: int = 1
     latency_s: float = 0.0
     """Latency of the last attempt; the rest of the time was spent sending, stalled, or waiting to retry."""
+    sending_s: float = 0.0
+    """This message's share of the time in which its sender was sending, in all attempts; see :class:`.meter.Meter`."""
+    receiving_s: float = 0.0
+    """The same at its receiver."""
 
 
 class Transfer(simpy.Event):  # type: ignore[misc]
@@ -50,6 +54,18 @@ class Transfer(simpy.Event):  # type: ignore[misc]
         self.flow: Flow | None = None
         self.failed_bytes = 0.0
         """Sent in attempts that failed."""
+        self.sending_s = self.receiving_s = 0.0
+
+    def end(self, status: Literal["ok", "aborted"], reason: str) -> Delivery:
+        """The message has ended, now."""
+        path, sent = self.path, self.failed_bytes
+        if status == "ok":
+            sent += self.nbytes * path.inflation
+        wasted = sent - (self.nbytes if status == "ok" else 0.0)
+        delivery = Delivery(path.src, path.dst, self.nbytes, path.route, self.t_start_s, self.env.now, status, reason,
+                            sent, wasted, self.attempt, self.latency_s, self.sending_s, self.receiving_s)  # fmt: skip
+        self.succeed(delivery)
+        return delivery
 
 
 @dataclass(slots=True)
@@ -62,3 +78,12 @@ class Tally:
     retries: int = 0
     sent_bytes: float = 0.0
     wasted_bytes: float = 0.0
+
+    def count(self, delivery: Delivery) -> None:
+        """A message has ended."""
+        if delivery.status == "ok":
+            self.delivered += 1
+        else:
+            self.aborted += 1
+        self.sent_bytes += delivery.sent_bytes
+        self.wasted_bytes += delivery.wasted_bytes

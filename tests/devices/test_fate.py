@@ -205,6 +205,7 @@ def test_every_profile_makes_a_device_and_names_its_source(name: str) -> None:
     assert options.speed == pytest.approx(entry["peak_flops"] * entry["efficiency"])
     assert 0 < options.power.idle < options.power.busy
     assert len(entry["source"]) > 20
+    assert set(entry["unverified"]) <= entry.keys()
 
 
 def test_profiles_give_way_to_what_is_stated() -> None:

@@ -50,7 +50,8 @@ def test_one_flow_alone() -> None:
     network, (delivery,) = play(
         net(Link("a", "b", 8e6, 8e6, 0.01), Link("b", "c", 4e6, 4e6, 0.02)), [(1.0, "a", "c", 1e6)]
     )
-    assert delivery == Delivery("a", "c", 1e6, ("a", "b", "c"), 1.0, pytest.approx(3.03), "ok", "", 1e6, 0.0, 1, 0.03)
+    assert delivery == Delivery("a", "c", 1e6, ("a", "b", "c"), 1.0, pytest.approx(3.03), "ok", "", 1e6, 0.0, 1, 0.03,
+                                pytest.approx(2.0), pytest.approx(2.0))  # fmt: skip
     assert network.carried_bytes == {("a", "b"): 1e6, ("b", "a"): 0.0, ("b", "c"): 1e6, ("c", "b"): 0.0}
     assert network.in_flight == ()
     assert network.check() == []

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from elsa_sim.links import MaxMin
+from elsa_sim.network import grouped
+from elsa_sim.network.filling import fill
 from elsa_sim.network.fluid import Flow, Fluid, ResolveAll
 from elsa_sim.network.grouped import Grouped
 from elsa_sim.network.groups import Group
+from elsa_sim.network.meter import Meter
 
 #: (connected groups that plain Python may level, corrections before the textbook decides)
 WAYS = {"few": (10**9, 12), "many": (-1, 12), "both": (2, 12), "textbook, few": (10**9, 0), "textbook, many": (-1, 0)}
@@ -32,6 +35,8 @@ class Race:
     def __init__(self, capacities: list[float]) -> None:
         self.fluids: list[Fluid] = [Grouped(capacities), ResolveAll(capacities, MaxMin())]
         self.flows: list[dict[int, Flow]] = [{}, {}]
+        self.meters = {fluid: Meter() for fluid in self.fluids}
+        self.spent = 0.0
         self.now = 0.0
 
     def each(self, do: Callable[[Fluid, dict[int, Flow]], Any]) -> tuple[Any, Any]:
@@ -40,7 +45,7 @@ class Race:
 
     def enter(self, order: int, route: tuple[int, ...], bits: float, cap: float) -> None:
         def do(fluid: Fluid, mine: dict[int, Flow]) -> None:
-            mine[order] = Flow(route, bits, order, order, cap)
+            mine[order] = Flow(route, bits, order, order, cap, (self.meters[fluid],))
             fluid.enter(mine[order], self.now)
 
         self.each(do)
@@ -51,7 +56,9 @@ class Race:
             fluid.leave(flow, self.now)
             return flow.left
 
+        gone = self.flows[0][order]
         self.same(*self.each(do))
+        self.spent += gone.spent[0]
 
     def same(self, one: float, other: float) -> None:
         assert one == pytest.approx(other, rel=1e-7, abs=1e-3)
@@ -59,14 +66,14 @@ class Race:
     def settle(self, most: float) -> None:
         """Settle, compare everything, and go on to the next completion, but by no more than ``most``."""
 
-        def done(fluid: Fluid, mine: dict[int, Flow]) -> list[int]:
+        def done(fluid: Fluid, mine: dict[int, Flow]) -> tuple[list[int], list[float]]:
             orders = [flow.order for flow in fluid.settle(self.now)]
-            for order in orders:
-                del mine[order]
-            return orders
+            return orders, [mine.pop(order).spent[0] for order in orders]
 
-        first, second = self.each(done)
+        (first, spent), (second, other) = self.each(done)
         assert first == second
+        assert spent == pytest.approx(other, rel=1e-6, abs=1e-6)
+        self.spent += sum(spent)
         for order in self.flows[0]:
             self.same(*self.each(lambda fluid, mine, order=order: fluid.left(mine[order], self.now)))  # type: ignore[misc]
         times = self.each(lambda fluid, mine: fluid.next_time())
@@ -106,6 +113,7 @@ def play(seed: int, channels: int) -> Race:
 def test_both_fluids_agree(way: str, seed: int, channels: int) -> None:
     race = play(seed, channels)
     assert race.flows == [{}, {}]
+    assert 0.0 < race.spent <= race.now * (1.0 + 1e-9)  # shared time, not one second per flow and second
     assert race.fluids[0].drained == pytest.approx(race.fluids[1].drained, rel=1e-6)
     assert race.fluids[0].over == race.fluids[1].over == []
 
@@ -132,7 +140,39 @@ def test_the_race_sees_a_wrong_level(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AssertionError):
         play(1, 8)
     monkeypatch.undo()
-    fill = Grouped._fill
-    monkeypatch.setattr(Grouped, "_fill", lambda self, groups: ([x * 1.00001 for x in fill(self, groups)[0]], True))
+    monkeypatch.setattr(grouped, "fill", lambda *given: ([x * 1.00001 for x in fill(*given)[0]], True))
     with pytest.raises(AssertionError):
         play(1, 8)
+
+
+def crowd(seed: int) -> Race:
+    """200 flows over 60 channels that leave one by one: most of what others do does not touch most of them."""
+    rng = random.Random(seed)
+    race = Race([rng.uniform(1e6, 1e8) for _ in range(60)])
+    for order in range(200):
+        race.enter(order, tuple(rng.sample(range(60), rng.randint(1, 4))), rng.uniform(1e6, 1e7), math.inf)
+    for order in range(200, 260):
+        race.settle(0.05)
+        if rng.random() < 0.3:
+            race.enter(order, tuple(rng.sample(range(60), 3)), rng.uniform(1e6, 1e7), math.inf)
+        if rng.random() < 0.2:
+            channel, capacity = rng.randrange(60), rng.uniform(1e6, 1e8)
+            for fluid in race.fluids:
+                fluid.set_capacity(channel, capacity, race.now)
+    for _ in range(300):
+        if race.flows[0]:
+            race.settle(math.inf)
+    return race
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_fluids_agree_on_a_crowd(seed: int) -> None:
+    assert crowd(seed).flows == [{}, {}]
+
+
+def test_the_crowd_sees_a_level_that_is_kept_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break the engine on purpose: as if what happens did not matter up to twice the level from which on it does."""
+    floor = Grouped._floor
+    monkeypatch.setattr(Grouped, "_floor", lambda self: 2.0 * floor(self))
+    with pytest.raises(AssertionError):
+        crowd(0)

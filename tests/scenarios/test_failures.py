@@ -14,8 +14,8 @@ from small_runs import known, played, transfers, work, world_of
 
 from elsa_sim import results
 from elsa_sim.errors import RunFailed, ScenarioError
+from elsa_sim.planning import check
 from elsa_sim.results import Results
-from elsa_sim.simulation import check
 from elsa_sim.world import World
 
 TIMING = "execution.mode=timing"
