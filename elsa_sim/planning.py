@@ -19,6 +19,7 @@ from .context import Context
 from .devices import DeviceOptions
 from .errors import Fault, InputFaults, ScenarioError
 from .learning import backbone_options
+from .learning.conduct import KINDS, Kind
 from .learning.footprint import Footprint, Outline
 from .learning.tasks.base import Split, Texts, Vocabulary
 from .learning.tokenizers import vocabulary_for
@@ -49,6 +50,7 @@ class Plan:
     texts: Texts
     samples: Sequence[npt.NDArray[np.int64]]
     edge_of: Mapping[str, str]
+    unreliable: Mapping[str, Kind]
     layout: Layout | None = None
 
     @property
@@ -84,6 +86,7 @@ def check(loaded: Loaded) -> Plan:
         faults.extend(loaded.located(_lacking(topology, protocol), "topology"))
     devices = attempt("devices", lambda: scenario.devices.of(_is(topology), context), topology)
     attempt("network", lambda: scenario.network.check(_is(topology)), topology)
+    unreliable = attempt("unreliable", lambda: _unreliable(scenario, _is(topology), context), topology)
     layout, wireless = None, scenario.wireless
     if wireless is not None:
         layout = attempt("wireless", lambda: wireless.layout(_is(topology), context.streams), topology)
@@ -116,7 +119,19 @@ def check(loaded: Loaded) -> Plan:
         faults.extend(loaded.located(_too_large(needs, devices), "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
-    return Plan(scenario, context, _is(topology), _is(devices), _is(source), cut, _is(texts), samples, edge_of, layout)
+    return Plan(
+        scenario,
+        context,
+        _is(topology),
+        _is(devices),
+        _is(source),
+        cut,
+        _is(texts),
+        samples,
+        edge_of,
+        _is(unreliable),
+        layout,
+    )
 
 
 def _is(value: T | None) -> T:
@@ -141,6 +156,16 @@ def _lacking(topology: Topology, protocol: Protocol | None) -> list[Fault]:
         what = f"protocol {protocol.kind} needs an edge server"
         faults.append(Fault("", f"{what}; give at least one node the role edge"))
     return faults
+
+
+def _unreliable(scenario: Scenario, topology: Topology, context: Context) -> dict[str, Kind]:
+    if scenario.unreliable is None:
+        return {}
+    found = scenario.unreliable.of(topology.names("client"), context.streams)
+    if "label_flip" in found.values() and scenario.task.objective == "causal_lm":
+        valid = ", ".join(kind for kind in KINDS if kind != "label_flip")
+        raise InputFaults([Fault("kinds", f"label_flip needs class labels; valid with causal_lm: {valid}")])
+    return found
 
 
 def _vocabulary(scenario: Scenario, source: backbone_options.Source, texts: Texts) -> Vocabulary:

@@ -23,6 +23,7 @@ from .context import Context
 from .devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, Straggler
 from .errors import Fault, InputFaults, ScenarioError
 from .learning.backbone_options import BUILT_IN, BackboneOptions, FixedSplit, SplitPolicy
+from .learning.conduct import UnreliableOptions
 from .learning.partition import Iid, Partition
 from .learning.tasks.base import Task
 from .learning.tasks.synthetic import Synthetic
@@ -115,6 +116,8 @@ class Scenario(Options):
     """The network: nodes and links."""
     devices: DevicesOptions = DevicesOptions()
     """How fast the nodes compute, their memory and power."""
+    unreliable: UnreliableOptions | None = None
+    """Clients that do not do what they should; by default none."""
     split: SerializeAsAny[SplitPolicy] = FixedSplit()
     """Which layers stay on a client."""
     codec: CodecOptions = CodecOptions()

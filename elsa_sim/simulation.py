@@ -109,6 +109,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         "outcome": outcome,
         **results.summarise(table, topology, plan.scenario.stop.target_accuracy),
         **updates.summary(table, topology),
+        **({"unreliable": dict(plan.unreliable)} if plan.unreliable else {}),
         **({"privacy": results.privacy_summary(attacked)} if attacked else {}),
         "host": host,
         "trace_sha256": recorder.digest("trace"),

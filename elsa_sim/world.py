@@ -31,6 +31,7 @@ from .wire import Wire
 
 if TYPE_CHECKING:
     from .learning.backbone_options import Part
+    from .learning.conduct import Conduct
     from .learning.data import Batches
     from .learning.executor import Executor
     from .learning.model import Model
@@ -52,6 +53,8 @@ class Client:
     samples: npt.NDArray[np.int64]
     batches: Batches
     parts: tuple[Part, Part, Part] | None
+    conduct: Conduct | None = None
+    """What it does otherwise than it should."""
 
     @property
     def weight(self) -> float:
@@ -277,6 +280,11 @@ class World:
     def note(self, found: Ref, node: str, *, round: int, detail: str) -> None:
         """Have the event table tell what ``node`` found out (a mapping of names to numbers), at the next evaluation."""
         self._notes.append((found, node, round, detail))
+
+    def skipped(self, steps: int) -> None:
+        """Count local steps that a client leaves out."""
+        self._steps += steps
+        self.observer.progressed(self.now, self._steps, self._total_steps)
 
     def spawn(self, generator: Verb) -> simpy.Process:
         """Start a concurrent process."""

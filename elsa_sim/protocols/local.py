@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from ..learning.work import Work
 from ..participation import WaitOptions, gather, insist
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..learning.model import Trained
     from ..learning.optim import Optimizer
-    from ..learning.work import Ref, Work
+    from ..learning.work import Ref
     from ..world import Client, Verb, World
 
     Lengths: TypeAlias = npt.NDArray[np.int64]
@@ -36,6 +37,25 @@ def average(world: World, wait: WaitOptions, theta: Ref, train: Callable[[Client
     weights = [client.weight for client in world.clients if client.name in arrived]
     mean = yield from insist(world, world.cloud, world.model.mean(list(arrived.values()), weights), round=round)
     return mean
+
+
+def hand_on(world: World, client: Client, received: Ref, trained: Ref, *, round: int, upload: bool = True) -> Verb:
+    """The adapters that leave ``client``: those it ``trained`` from what it ``received``, unless it is unreliable."""
+    yield from ()
+    if client.conduct is None:
+        return trained
+    shown = client.conduct.handed_on(received, trained, upload=upload)
+    if not isinstance(shown, Work):
+        return shown
+    return (yield from world.compute(client.name, shown, round=round))
+
+
+def trains(world: World, client: Client, steps: int) -> int:
+    """How many of ``steps`` local steps ``client`` makes: a free rider makes none."""
+    if client.conduct is None or client.conduct.trains:
+        return steps
+    world.skipped(steps)
+    return 0
 
 
 class SplitTrainer:
@@ -72,9 +92,10 @@ class SplitTrainer:
         bottom, middle, top = (
             model.take(part, source, old) for part, source, old in zip(client.parts, sources, before, strict=True)
         )
-        for step in range(1, steps + 1):
+        for step in range(1, trains(world, client, steps) + 1):
             bottom, middle, top = yield from self.step(client, server, bottom, middle, top, round=round, step=step)
         mine = bottom.adapters.merge([bottom.adapters, top.adapters])
+        mine = yield from hand_on(world, client, fetched, mine, round=round)
         received = yield from world.send(client.name, server, mine, "adapters", round=round)
         if self.keep:  # moments and adapters go together: those of work that did not arrive are dropped
             self._before[client.name] = (server, bottom, middle, top)
@@ -129,7 +150,7 @@ class WholeTrainer:
         """``steps`` steps on ``client``'s batches on the device of ``node``; returns the part as it is then."""
         world, model = self.world, self.world.model
         trained = model.take(model.whole, theta, self._before.get(client.name))
-        for step in range(1, steps + 1):
+        for step in range(1, trains(world, client, steps) + 1):
             batch = next(client.batches)
             work = model.learn(trained, batch, batch, self.optimizer)
             _, *after, loss = yield from world.compute(node, work, round=round, step=step)
@@ -145,7 +166,8 @@ class WholeTrainer:
         world, node = self.world, client.name
         fetched = yield from world.send(server, node, theta, "adapters", round=round)
         trained = yield from self.train(client, node, fetched, steps, round=round)
-        received = yield from world.send(node, server, trained.adapters, "adapters", round=round)
+        mine = yield from hand_on(world, client, fetched, trained.adapters, round=round)
+        received = yield from world.send(node, server, mine, "adapters", round=round)
         self.done(client, trained)
         return received
 
