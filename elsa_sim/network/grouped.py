@@ -52,8 +52,10 @@ class Grouped:
 
     def enter(self, flow: Flow, now: float) -> None:
         moved: list[Flow] = []
-        self._twice |= len(set(flow.channels)) < len(flow.channels)
-        for channel in set(flow.channels):
+        channels = set(flow.channels)
+        self._twice |= len(channels) < len(flow.channels)
+        for channel in channels:
+            flow.dead += self._capacities[channel] <= 0.0
             self._users[channel] += 1
             if self._users[channel] == 1:
                 self._sole[channel] = flow
@@ -66,7 +68,6 @@ class Grouped:
             self._take_out(other, now)
             self._put(other, now)
         self._put(flow, now)
-        flow.dead = sum(self._capacities[channel] <= 0.0 for channel in set(flow.channels))
         flow.run(now, not flow.dead)
 
     def leave(self, flow: Flow, now: float) -> None:

@@ -106,20 +106,21 @@ class Table:
         """
         size, free = len(self.room), self.free
         rows, slots = self._crossings()
+        level, full = np.full(len(free), np.inf), np.where(self.full < floor, self.full, np.inf)
+        room = self.room - np.bincount(slots, self.held[rows], size)
+        busy = has_free = free[rows] > 0.0
+        count = np.bincount(slots, free[rows], size)
+        self._push_back(np.flatnonzero((count == 0.0) & (room < -1e-9 * self.room)), room, full)
         kept = (self.level < floor) & (free > 0.0)
         if kept.any():
             touched = np.zeros(size, dtype=bool)
             touched[changed] = True
             kept[rows[touched[slots]]] = False
-        level = np.where(kept, self.level, np.inf)
-        full = np.where(self.full < floor, self.full, np.inf)
-        room = self.room - np.bincount(slots, (self.held + np.where(kept, self.level * free, 0.0))[rows], size)
-        has_free = free[rows] > 0.0
-        busy = has_free & ~kept[rows]
+            level[kept] = self.level[kept]
+            room -= np.bincount(slots, np.where(kept, self.level * free, 0.0)[rows], size)
+            count -= np.bincount(slots, np.where(kept, free, 0.0)[rows], size)
+            busy = has_free & ~kept[rows]
         row, slot = rows[busy], slots[busy]  # what is not frozen yet, in order of rows
-        count = np.bincount(slot, free[row], size)
-        crowded = (room < -1e-9 * self.room) & (np.bincount(slots[has_free], minlength=size) == 0)
-        self._push_back(np.flatnonzero(crowded), room, full)
         while len(row):
             share = np.full(size, np.inf)
             np.divide(room, count, out=share, where=count > 0.0)
