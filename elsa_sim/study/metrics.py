@@ -38,7 +38,14 @@ UNITS: Mapping[str, str] = {
     "bytes_to_target": "B",
 }
 #: Beginnings of paths whose rest depends on the scenario.
-OPEN: Mapping[str, str] = {"bytes.by_kind.": "B", "energy_by_node.": "J", "privacy.": "", "clustering.": ""}
+OPEN: Mapping[str, str] = {
+    "bytes.by_kind.": "B",
+    "energy_by_node.": "J",
+    "privacy.": "",
+    "clustering.": "",
+    "updates.": "",
+    "client_accuracy_": "",
+}
 #: Told by the table of rounds for the study's own target.
 OF_TARGET = ("time_to_target_s", "bytes_to_target")
 
