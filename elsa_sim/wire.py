@@ -97,7 +97,7 @@ class Wire:
         keys = self._keys(source if up else target, secret=up)
         refs = self._endpoint(source, target, chain, passage)
 
-        function = Encode(chain, passage, keys, tensors, self._known(), size)
+        function = Encode(chain, passage, keys, tensors, self._known(chain), size)
         work = Work(f"{kind}.encode", function, (value, *refs), (None,) * (1 + len(chain)), encode_flops)
         return Parcel(source, target, value, chain, passage, size + attached, work, decode_flops, tuple(refs))
 
@@ -120,7 +120,7 @@ class Wire:
         refs = self._endpoint(parcel.target, parcel.source, chain, passage)
 
         outputs: tuple[Spec, ...] = (parcel.value.spec, *((None,) * len(chain)))
-        function = Decode(chain, passage, keys, tensors, self._known(), isinstance(parcel.value.spec, TensorSpec))
+        function = Decode(chain, passage, keys, tensors, self._known(chain), isinstance(parcel.value.spec, TensorSpec))
         return Work(f"{passage.message}.decode", function, (payload, *refs), outputs, parcel.decode_flops)
 
     def decoded(self, parcel: Parcel, outputs: Sequence[Ref]) -> Ref:
@@ -174,11 +174,12 @@ class Wire:
     def _keys(self, client: str, *, secret: bool) -> Keys:
         """One shared seed for the whole run: every client's adapters then see the same hashes, and average well."""
         own = self.streams.integer("codec-secret", client) if secret else None
-        return Keys(self.streams.integer("codec"), own, self.public)
+        return Keys(self.streams.integer("codec"), own)
 
-    def _known(self) -> Mapping[str, Tensor]:
-        """The adapters that everyone starts from, where there are any."""
-        return self.initial.value if self.initial is not None and self.initial.ready else {}
+    def _known(self, chain: Sequence[Codec]) -> Mapping[str, Tensor]:
+        """The adapters that everyone starts from, where a codec of ``chain`` starts from them, too."""
+        looped = any(codec.closes_loop for codec in chain)
+        return self.initial.value if looped and self.initial is not None and self.initial.ready else {}
 
     def _key(self, peer: str, codec: Codec, position: int, passage: Passage) -> tuple[Any, ...]:
         if codec.scope == "pair":

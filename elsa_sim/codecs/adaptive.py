@@ -110,12 +110,13 @@ class Adaptive(Subspace):
             return None
         if self.error is None:
             fixed = {"bytes_per_token": self.budget(passage.round), "last_bytes_per_token": None, "over_rounds": None}
-            return self.model_copy(update=fixed)
+            made = self.model_copy(update=fixed)
+            return made if public is None else made.fitted(passage, public)
         options = {name: getattr(self, name) for name in ("basis", "cut", "gain", "refresh_every")}
         if public is None:
             return Subspace(rank=self.rank, **options)
         basis = public.basis(passage.layer, self.fitted_after(passage.round), self.basis)
-        return Subspace(rank=min(self.rank, basis.rank(self.error)), **options)
+        return Subspace(rank=min(self.rank, basis.rank(self.error)), **options).fitted(passage, public)
 
     def announced(self, width: int, round: int) -> int:
         codec = Subspace(rank=self.rank, cut=self.cut, refresh_every=self.refresh_every)
@@ -147,8 +148,8 @@ class Adaptive(Subspace):
         steps = torch.tensor(STEPS)[torch.tensor(bits)] * basis.variances[: len(bits)].sqrt().cpu()
         return bits, steps
 
-    def encode(self, x: torch.Tensor, state: Public | None, passage: Passage) -> tuple[Encoded, Any]:
-        basis = self._basis(state, passage)
+    def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
+        basis = self.directions()
         bits, steps = self._plan(basis, passage, x.shape[-1])
         steps = steps.to(x.device)
         wide = x.float()
@@ -172,10 +173,8 @@ class Adaptive(Subspace):
         packed = (eights << torch.arange(7, -1, -1, device=x.device)).sum(-1).to(torch.uint8)
         return Encoded(packed, (gain,)), state
 
-    def decode(
-        self, data: Encoded, spec: TensorSpec, state: Public | None, passage: Passage
-    ) -> tuple[torch.Tensor, Any]:
-        basis = self._basis(state, passage)
+    def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
+        basis = self.directions()
         bits, steps = self._plan(basis, passage, spec.shape[-1])
         device = data.main.device
         column, shift = (place.to(device) for place in _places(bits))

@@ -51,12 +51,11 @@ class Passage:
 @dataclass(frozen=True)
 class Keys:
     """What one endpoint knows at the start: seeds, ``shared`` by both and ``secret`` of the client only (``None`` at a
-    server); ``public`` text, and the ``known`` value of the tensor that will be sent, if both have one (adapters start
-    from the same values everywhere)."""
+    server), and the ``known`` value of the tensor that will be sent, if both have one (adapters start from the same
+    values everywhere)."""
 
     shared: int
     secret: int | None = None
-    public: Public | None = field(default=None, repr=False)
     known: torch.Tensor | None = field(default=None, repr=False)
 
 
@@ -113,7 +112,8 @@ class Codec(Component):
         return None
 
     def at(self, passage: Passage, public: Public | None) -> Codec | None:
-        """The codec as it is for one message; ``None`` lets the message pass as it is."""
+        """The codec as it is for one message, fitted to ``public`` text where it needs that; ``None`` lets the message
+        pass as it is."""
         return self
 
     def announced(self, width: int, round: int) -> int:

@@ -34,7 +34,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """Orthonormal ``directions`` ``[D, D]``, best first; the ``mean`` ``[D]``; variance along each ``[D]``."""
+    """Orthonormal ``directions`` ``[D, k]``, best first; the ``mean`` ``[D]``; variance along all D of them ``[D]``."""
 
     mean: torch.Tensor
     directions: torch.Tensor
@@ -57,6 +57,7 @@ class Public(ABC):
 
     def __init__(self) -> None:
         self._fitted: dict[tuple[int, int, BasisKind], Basis] = {}
+        self._cut: dict[tuple[int, int, BasisKind, int], Basis] = {}
 
     @abstractmethod
     def sample(self, layer: int, round: int) -> Sample:
@@ -68,6 +69,14 @@ class Public(ABC):
         if key not in self._fitted:
             self._fitted[key] = fit(self.sample(layer, round), kind)
         return self._fitted[key]
+
+    def first(self, layer: int, round: int, kind: BasisKind, rank: int) -> Basis:
+        """The same with its first ``rank`` directions only."""
+        key = layer, round, kind, rank
+        if key not in self._cut:
+            basis = self.basis(layer, round, kind)
+            self._cut[key] = Basis(basis.mean, basis.directions[:, :rank].contiguous(), basis.variances)
+        return self._cut[key]
 
 
 def fit(sample: Sample, kind: BasisKind) -> Basis:

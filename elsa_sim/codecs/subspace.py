@@ -23,13 +23,13 @@ Does not capture: FLOPs of the fit at the server, a fit to the clients' own stat
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from ..lazy import lazy
 from ..learning.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, Keys, Passage
+from .base import Codec, Encoded, EncodedSpec, Passage
 from .cast import saturate
 from .public import Basis, BasisKind, Public
 
@@ -55,6 +55,8 @@ class Subspace(Codec):
     refresh_every: int | None = Field(None, ge=1)
     """Rounds after which the directions are fitted anew; without, they are those of the pretrained model."""
 
+    _fitted: Basis | None = PrivateAttr(default=None)
+
     @property
     def needs_public(self) -> bool:
         return True
@@ -63,11 +65,16 @@ class Subspace(Codec):
     def fitted_anew(self) -> int | None:
         return self.refresh_every
 
-    def start(self, keys: Keys) -> Public | None:
-        return keys.public
-
     def at(self, passage: Passage, public: Public | None) -> Codec | None:
-        return self if self.cut in ("both", passage.cut) or passage.cut is None else None
+        if passage.cut is not None and self.cut not in ("both", passage.cut):
+            return None
+        return self if public is None else self.fitted(passage, public)
+
+    def fitted(self, passage: Passage, public: Public) -> Self:
+        """This codec with the directions of a message's cut and round."""
+        made = self.model_copy()
+        made._fitted = public.first(passage.layer, self.fitted_after(passage.round), self.basis, self.rank)
+        return made
 
     def fitted_after(self, round: int) -> int:
         """The round after which the basis used in ``round`` was fitted; 0: the pretrained model."""
@@ -95,25 +102,24 @@ class Subspace(Codec):
             return f"projects hidden states, not what {before[-1].kind!r} makes of them; put it first, or after ssop"
         return super().objection(before, spec, message)
 
-    def _basis(self, state: Public | None, passage: Passage) -> Basis:
-        if state is None:
+    def directions(self) -> Basis:
+        """What was fitted."""
+        if self._fitted is None:
             raise ValueError(f"{self.kind}: no public text to fit directions to")
-        return state.basis(passage.layer, self.fitted_after(passage.round), self.basis)
+        return self._fitted
 
-    def encode(self, x: torch.Tensor, state: Public | None, passage: Passage) -> tuple[Encoded, Any]:
-        basis = self._basis(state, passage)
+    def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
+        basis = self.directions()
         dtype = _work(x)
         wide = x.to(dtype)
         if passage.message == "activation":
             wide = wide - basis.mean.to(x.device, dtype)
-        return Encoded(wide @ basis.directions[:, : self.rank].to(x.device, dtype)), state
+        return Encoded(wide @ basis.directions.to(x.device, dtype)), state
 
-    def decode(
-        self, data: Encoded, spec: TensorSpec, state: Public | None, passage: Passage
-    ) -> tuple[torch.Tensor, Any]:
-        basis = self._basis(state, passage)
+    def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
+        basis = self.directions()
         dtype = _work(data.main)
-        x = data.main.to(dtype) @ basis.directions[:, : self.rank].to(data.main.device, dtype).t()
+        x = data.main.to(dtype) @ basis.directions.to(data.main.device, dtype).t()
         if self.gain:
             x = x * basis.gain(self.rank)
         if passage.message == "activation":

@@ -49,8 +49,8 @@ class Pair:
 
     def __post_init__(self) -> None:
         self.public = MadeUp(self.width)
-        self.client = [codec.start(Keys(self.shared, self.secret, self.public)) for codec in self.chain]
-        self.server = [codec.start(Keys(self.shared, None, self.public)) for codec in self.chain]
+        self.client = [codec.start(Keys(self.shared, self.secret)) for codec in self.chain]
+        self.server = [codec.start(Keys(self.shared)) for codec in self.chain]
 
     def send(
         self, x: torch.Tensor, message: str = "activation", up: bool = True, round: int = 1, index: int = 0

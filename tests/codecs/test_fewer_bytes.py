@@ -91,7 +91,7 @@ class TestFeedback:
     def exchange(
         self, chain: list[Codec], values: list[torch.Tensor], known: torch.Tensor | None = None
     ) -> list[float]:
-        states = [[codec.start(Keys(1, 2, None, known)) for codec in chain] for _ in range(2)]
+        states = [[codec.start(Keys(1, 2, known)) for codec in chain] for _ in range(2)]
         errors = []
         for index, x in enumerate(values):
             passage = Passage("adapters", True, index + 1)

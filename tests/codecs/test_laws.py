@@ -12,7 +12,7 @@ import pytest
 import torch
 from exchange import MadeUp, Pair, hidden, leaves, spec_of
 
-from elsa_sim.codecs.base import Codec, Encoded, Keys, Passage, chain_flops, encode, faults, wire
+from elsa_sim.codecs.base import Codec, Encoded, Keys, Passage, chain_flops, encode, faults, resolved, wire
 from elsa_sim.registry import discover, summary
 
 discover("elsa_sim.codecs")
@@ -235,7 +235,7 @@ def test_server_holds_no_secret(items: list[tuple[str, dict[str, Any]]]) -> None
     pair = Pair(make(items), secret=secret)
     for message, up in [("activation", True), ("activation", False), ("gradient", True), ("gradient", False)]:
         pair.send(hidden(), message, up)
-    public = [id(item) for item in leaves([codec.start(Keys(pair.shared, None, pair.public)) for codec in pair.chain])]
+    public = [id(item) for item in leaves([codec.start(Keys(pair.shared)) for codec in pair.chain])]
     hidden_away = [item for item in leaves(pair.client) if isinstance(item, torch.Tensor) and id(item) not in public]
     for item in leaves(pair.server):
         assert not (isinstance(item, int) and item == secret)
@@ -261,12 +261,11 @@ def test_flops(items: list[tuple[str, dict[str, Any]]], x: torch.Tensor) -> None
 @single
 def test_stages_feed_each_other(items: list[tuple[str, dict[str, Any]]]) -> None:
     """Element ``i`` of the stages is what codec ``i`` made, and no codec needs more than its own buffers to decode."""
-    (codec,) = make(items)
     x, passage = hidden(), Passage("activation", True)
-    public = MadeUp(48)
-    stages, _ = encode([codec], x, [codec.start(Keys(1, 2, public))], passage)
+    (codec,) = resolved(make(items), passage, MadeUp(48))
+    stages, _ = encode([codec], x, [codec.start(Keys(1, 2))], passage)
     made = codec.encoded(spec_of(x))
     assert spec_of(stages[0].main) == made.main
     copies = Encoded(copy(stages[0].main), tuple(copy(side) for side in stages[0].side))
-    y, _ = codec.decode(copies, spec_of(x), codec.start(Keys(1, None, public)), passage)
+    y, _ = codec.decode(copies, spec_of(x), codec.start(Keys(1)), passage)
     assert torch.equal(y, Pair([codec], 1, 2).send(x))

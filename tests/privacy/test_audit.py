@@ -91,11 +91,11 @@ def test_without_pairs_and_without_training() -> None:
 @pytest.mark.parametrize(
     ("changes", "path", "reason"),
     [
-        ([SECTION], "privacy", "set task.public"),
+        ([SECTION, "task.public=0"], "privacy", "set task.public"),
         ([SECTION, PUBLIC, "protocol={kind: fedavg}"], "privacy", "does not cut the model"),
         ([SECTION, PUBLIC, "execution.mode=timing"], "privacy", "needs arithmetic"),
         (["privacy.under=[[{kind: int8}, {kind: sketch}]]", PUBLIC], "privacy.under.0.1", "takes floating-point numbers"),
-        ([ROTATED], "codec.activation.1", "there is none; set task.public"),
+        ([ROTATED, "task.public=0"], "codec.activation.1", "there is none; set task.public"),
         (["codec.activation={kind: adaptive, error: 0.1}", PUBLIC, "execution.mode=timing"], "codec.activation.0",
          "depend on public text"),
     ],
@@ -114,7 +114,7 @@ def test_no_object_that_an_edge_server_can_reach_contains_q() -> None:
 
     Q = I + V (W - I) V^T is there if V and W are, or Q itself, in any format; the walk finds them at the client.
     """
-    _, world = world_of(ROTATED, PUBLIC, "codec.gradient=[{kind: int8}]")
+    _, world = world_of(ROTATED, PUBLIC, "codec.adapters=[{kind: feedback}, {kind: int8}]")
     for held in world.wire.states.values():
         for ref in held.values():
             assert ref.value is not None  # pending work has run, so nothing but values can be reached
