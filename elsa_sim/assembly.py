@@ -101,7 +101,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     from .evaluation import Evaluation
     from .learning.backbone import build as build_backbone
     from .learning.conduct import Conduct
-    from .learning.data import Batches
+    from .learning.data import Batches, collate
     from .learning.flops import FlopCounter
     from .learning.model import Model
     from .learning.tasks.base import tokenize
@@ -176,5 +176,6 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         observer=observer,
         radio=radio,
         total_steps=scenario.protocol.steps(len(clients)),
+        public=lambda count: collate(data.public, np.arange(count), data.pad_id),
         audit=_audit(plan, model, wire, clients, data, set(tokenizer.all_special_ids)),
     )

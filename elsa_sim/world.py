@@ -32,7 +32,7 @@ from .wire import Wire
 if TYPE_CHECKING:
     from .learning.backbone_options import Part
     from .learning.conduct import Conduct
-    from .learning.data import Batches
+    from .learning.data import Batch, Batches
     from .learning.executor import Executor
     from .learning.model import Model
     from .learning.work import Ref, Work
@@ -104,6 +104,7 @@ class World:
         observer: Observer,
         total_steps: int,
         radio: Radio | None = None,
+        public: Callable[[int], Batch] | None = None,
         audit: Callable[[Any, int], list[dict[str, Any]]] | None = None,
     ) -> None:
         self.env, self.topology, self.network, self.devices = env, topology, network, devices
@@ -113,7 +114,7 @@ class World:
         self.books = Books(env, recorder)
         self._transport = Transport(self.books, network, devices, radio)
         self._availability = Availability(self.books, topology, network, devices, radio)
-        self._test, self._total_steps = test, total_steps
+        self._test, self._total_steps, self._public = test, total_steps, public
         self._roles = {node.name: node.role for node in topology.nodes}
         self._audit = audit
         self._losses: list[Ref] = []
@@ -143,6 +144,11 @@ class World:
         for client in self.clients:
             homes[self._availability.home(client.name, client.edge, failover=failover)].append(client)
         return {edge: tuple(clients) for edge, clients in homes.items() if clients}
+
+    def public(self, count: int) -> Batch:
+        """The first ``count`` of the texts that the task sets apart as public."""
+        assert self._public is not None
+        return self._public(count)
 
     def compute(
         self,
