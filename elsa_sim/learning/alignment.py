@@ -4,10 +4,11 @@ An update Delta was made from version theta_v and shifts the model's representat
 s = f(theta_v + Delta) - f(theta_v). Applied to the present version theta_t it should shift it alike, so coefficients alpha
 in [0, 1], one per module, minimise
 
-    mean |f(theta_t + alpha * Delta) - f(theta_t) - s|^2 / mean |s|^2 + ridge * mean (alpha - 1)^2.
+    |f(theta_t + alpha * Delta) - f(theta_t) - s|^2 / |s|^2 + ridge * mean (alpha - 1)^2.
 
 The paper's abstract says what is aligned; that f is the states [n, D] after the last layer, the scaling by |s|^2 and the
-solver (L-BFGS-B, Byrd et al. 1995, with a bounded number of gradients) are our reading.
+solver are our reading: Gauss-Newton steps, each a bounded linear least-squares problem (Stark and Parker 1995) in as many
+unknowns as there are modules, with exact forward-mode derivatives. For a linear f one step is exact.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import lsq_linear
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .backbone import Backbone
 from .backbone_options import Part
@@ -47,42 +49,43 @@ def coefficients(
     delta: Adapters,
     *,
     ridge: float,
-    gradients: int,
+    steps: int,
 ) -> tuple[list[str], np.ndarray]:
     """The modules of ``delta``, and alpha [modules].
 
     Args:
-        represent: f, differentiable.
+        represent: f, differentiable in forward mode.
         base: theta_v, where ``delta`` began.
         present: theta_t.
-        gradients: number of gradients, at most.
+        steps: number of Gauss-Newton steps.
     """
     modules = list(dict.fromkeys(module_of(name) for name in delta))
-    with torch.no_grad():
+    count = len(modules)
+    like = next(iter(delta.values()))
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no forward mode
         shift = represent(_plus(base, delta)) - represent(base)
         target = represent(present) + shift
-        scale = float(shift.square().mean())
-    if not scale:
-        return modules, np.ones(len(modules))
-    device = next(iter(delta.values())).device
+        weight = float(shift.square().sum())
+        if not weight:
+            return modules, np.ones(count)
 
-    def loss(values: np.ndarray) -> tuple[float, np.ndarray]:
-        alpha = torch.tensor(values, dtype=torch.float32, device=device, requires_grad=True)
-        with torch.enable_grad():
-            apart = represent(_plus(present, scaled(delta, modules, alpha))) - target
-            value = apart.square().mean() / scale + ridge * (alpha - 1).square().mean()
-            (gradient,) = torch.autograd.grad(value, alpha)
-        return float(value.detach()), gradient.double().cpu().numpy()
+        def shifted(alpha: Tensor) -> Tensor:
+            return (represent(_plus(present, scaled(delta, modules, alpha))) - target).flatten()
 
-    found = minimize(
-        loss,
-        np.ones(len(modules)),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0.0, 1.0)] * len(modules),
-        options={"maxfun": gradients, "maxiter": gradients, "ftol": 1e-12, "gtol": 1e-8},
-    )
-    return modules, np.clip(found.x, 0.0, 1.0)
+        alpha = np.ones(count)
+        for _ in range(steps):
+            at = torch.tensor(alpha, dtype=like.dtype, device=like.device)
+            columns: list[Any] = [
+                torch.func.jvp(shifted, (at,), (unit,)) for unit in torch.eye(count, device=like.device)
+            ]
+            apart = columns[0][0].double().cpu().numpy()
+            slopes = torch.stack([slope for _, slope in columns], 1).double().cpu().numpy()
+            rows = np.vstack([slopes / np.sqrt(weight), np.eye(count) * np.sqrt(ridge / count)])
+            wanted = np.concatenate(
+                [(slopes @ alpha - apart) / np.sqrt(weight), np.full(count, np.sqrt(ridge / count))]
+            )
+            alpha = np.clip(lsq_linear(rows, wanted, (0.0, 1.0), method="bvls").x, 0.0, 1.0)
+    return modules, alpha
 
 
 def _plus(one: Adapters, other: Adapters) -> dict[str, Tensor]:
@@ -101,7 +104,7 @@ class Align:
     batch: Batch
     weights: tuple[float, ...]
     ridge: float
-    gradients: int
+    steps: int
 
     def __call__(self, base: Adapters, present: Adapters, *trained: Adapters) -> tuple[dict[str, float]]:
         delta = mean_change(base, trained, self.weights)
@@ -111,7 +114,7 @@ class Align:
         def represent(adapters: Adapters) -> Tensor:
             return pack(self.backbone.call(adapters, self.part, tokens, lengths), self.batch.lengths)
 
-        modules, alpha = coefficients(represent, base, present, delta, ridge=self.ridge, gradients=self.gradients)
+        modules, alpha = coefficients(represent, base, present, delta, ridge=self.ridge, steps=self.steps)
         return ({module: float(value) for module, value in zip(modules, alpha, strict=True)},)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from . import server_optim
 from .aggregate import Mean
-from .alignment import Align, Change
+from .alignment import Align, Change, module_of
 from .backbone import Backbone
 from .backbone_options import Part, whole
 from .data import Batch
@@ -141,16 +141,16 @@ class Model:
         batch: Batch,
         *,
         ridge: float,
-        gradients: int,
+        steps: int,
     ) -> Work:
         """Cross-version semantic alignment of a group of updates (see ``alignment``). Output: alpha by module.
 
-        FLOPs are those of ``gradients`` gradients, whether or not so many are needed.
+        A Gauss-Newton step costs two forward passes for each module that has adapters.
         """
         part = Part("align", 0, self.layers, first=True, last=False)
-        forward, backward = (self.counter.flops(part, phase, *batch.shape) for phase in ("forward", "backward"))
-        function = Align(self.backbone, part, batch, tuple(weights), ridge, gradients)
-        flops = float((3 + gradients) * forward + gradients * backward)
+        modules = len({module_of(name) for name in self.specs})
+        flops = float((3 + 2 * modules * steps) * self.counter.flops(part, "forward", *batch.shape))
+        function = Align(self.backbone, part, batch, tuple(weights), ridge, steps)
         return Work("align", function, (base, present, *trained), (None,), flops)
 
     def server_step(self, theta: Ref, mean: Ref, state: Ref | None, optimizer: Adaptive) -> Work:

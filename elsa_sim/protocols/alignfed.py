@@ -48,8 +48,8 @@ class AlignFed(Buffered):
     """Public texts that a server aligns on."""
     ridge: float = Field(1e-3, ge=0)
     """Weight of the pull of the coefficients toward 1."""
-    gradients: int = Field(8, ge=1)
-    """Gradients of an alignment, at most."""
+    alignment_steps: int = Field(1, ge=1)
+    """Gauss-Newton steps of an alignment."""
 
     def faults(self, topology: Topology, task: Task) -> Iterable[Fault]:
         if self.alignment and task.public < self.calibration:
@@ -71,7 +71,7 @@ class AlignFed(Buffered):
             if self.alignment and version < server.version:
                 batch = world.public(self.calibration)
                 work = world.model.align(server.theta, base, adapters, [u.weight for u in group], batch,
-                                         ridge=self.ridge, gradients=self.gradients)  # fmt: skip
+                                         ridge=self.ridge, steps=self.alignment_steps)  # fmt: skip
                 alpha = yield from insist(world, server.node, work, round=now)
                 world.note(alpha, server.node, round=now, detail=f"alignment of version {version}")
             work = world.model.change(theta, base, adapters, [weights[i] for i in indices], alpha)
