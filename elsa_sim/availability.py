@@ -36,13 +36,13 @@ class Availability:
         for (u, v), outages in network.channels.outages().items():
             books.env.process(self._down(u, v, outages))
 
-    def home(self, client: str, edge: str, *, failover: bool) -> str:
-        """The edge server that serves ``client`` now: that of its station, else its own, ``edge``.
+    def home(self, client: str, edge: str, *, failover: bool, given: bool = False) -> str:
+        """The edge server that serves ``client`` now: that of its station, else (or if it is ``given``) its own, ``edge``.
 
         With ``failover``, if that server is away, the one with the least latency among those that are there and that the
         client can reach over nodes that are there. Where there is none, it stays.
         """
-        if self.radio is not None and client in self.radio and self.radio.serving(client) in self._edges:
+        if not given and self.radio is not None and client in self.radio and self.radio.serving(client) in self._edges:
             edge = self.radio.serving(client)
         if not failover or self._there(edge):
             return edge

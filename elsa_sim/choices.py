@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, create_model
 from pydantic.fields import FieldInfo
@@ -73,6 +73,28 @@ def _as(kind: Any, value: Any) -> Any:
     return kind(
         **{name: _as(kind.model_fields[name].annotation, getattr(value, name)) for name in type(value).model_fields}
     )
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """Marks a component's field that holds any member of ``family``, or null where its type says so.
+
+    The kinds are those that are registered when the component's model is built; :func:`renewed` builds it again.
+    """
+
+    family: type[Component]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        made = handler.generate_schema(any_of(self.family))
+        return core_schema.nullable_schema(made) if type(None) in get_args(source) else made
+
+
+def renewed(family: type[Component]) -> type[Component]:
+    """``family``, the choices within its members brought up to date."""
+    for member in family.members.values():
+        if any(isinstance(mark, AnyOf) for field in member.model_fields.values() for mark in field.metadata):
+            member.model_rebuild(force=True)
+    return family
 
 
 @dataclass(frozen=True)

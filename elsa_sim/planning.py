@@ -5,9 +5,9 @@ Nothing here needs the tensor library.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -19,12 +19,15 @@ from .context import Context
 from .devices import DeviceOptions
 from .errors import Fault, InputFaults, ScenarioError
 from .learning import backbone_options
+from .learning.backbone_options import Part
 from .learning.conduct import KINDS, Kind
 from .learning.footprint import Footprint, Outline
+from .learning.splits.base import Cut
 from .learning.tasks.base import Split, Texts, Vocabulary
 from .learning.tokenizers import vocabulary_for
 from .privacy.options import PrivacyOptions
 from .protocols.base import Protocol
+from .resources import resources
 from .scenario import Loaded, Scenario
 from .topology import Topology
 from .topology.model import listed
@@ -46,7 +49,7 @@ class Plan:
     topology: Topology
     devices: Mapping[str, DeviceOptions]
     source: backbone_options.Source
-    cut: tuple[int, int] | None
+    cuts: Mapping[str, Cut] | None
     texts: Texts
     samples: Sequence[npt.NDArray[np.int64]]
     edge_of: Mapping[str, str]
@@ -91,9 +94,8 @@ def check(loaded: Loaded) -> Plan:
     if wireless is not None:
         layout = attempt("wireless", lambda: wireless.layout(_is(topology), context.streams), topology)
     source = attempt("backbone", lambda: backbone_options.locate(scenario.backbone, context))
-    cut = None
-    if source is not None and protocol is not None and protocol.server is not None:
-        cut = attempt("split", lambda: scenario.split.cut(source.layers))
+    if protocol is not None and protocol.server is not None:
+        attempt("split", lambda: scenario.split.check(_is(source).layers), source)
     texts = attempt("task", lambda: scenario.task.read(context))
     samples: Any = None
     if texts is not None and topology is not None and topology.names("client"):
@@ -107,6 +109,9 @@ def check(loaded: Loaded) -> Plan:
     if "codec" not in loaded.unsound:
         faults.extend(loaded.located(_codec_faults(scenario), "codec"))
     edge_of = nearest(topology) if topology is not None and topology.names("cloud") else {}
+    if topology is not None and protocol is not None and "task" not in loaded.unsound:
+        faults.extend(loaded.located(protocol.faults(topology, scenario.task), "protocol"))
+    cuts: dict[str, Cut] | None = None
     if source and texts and devices and topology and vocabulary and not faults:
         outline = Outline.of(
             source,
@@ -115,8 +120,12 @@ def check(loaded: Loaded) -> Plan:
             labels=max(len(texts.labels), 2),
             vocabulary=vocabulary.size,
         )
-        needs = _needs(scenario, outline, source.layers, cut, topology, edge_of)
-        faults.extend(loaded.located(_too_large(needs, devices), "devices"))
+        if scenario.protocol.server is not None:
+            there = resources(scenario, outline, topology, devices, _server_of(scenario.protocol, topology, edge_of))
+            cuts = attempt("split", lambda: scenario.split.cuts(there))
+        if not faults:
+            needs = _needs(scenario, outline, source.layers, cuts, topology, edge_of)
+            faults.extend(loaded.located(_too_large(needs, devices), "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
     return Plan(
@@ -125,7 +134,7 @@ def check(loaded: Loaded) -> Plan:
         _is(topology),
         _is(devices),
         _is(source),
-        cut,
+        cuts,
         _is(texts),
         samples,
         edge_of,
@@ -181,28 +190,38 @@ def _needs(
     scenario: Scenario,
     outline: Outline,
     layers: int,
-    cut: tuple[int, int] | None,
+    cuts: Mapping[str, Cut] | None,
     topology: Topology,
     edge_of: Mapping[str, str],
 ) -> dict[str, tuple[str, Footprint, int]]:
     """Node -> what is trained there, its footprint, and the number of copies."""
     clients, (cloud,) = topology.names("client"), topology.names("cloud")
     size, length = scenario.task.batch_size, scenario.task.max_length
-    if cut is None:
+    if cuts is None:
         footprint = outline.training([backbone_options.whole(layers)], size, length)
         nodes = (cloud,) if scenario.protocol.kind == "centralized" else clients
         return dict.fromkeys(nodes, ("the whole model", footprint, 1))
-    first, middle, last = backbone_options.three_parts(layers, *cut)
-    theirs = outline.training([first, last], size, length)
-    needs = dict.fromkeys(clients, ("Part 1 and Part 3", theirs, 1))
-    servers = Counter(edge_of[c] if scenario.protocol.server == "edge" else cloud for c in clients)
-    part = outline.training([middle], size, length)
-    for name, copies in servers.items():
-        if scenario.protocol.shared:  # what is kept between forward and backward pass is of each client all the same
-            needs[name] = ("1 copy of Part 2", replace(part, activations=copies * part.activations), 1)
-            continue
-        needs[name] = (f"{copies} {'copies' if copies > 1 else 'copy'} of Part 2", part, copies)
+    parts = {client: cut.parts(layers) for client, cut in cuts.items()}
+    needs = {
+        client: ("Part 1 and Part 3", outline.training([first, last], size, length), 1)
+        for client, (first, _, last) in parts.items()
+    }
+    served: defaultdict[str, list[Part]] = defaultdict(list)
+    for client, server in _server_of(scenario.protocol, topology, edge_of).items():
+        served[server].append(parts[client][1])
+    for name, copies in served.items():
+        count = len(set(copies)) if scenario.protocol.shared else len(copies)
+        what = f"{count} {'copies' if count > 1 else 'copy'} of Part 2"
+        if len(set(copies)) == 1 and not scenario.protocol.shared:
+            needs[name] = (what, outline.training(copies[:1], size, length), count)
+        else:
+            needs[name] = (what, outline.served(copies, size, length, shared=scenario.protocol.shared), 1)
     return needs
+
+
+def _server_of(protocol: Protocol, topology: Topology, edge_of: Mapping[str, str]) -> dict[str, str]:
+    """Client -> where its Part 2 is trained."""
+    return {c: edge_of[c] if protocol.server == "edge" else topology.cloud for c in topology.names("client")}
 
 
 def _too_large(

@@ -17,13 +17,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-#: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault, handover, update (an asynchronous
-#: server has received one from its peer; aborted: it does not count), and one ``idle`` row per
-#: device at the end (the energy of its idle time). ``status``: ok, aborted, in_flight. ``energy_j`` is that of the row,
-#: ``peer_energy_j`` the part of it that the peer spent (receiving). ``bytes`` is the size of a message with its header;
+#: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault, handover, assignment, update, and
+#: one ``idle`` row per device at the end (the energy of its idle time). ``status``: ok, aborted, in_flight.
+#: ``energy_j`` is that of the row, ``peer_energy_j`` the part of it that the peer spent (receiving). ``bytes`` is the size
+#: of a message with its header;
 #: ``wasted_bytes`` were sent beyond that, or for nothing, in ``attempts``. ``detail`` is what kind of message, work or
 #: fault it was; ``route`` the nodes a transfer crossed, joined by ``>``; ``metrics`` a JSON object of results and reasons.
 #: A ``fault`` is a device that is ``away``, a ``link down`` between node and peer, or who is ``missing`` from a round.
+#: An ``assignment`` is what a probing found out about a client: its edge server (peer), and its trust and behaviour group.
+#: An ``update`` is one that an asynchronous server got from its peer, from its arrival to its merge; aborted: it does not count.
 SCHEMA = pa.schema(
     [
         ("t_start_s", pa.float64()),
@@ -47,7 +49,7 @@ SCHEMA = pa.schema(
 )
 STREAM, TABLE = "events.arrows", "events.parquet"
 BATCH = 8192
-Kind = Literal["compute", "transfer", "aggregation", "evaluation", "fault", "handover", "update", "idle"]
+Kind = Literal["compute", "transfer", "aggregation", "evaluation", "fault", "handover", "assignment", "update", "idle"]
 Status = Literal["ok", "aborted", "in_flight"]
 Of = Literal["trace", "timeline"]
 

@@ -17,14 +17,17 @@ from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, Validatio
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from . import scenario_file, validation
-from .choices import any_of, key_of, with_choices
+from .choices import any_of, key_of, renewed, with_choices
 from .codecs.base import Codec
 from .context import Context
 from .devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, Straggler
 from .errors import Fault, InputFaults, ScenarioError
-from .learning.backbone_options import BUILT_IN, BackboneOptions, FixedSplit, SplitPolicy
+from .learning.backbone_options import BUILT_IN, BackboneOptions
+from .learning.clustering.assign import Assigner
 from .learning.conduct import UnreliableOptions
 from .learning.partition import Iid, Partition
+from .learning.splits.base import SplitPolicy
+from .learning.splits.fixed import FixedSplit
 from .learning.tasks.base import Task
 from .learning.tasks.synthetic import Synthetic
 from .links import LinkModel
@@ -40,7 +43,7 @@ from .units import Seconds
 from .wireless import Allocator, Mobility, PathLoss, WirelessOptions
 
 #: Packages whose modules define components.
-PACKAGES = ("codecs", "learning.tasks", "links", "protocols", "topology", "wireless")
+PACKAGES = ("codecs", "learning.splits", "learning.tasks", "links", "protocols", "topology", "wireless")
 _FILE_NAME = re.compile(r"\w(?:[\w .+=,@()-]{0,98}[\w.+=,@()-])?")
 
 
@@ -72,6 +75,9 @@ class StopOptions(Options):
     """Simulated time that has passed."""
     host_time: Seconds | None = None
     """Time that the run has taken on this machine; what it ends with is then not reproducible."""
+    adapter_change: float | None = Field(default=None, gt=0.0)
+    """||theta - theta before|| of the global adapters from one evaluation to the next that is less than this; not in
+    timing mode, which has no adapters."""
 
 
 class ExecutionOptions(Options):
@@ -232,7 +238,7 @@ def _families() -> tuple[type[Component], ...]:
 
 
 #: Families that a scenario chooses from within a section.
-_NESTED = (Straggler, Downtime, Mobility, PathLoss, Allocator)
+_NESTED = (Straggler, Downtime, Mobility, PathLoss, Allocator, Assigner)
 
 
 @cache
@@ -246,7 +252,7 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
     roles: dict[str, type[Options]] = {"client": ClientOptions, "edge": EdgeOptions, "cloud": CloudOptions}
     return with_choices(
         Scenario,
-        protocol=any_of(Protocol),
+        protocol=any_of(renewed(Protocol)),
         task=any_of(Task),
         partition=any_of(Partition),
         topology=any_of(TopologySource),

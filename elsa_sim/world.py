@@ -23,6 +23,7 @@ from .availability import Availability
 from .books import Books
 from .devices import Device, Execution
 from .errors import Divergence, Lost
+from .learning.aggregate import distance
 from .network import Network
 from .recorder import Recorder
 from .topology import Topology
@@ -43,9 +44,9 @@ Verb = Generator[simpy.Event, Any, Any]
 RANK = {"client": 0, "router": 1, "edge": 1, "cloud": 2}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Client:
-    """One client: its node, its samples, the edge server it belongs to and its cut."""
+    """One client: its node, its samples, the edge server it belongs to now and its cut."""
 
     index: int
     name: str
@@ -55,6 +56,8 @@ class Client:
     parts: tuple[Part, Part, Part] | None
     conduct: Conduct | None = None
     """What it does otherwise than it should."""
+    assigned: bool = False
+    """Whether a protocol gave it its edge server; that goes before the one of its station."""
 
     @property
     def weight(self) -> float:
@@ -71,6 +74,8 @@ class Stop(Protocol):
     def target_accuracy(self) -> float | None: ...
     @property
     def host_time(self) -> float | None: ...
+    @property
+    def adapter_change(self) -> float | None: ...
 
 
 class Observer:
@@ -115,8 +120,8 @@ class World:
         self._transport = Transport(self.books, network, devices, radio)
         self._availability = Availability(self.books, topology, network, devices, radio)
         self._test, self._total_steps, self._public = test, total_steps, public
-        self._roles = {node.name: node.role for node in topology.nodes}
         self._audit = audit
+        self._roles = {node.name: node.role for node in topology.nodes}
         self._losses: list[Ref] = []
         self._notes: list[tuple[Ref, str, int, str]] = []
         self._last: Ref | None = None
@@ -142,8 +147,14 @@ class World:
         """
         homes: dict[str, list[Client]] = {edge: [] for edge in self.edges}
         for client in self.clients:
-            homes[self._availability.home(client.name, client.edge, failover=failover)].append(client)
+            home = self._availability.home(client.name, client.edge, failover=failover, given=client.assigned)
+            homes[home].append(client)
         return {edge: tuple(clients) for edge, clients in homes.items() if clients}
+
+    def assign(self, client: str, edge: str) -> None:
+        """Have the edge server ``edge`` serve ``client`` from the next round on."""
+        (found,) = (each for each in self.clients if each.name == client)
+        found.edge, found.assigned = edge, True
 
     def public(self, count: int) -> Batch:
         """The first ``count`` of the texts that the task sets apart as public."""
@@ -261,14 +272,22 @@ class World:
         if broken:
             what = f"{broken[0]} is {metrics[broken[0]]} after round {round}"
             raise Divergence(f"{what}: training diverged; lower protocol.lr")
-        self._last, self._last_round = adapters, round
+        before, self._last, self._last_round = self._last, adapters, round
         self.observer.evaluated(self.now, round, metrics)
         stop = self.stop
         return (
             (stop.target_accuracy is not None and metrics.get("accuracy", -1.0) >= stop.target_accuracy)
             or (stop.rounds is not None and round >= stop.rounds)
             or (stop.host_time is not None and time.perf_counter() - self._begin >= stop.host_time)
+            or (before is not None and self._still(before, adapters))
         )
+
+    def _still(self, before: Ref, after: Ref) -> bool:
+        """Whether adapters have moved less than the run is to go on for; never where there is no arithmetic."""
+        limit = self.stop.adapter_change
+        if limit is None or not (after.ready or after.node):
+            return False
+        return distance(before.value, after.value) < limit
 
     def audited(self) -> list[dict[str, Any]]:
         """What an attacker recovers with the adapters last evaluated, a row per codec chain; empty if nobody asked."""

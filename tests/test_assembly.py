@@ -12,6 +12,7 @@ from small_runs import loaded, played, transfers, work, world_of
 from elsa_sim.context import Context
 from elsa_sim.errors import Fault, ScenarioError
 from elsa_sim.learning.backbone_options import BackboneOptions, locate
+from elsa_sim.learning.splits.base import Cut
 from elsa_sim.planning import check, nearest
 from elsa_sim.streams import Streams
 from elsa_sim.topology import Link, Node, Topology
@@ -29,14 +30,15 @@ def test_a_plan_has_everything_but_tensors() -> None:
     made = check(loaded())
     assert made.topology.names("client") == ("client0", "client1", "client2")
     assert set(made.devices) == {"cloud", "edge0", "edge1", "client0", "client1", "client2"}
-    assert (made.cut, made.source.layers) == ((1, 1), 3)
+    assert made.cuts == {f"client{i}": Cut(1, 1, "fixed") for i in range(3)}
+    assert made.source.layers == 3
     assert (len(made.texts.train), len(made.texts.test)) == (90, 30)
     assert sorted(np.concatenate(made.samples).tolist()) == list(range(90))
     assert made.edge_of == {"client0": "edge0", "client1": "edge1", "client2": "edge0"}
 
 
 def test_whole_models_are_not_cut() -> None:
-    assert check(loaded("protocol={kind: fedavg}", "split={policy: fixed, p: 9, q: 9}")).cut is None
+    assert check(loaded("protocol={kind: fedavg}", "split={policy: fixed, p: 9, q: 9}")).cuts is None
 
 
 def test_one_seed_gives_one_plan_whatever_the_protocol() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -40,3 +41,8 @@ def weighted_mean(adapters: Sequence[Mapping[str, Tensor]], weights: Sequence[fl
     if empty:
         raise ValueError(f"the weights of {empty[0]} add up to zero")
     return {name: tensor / mass[name] for name, tensor in total.items()}
+
+
+def distance(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> float:
+    """||after - before||, the Euclidean norm over all tensors together; both have the same names."""
+    return math.sqrt(sum(float((after[name].double() - t.double()).square().sum()) for name, t in before.items()))

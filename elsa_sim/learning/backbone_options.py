@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from ..context import Context
 from ..errors import Fault, InputFaults
-from ..registry import Component, Items, Options
+from ..registry import Items, Options
 from .architecture import ALIASES, FIELDS, Architecture, architecture, merged, unknown
 from .architecture import DECODERS as DECODERS
 from .architecture import ENCODERS as ENCODERS
@@ -67,40 +67,6 @@ class BackboneOptions(Options):
     """random: take only the architecture of the folder or hub id, and initialise it from the seed."""
     config: dict[str, int | float | str | bool] = Field(default_factory=dict)
     """Fields of the transformers configuration to change in a randomly initialised backbone, e.g. {n_layer: 12}."""
-
-
-class SplitPolicy(Component):
-    """How many layers stay on each client."""
-
-    family: ClassVar[str] = "split"
-    key: ClassVar[str] = "policy"
-    kind: str
-
-    def cut(self, layers: int) -> tuple[int, int]:
-        """(p, q): the first p and the last q of ``layers`` layers are the client's."""
-        raise NotImplementedError
-
-
-class FixedSplit(SplitPolicy):
-    """The same p and q for every client."""
-
-    kind: Literal["fixed"] = "fixed"
-    p: int = Field(1, ge=1)
-    """Layers of Part 1, with the embeddings, on the client."""
-    q: int = Field(1, ge=1)
-    """Layers of Part 3, with the task head, on the client."""
-
-    def cut(self, layers: int) -> tuple[int, int]:
-        """(p, q), if that leaves at least one layer to the server.
-
-        Raises:
-            InputFaults: p + q >= layers.
-        """
-        if self.p + self.q >= layers:
-            given = f"p + q = {self.p + self.q} leaves no layer to the server"
-            message = f"{given}: the backbone has {layers}; valid: p + q <= {layers - 1}"
-            raise InputFaults([Fault("p", message)])
-        return self.p, self.q
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,19 @@ class Outline:
             FLOAT * self.frozen(parts), 4 * FLOAT * self.trained(parts), self.activations(parts, batch, length)
         )
 
+    def served(self, copies: Sequence[Part], batch: int, length: int, *, shared: bool) -> Footprint:
+        """What it takes a server to train ``copies`` of Part 2 side by side, each layer's weights held once.
+
+        ``shared``: those with equal layers are one copy, but for what is kept between forward and backward pass.
+        """
+        layers = sorted({i for part in copies for i in range(part.start, part.stop)})
+        trained = list(dict.fromkeys(copies)) if shared else copies
+        return Footprint(
+            FLOAT * self.frozen(Part("layer", i, i + 1) for i in layers),
+            4 * FLOAT * sum(self.trained([part]) for part in trained),
+            sum(self.activations([part], batch, length) for part in copies),
+        )
+
     def _embeddings(self) -> int:
         """Parameters below the first layer, the token table left out."""
         shape, d = self.shape, self.shape.hidden

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -10,6 +11,9 @@ from ..participation import WaitOptions
 from ..registry import Component
 
 if TYPE_CHECKING:
+    from ..errors import Fault
+    from ..learning.tasks.base import Task
+    from ..topology import Topology
     from ..world import Verb, World
 
 
@@ -45,6 +49,14 @@ class Protocol(Component):
     def steps(self, clients: int) -> int:
         """Local steps of the whole run, for the progress bar."""
         return self.rounds * self.local_steps * clients
+
+    def faults(self, topology: Topology, task: Task) -> Iterable[Fault]:
+        """What of these options cannot be on this network and with this task; paths are relative to the section."""
+        return ()
+
+    def notes(self, *, timing: bool) -> Iterable[str]:
+        """What a user should know before a run, in timing mode or not."""
+        return ()
 
     def run(self, world: World) -> Verb:
         """The protocol's main process."""

@@ -32,13 +32,13 @@ from elsa_sim.errors import InputFaults
 from elsa_sim.learning.backbone import Backbone
 from elsa_sim.learning.backbone_options import (
     BackboneOptions,
-    FixedSplit,
     LoraOptions,
     Part,
     locate,
     three_parts,
     whole,
 )
+from elsa_sim.learning.splits.fixed import FixedSplit
 from elsa_sim.streams import Streams
 
 CUTS = [(p, q) for p in range(LAYERS) for q in range(LAYERS - p)]
@@ -54,9 +54,9 @@ def test_a_cut_leaves_at_least_one_layer_to_the_server(p: int, q: int) -> None:
 
 
 def test_the_fixed_policy_says_which_cuts_are_valid() -> None:
-    assert FixedSplit(p=2, q=1).cut(4) == (2, 1)
+    FixedSplit(p=2, q=1).check(4)
     with pytest.raises(InputFaults, match=r"p \+ q = 3 leaves no layer .* valid: p \+ q <= 2"):
-        FixedSplit(p=2, q=1).cut(3)
+        FixedSplit(p=2, q=1).check(3)
 
 
 @pytest.mark.parametrize(("family", "objective"), CASES)

@@ -37,6 +37,11 @@ class Behaviour:
     divergences: Array
     groups: Labels
 
+    @classmethod
+    def unknown(cls, clients: int) -> Behaviour:
+        """Nobody differs from anybody."""
+        return cls(np.zeros((clients, clients)), np.zeros(clients, dtype=np.int64))
+
 
 class Assigner(Component):
     """A way to assign clients to edge servers."""
@@ -49,6 +54,12 @@ class Assigner(Component):
     """Clients that an edge server serves at most; by default any number."""
     latency_bound: Seconds | None = Field(default=None, gt=0)
     """Latency from a client to its edge server at most."""
+    groups: int | None = Field(default=None, ge=1)
+    """Behaviour groups; by default as many as there are edge servers."""
+    dimensions: int = Field(default=8, ge=1)
+    """Directions k of the space of fingerprints; at most the hidden size, and one less than probe texts."""
+    coherence: bool = True
+    """Whether an edge server weighs less at the cloud the more its clients differ."""
 
     def assign(self, latency: Array, behaviour: Behaviour, rng: np.random.Generator) -> Labels:
         """The edge server 0..K - 1 of each client, from latencies [N, K] (s).

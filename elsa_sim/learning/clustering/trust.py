@@ -6,7 +6,10 @@ consensus of the others,
 
     t_n = 1 - mean_j JS(P_n^j, sum_{m != n} t_m P_m^j / sum_{m != n} t_m),
 
-iterated from t = 1 to its fixed point. Where clients have different label spaces, their probe-by-probe similarity
+iterated from t = 1 to its fixed point. Clients that saw few classes predict these everywhere, however honest; so ``balanced``
+first divides their class prior out: rows and classes of P_n [Q, C] are scaled in turn until every class has about the
+same mass over the probes, so that what counts is which probes go to which class (beyond the paper; it takes probes in
+which the classes are about equally frequent). Where clients have different label spaces, their probe-by-probe similarity
 matrices are compared instead: centred Gram matrices of the representations, by their cosine (linear CKA, Kornblith et
 al., arXiv:1905.00414). Does not model: clients that collude to be the majority, or that answer probes honestly and cheat
 elsewhere.
@@ -22,6 +25,8 @@ from .fingerprint import Array
 
 #: Iterations after which the fixed point is taken as it is, and how still it has to stand.
 MOST, STILL = 200, 1e-12
+#: Scalings of rows and classes.
+_SCALINGS = 10
 
 
 def jensen_shannon(p: Array, q: Array) -> Array:
@@ -44,6 +49,18 @@ def by_predictions(predictions: Array) -> Array:
         return 1.0 - float(jensen_shannon(own, consensus).mean())
 
     return _fixed_point(predictions, agreement)
+
+
+def balanced(predictions: Array) -> Array:
+    """``predictions`` [..., Q, C] with about equal mass for every class over the probes.
+
+    A class of less than a tenth of its even share is not blown up to it: what is said of it is mostly noise.
+    """
+    floor = 0.1 / predictions.shape[-1]
+    for _ in range(_SCALINGS):
+        predictions = predictions / (predictions.mean(-2, keepdims=True) + floor)
+        predictions = predictions / predictions.sum(-1, keepdims=True)
+    return predictions
 
 
 def by_similarity(similarities: Array) -> Array:

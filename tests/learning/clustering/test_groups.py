@@ -7,7 +7,6 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 
 from elsa_sim.learning.clustering.groups import affinity, behaviour_groups
-from elsa_sim.learning.clustering.weights import coherence, edge_weights
 
 
 def blocks(sizes: list[int], seed: int, near: float = 1.0, far: float = 6.0) -> tuple[np.ndarray, np.ndarray]:
@@ -49,13 +48,3 @@ def test_few_clients(clients: int) -> None:
 def test_all_alike_is_no_failure() -> None:
     groups = behaviour_groups(affinity(np.zeros((6, 6)), np.ones(6)), 2)
     assert groups.shape == (6,)
-
-
-def test_weights_by_hand() -> None:
-    samples, trust = np.array([10.0, 20.0, 30.0]), np.array([1.0, 0.5, 0.2])
-    assert edge_weights(samples, trust, 0.3).tolist() == [10.0, 10.0, 0.0]
-    assert edge_weights(samples, trust, 0.0).tolist() == [10.0, 10.0, 6.0]
-    found = np.array([[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]])  # median 2
-    assert coherence(found, [0, 1]) == pytest.approx(np.exp(-0.5))
-    assert coherence(found, [0, 1, 2]) == pytest.approx(np.exp(-1.0))
-    assert coherence(found, [2]) == coherence(found, []) == 1.0

@@ -1,0 +1,116 @@
+"""What a split policy is, and what it may look at: the resources of clients and servers, as plain numbers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...errors import Fault, InputFaults
+from ...registry import Component
+from ..backbone_options import Part, three_parts
+from ..footprint import Outline
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The first p and the last q layers are the client's; and why."""
+
+    p: int
+    q: int
+    why: str = ""
+
+    def parts(self, layers: int) -> tuple[Part, Part, Part]:
+        """Parts 1, 2 and 3 of a model of so many layers."""
+        return three_parts(layers, self.p, self.q)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes: ``seconds`` = launch + FLOPs / speed; speed in FLOP/s with its slowdown, memory in bytes."""
+
+    speed: float
+    memory: float
+    launch: float = 0.0
+    slots: int = 1
+
+    def seconds(self, flops: float, pieces: int = 1) -> float:
+        """Time for so many FLOPs in so many pieces of work."""
+        return pieces * self.launch + flops / self.speed
+
+
+@dataclass(frozen=True)
+class ClientResources:
+    """A client: its machine, its server, its share of the way there in bit/s when all clients use it, and the latency in s."""
+
+    name: str
+    machine: Machine
+    server: str
+    up: float
+    down: float
+    latency: float
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a policy decides by: who there is, the model's shape, the padded batch [batch, length] of a local step.
+
+    ``crossing`` are the bytes of one message up and of one down (the mean of activation and gradient), ``codec`` the FLOPs
+    of the codecs in one step on the client and on its server.
+    """
+
+    outline: Outline
+    batch: int
+    length: int
+    clients: Sequence[ClientResources]
+    servers: Mapping[str, Machine]
+    crossing: tuple[float, float] = (0.0, 0.0)
+    codec: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def layers(self) -> int:
+        """L."""
+        return self.outline.shape.layers
+
+    def fits(self, client: ClientResources, p: int, q: int) -> bool:
+        """Whether Parts 1 and 3 fit the client's memory."""
+        first, _, last = three_parts(self.layers, p, q)
+        return self.outline.training([first, last], self.batch, self.length).total() <= client.machine.memory
+
+
+class SplitPolicy(Component):
+    """How many layers stay on each client. Decided once, before the run, from stated resources."""
+
+    family: ClassVar[str] = "split"
+    key: ClassVar[str] = "policy"
+    kind: str
+
+    @abstractmethod
+    def check(self, layers: int) -> None:
+        """Raise if a model of so many layers cannot be cut like this, whatever the resources.
+
+        Raises:
+            InputFaults: no layer is left to the server.
+        """
+
+    @abstractmethod
+    def cuts(self, resources: Resources) -> dict[str, Cut]:
+        """The cut of each client, by name; p + q < L.
+
+        Raises:
+            InputFaults: a client's memory is too small for any cut.
+        """
+
+
+def too_many(p: int, q: int, layers: int, key: str = "p") -> InputFaults:
+    """The fault of a cut that leaves no layer to the server."""
+    given = f"p + q = {p + q} leaves no layer to the server"
+    return InputFaults([Fault(key, f"{given}: the backbone has {layers}; valid: p + q <= {layers - 1}")])
+
+
+def no_room(names: Sequence[str], p: int, q: int) -> InputFaults:
+    """The fault of clients that cannot hold even the smallest cut."""
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    message = f"not even p = {p}, q = {q} fits the memory of {shown}; give more, or a smaller task.batch_size"
+    return InputFaults([Fault("", message)])
