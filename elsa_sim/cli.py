@@ -155,7 +155,11 @@ def plot(
 def study(
     study_file: Annotated[Path, typer.Argument(metavar="STUDY", help="Study file (YAML).")],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the study; default: studies/NAME. Resumed if there.")
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the study, resumed if there; default: studies/NAME (of the file; of the folder if study.yaml).",
+        ),
     ] = None,
     jobs: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Cells played at once; default: as many as there are cores.")
@@ -177,7 +181,8 @@ def study(
     from . import study as studies
 
     _plugins(plugin)
-    folder = out or Path("studies") / study_file.stem
+    name = study_file.resolve().parent.name if study_file.stem == "study" else study_file.stem
+    folder = out or Path("studies") / name
     found = studies.read(study_file, tuple(changes))
     chosen = found.chosen(only)
     if dry_run:
@@ -187,7 +192,7 @@ def study(
         return
     runner = studies.runner(found, jobs, ray, plugin)
     try:
-        with _interruptible(), _watcher(study_file.stem, quiet) as watcher:
+        with _interruptible(), _watcher(name, quiet) as watcher:
             outcome = studies.play(found, folder, runner, watcher=watcher, only=chosen, retry=retry)
     except KeyboardInterrupt:
         sys.stderr.write(f"elsa-sim: interrupted; the same command goes on from what is in {folder}\n")
