@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import Fault, InputFaults, ScenarioError
+from .learning.conduct import flipped
 from .planning import Plan
 from .scenario import Loaded, Scenario
 from .streams import Streams
@@ -17,8 +19,9 @@ from .streams import Streams
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .learning.conduct import Conduct
     from .learning.model import Model
-    from .learning.tasks.base import Dataset
+    from .learning.tasks.base import Dataset, Split
     from .learning.work import Ref
     from .recorder import Recorder
     from .wire import Wire
@@ -29,6 +32,18 @@ def _server(plan: Plan) -> Callable[[Client], str] | None:
     """Where Part 2 of a client runs."""
     cloud, where = plan.topology.cloud, plan.scenario.protocol.server
     return None if where is None else (lambda client: client.edge if where == "edge" else cloud)
+
+
+def _as_held(data: Dataset, held: Mapping[str, npt.NDArray[np.int64]], plan: Plan) -> Split:
+    """The training samples with the labels that clients hold: those of label flippers are permuted."""
+    flippers = [name for name, kind in plan.unreliable.items() if kind == "label_flip"]
+    if data.train.labels is None or not flippers:
+        return data.train
+    labels = data.train.labels.copy()
+    for name in flippers:
+        rng = plan.context.streams.numpy("flip", name)
+        labels[held[name]] = flipped(labels[held[name]], len(data.labels), rng)
+    return replace(data.train, labels=labels)
 
 
 def _no_test(adapters: Ref, round: int) -> dict[str, float]:
@@ -84,6 +99,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     from .devices import Device
     from .evaluation import Evaluation
     from .learning.backbone import build as build_backbone
+    from .learning.conduct import Conduct
     from .learning.data import Batches, collate
     from .learning.flops import FlopCounter
     from .learning.model import Model
@@ -125,10 +141,16 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     model = Model(backbone, FlopCounter(outline))
     parts = {name: cut.parts(model.layers) for name, cut in (plan.cuts or {}).items()}
     size = scenario.task.batch_size
+    names = plan.topology.names("client")
+    data = replace(data, train=_as_held(data, dict(zip(names, plan.samples, strict=True)), plan))
+
+    def conduct(name: str) -> Conduct | None:
+        kind, options = plan.unreliable.get(name), scenario.unreliable
+        return None if kind is None or options is None else Conduct(name, kind, options, streams)
 
     def client(index: int, name: str, samples: npt.NDArray[np.int64]) -> Client:
         batches = Batches(data.train, samples, size, data.pad_id, streams.numpy("batches", index))
-        return Client(index, name, plan.edge_of.get(name, ""), samples, batches, parts.get(name))
+        return Client(index, name, plan.edge_of.get(name, ""), samples, batches, parts.get(name), conduct(name))
 
     names = plan.topology.names("client")
     clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]
@@ -153,6 +175,5 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         observer=observer,
         radio=radio,
         total_steps=scenario.protocol.steps(len(clients)),
-        audit=_audit(plan, model, wire, clients, data, set(tokenizer.all_special_ids)),
         public=lambda count: collate(data.public, np.arange(count), data.pad_id),
     )
