@@ -62,7 +62,9 @@ def another_seed_gives_another(protocol: str) -> None:
 def the_executor_changes_nothing(protocol: str) -> None:
     """Timeline and bytes are those of the serial executor; adapters too, up to rounding (a quantiser makes more of it)."""
     smooth = "codec={activation: [ssop, {kind: sketch, columns: 8}], gradient: [{kind: sketch, columns: 8}]}"
-    for rounding, *changes in ((1e-4,), (1e-4, smooth), (3e-2, CODEC)):
+    cuts = ("backbone.config.num_hidden_layers=5", "split={policy: score}",
+            "devices.overrides={client1: {speed: 0.2 GFLOP/s}}")  # fmt: skip
+    for rounding, *changes in ((1e-4,), (1e-4, smooth), (1e-4, *cuts), (3e-2, CODEC)):
         serial, expected = adapters_of(f"protocol={protocol}", "execution.executor=serial", *changes)
         for workers in (1, 2):
             with patch.dict(CREWS, local=InProcess):
