@@ -190,6 +190,8 @@ def less_capacity_is_never_faster(protocol: str) -> None:
         "topology.backhaul.down=1 Mbit/s",
         "topology.access.latency=50 ms",
     ):
+        if continuous(protocol):
+            break  # a slower client arrives in another merge, and what an old update costs the server is not nothing
         less = played(f"protocol={protocol}", change, TIMING)
         assert less.summary["sim_time_s"] >= base.summary["sim_time_s"], change
     every = played(f"protocol={protocol}", TIMING, "devices.client.slowdown=2", "devices.cloud.slowdown=2")
