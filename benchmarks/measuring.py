@@ -59,7 +59,7 @@ def python(script: str | Path, *arguments: str) -> list[str]:
 class _Peak(threading.Thread):
     """Watches the memory of a process and its descendants: the largest sum of their proportional shares."""
 
-    def __init__(self, pid: int, every_s: float = 0.25) -> None:
+    def __init__(self, pid: int, every_s: float = 1.0) -> None:
         super().__init__(daemon=True)
         self.pid, self.every_s, self.bytes, self.over = pid, every_s, 0, threading.Event()
 
