@@ -175,5 +175,6 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         observer=observer,
         radio=radio,
         total_steps=scenario.protocol.steps(len(clients)),
+        audit=_audit(plan, model, wire, clients, data, set(tokenizer.all_special_ids)),
         public=lambda count: collate(data.public, np.arange(count), data.pad_id),
     )

@@ -148,7 +148,7 @@ def test_a_shorthand_can_be_overridden_as_if_written_out() -> None:
     [
         (
             "protocol: {kind: elza}",
-            "protocol.kind: unknown kind 'elza'; did you mean 'elsa'? valid: centralized, elsa, ",
+            "protocol.kind: unknown kind 'elza'; did you mean 'elsa'? valid: alignfed, centralized, elsa, ",
         ),
         ("protocol: {rounds: 3}", "protocol.kind: required, but not given; valid: centralized, elsa, "),
         ("protocol: elsa\ncleints: 8", "cleints: unknown key 'cleints'; valid: name, seed, protocol, "),
@@ -256,7 +256,7 @@ def test_the_resolved_scenario_repeats_itself(text: str, monkeypatch: pytest.Mon
     assert "null" not in written
     data = yaml.safe_load(written)
     assert list(data) == [
-        name for name in Scenario.model_fields if name not in ("wireless", "privacy")
+        name for name in Scenario.model_fields if name not in ("wireless", "unreliable", "privacy")
     ]  # left out: there is none
     assert data["network"]["model"] == {"kind": "max-min"}
     assert data["split"]["policy"] == "fixed"
