@@ -150,7 +150,7 @@ def test_a_shorthand_can_be_overridden_as_if_written_out() -> None:
             "protocol: {kind: elza}",
             "protocol.kind: unknown kind 'elza'; did you mean 'elsa'? valid: alignfed, centralized, elsa, ",
         ),
-        ("protocol: {rounds: 3}", "protocol.kind: required, but not given; valid: centralized, elsa, "),
+        ("protocol: {rounds: 3}", "protocol.kind: required, but not given; valid: alignfed, centralized, elsa, "),
         ("protocol: elsa\ncleints: 8", "cleints: unknown key 'cleints'; valid: name, seed, protocol, "),
         ("protocol: elsa\nsplit: {p: 1}", "split.policy: required, but not given; valid: fixed"),
         ("protocol: elsa\nsplit: {policy: fxed}", "split.policy: unknown policy 'fxed'; did you mean 'fixed'? valid: "),
