@@ -169,7 +169,7 @@ def test_a_ray_cluster_gives_the_same(tmp_path: Path) -> None:
     done = subprocess.run(command(path, "--ray", "local"), capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 3, done.stderr
     assert "training diverged" in done.stderr
-    theirs = pd.read_csv(tmp_path / "out" / "table.csv")
+    theirs = pd.read_parquet(tmp_path / "out" / "table.parquet")
     study = known(tmp_path, path.read_text())
     ours = play(study, tmp_path / "here", runner(study, 1)).table
     pd.testing.assert_frame_equal(theirs, ours, check_dtype=False)
