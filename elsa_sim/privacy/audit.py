@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..codecs.base import Codec
 from ..codecs.base import wire as layout
+from ..codecs.public import Sample
 from ..codecs.ssop import SSOP
 from ..learning.data import Batch, collate, in_chunks
 from ..learning.work import TensorSpec
@@ -80,6 +81,8 @@ class Audit:
         self.options, self.model, self.wire, self.server = options, model, wire, server
         self.data, self.streams, self.batch_size = data, streams, batch_size
         self.special = torch.tensor(sorted(special), dtype=torch.int64)
+        #: Clean states of batches with the adapters at hand: they are the same under every chain.
+        self._clean: dict[tuple[int, int], Sample] = {}
         self._public = list(in_chunks(data.public, TOKENS, data.pad_id))
         self._private = {client: batches for client in clients if (batches := self._texts(client, len(clients)))}
 
@@ -87,7 +90,9 @@ class Audit:
         """One row per chain: none, the scenario's own (``own``), and those of ``privacy.under``."""
         own = self.wire.chains.get("activation", ())
         chains = {"none": (), "own": own, **{label(chain): chain for chain in self.options.under}}
+        self._clean.clear()
         rows = [self._attacked(name, chain, adapters, round) for name, chain in chains.items()]
+        self._clean.clear()
         for row in rows:
             row["recovered"] = max(value for name, value in row.items() if name in ATTACKS and value is not None)
             row["of_clean"] = row["recovered"] / rows[0]["recovered"] if rows[0]["recovered"] else float("nan")
@@ -174,7 +179,9 @@ class Audit:
         source = client.name if wire.stands_for is None else ATTACKER
         views = []
         for batch in batches:
-            sample = hidden(self.model, adapters, [batch], client.parts[0].stop)
+            place = id(batch), client.parts[0].stop
+            sample = self._clean.get(place) or hidden(self.model, adapters, [batch], client.parts[0].stop)
+            self._clean[place] = sample
             payload = wire.exchange(source, self.server(client), sample.states, "activation", up=True, round=round)
             tokens = np.concatenate([row[:n] for row, n in zip(batch.tokens, batch.lengths, strict=True)])
             views.append(View(torch.from_numpy(tokens), sample.texts.cpu(), sample.states.cpu(), payload.cpu()))

@@ -16,6 +16,7 @@ Does not capture: language models as a prior over the text, attacks that use gra
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -44,6 +45,24 @@ class Known:
         means = x.new_zeros(len(classes), x.shape[1]).index_add(0, group, x) / counts[:, None]
         return cls(x, classes, group, counts.double(), means)
 
+    @cached_property
+    def shape(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What the discriminant needs: whitening by the variance within classes ``[D, D]``, shrunk means of the classes
+        in that space, and the variance of a new state about each."""
+        x = self.states
+        residual = x - self.means[self.group]
+        width = x.shape[1]
+        within = residual.t() @ residual / max(1, len(x) - len(self.classes))
+        total = (x - x.mean(dim=0)).square().sum() / len(x)
+        ridge = RIDGE * max(float(within.trace()), 1e-6 * float(total)) / width
+        values, vectors = torch.linalg.eigh(within + ridge * torch.eye(width, dtype=x.dtype, device=x.device))
+        whiten = vectors / values.clamp(min=ridge * 1e-3 + 1e-300).sqrt()
+        means, middle = self.means @ whiten, (x @ whiten).mean(dim=0)
+        between = (means - middle).square().sum(dim=1).mean() / width  # variance of class means, per direction
+        keep = between / (between + 1.0 / self.counts)
+        spread = 1.0 + between / (1.0 + self.counts * between)
+        return whiten, middle + keep[:, None] * (means - middle), spread
+
 
 def nearest_mean(known: Known, states: Tensor, basis: Tensor | None = None) -> Tensor:
     """Tokens ``[n]`` of ``states`` ``[n, D]``: those of the nearest class means, compared along ``basis`` ``[D, k]``."""
@@ -64,20 +83,10 @@ def complement(states: Tensor, rank: int) -> Tensor:
 
 def discriminant(known: Known, states: Tensor) -> Tensor:
     """Tokens ``[n]`` by a linear discriminant with shrunk means and frequencies as a prior."""
-    x = known.states
-    residual = x - known.means[known.group]
-    width = x.shape[1]
-    within = residual.t() @ residual / max(1, len(x) - len(known.classes))
-    total = (x - x.mean(dim=0)).square().sum() / len(x)
-    ridge = RIDGE * max(float(within.trace()), 1e-6 * float(total)) / width
-    values, vectors = torch.linalg.eigh(within + ridge * torch.eye(width, dtype=x.dtype, device=x.device))
-    whiten = vectors / values.clamp(min=ridge * 1e-3 + 1e-300).sqrt()
-    means, seen, middle = known.means @ whiten, states.double() @ whiten, (x @ whiten).mean(dim=0)
-    between = (means - middle).square().sum(dim=1).mean() / width  # variance of class means, per direction
-    keep = between / (between + 1.0 / known.counts)
-    spread = 1.0 + between / (1.0 + known.counts * between)  # of a new state about its shrunk mean
-    shrunk = middle + keep[:, None] * (means - middle)
-    score = -0.5 * torch.cdist(seen, shrunk).square() / spread - 0.5 * width * spread.log() + known.counts.log()
+    whiten, shrunk, spread = known.shape
+    width = whiten.shape[0]
+    distance = torch.cdist(states.double() @ whiten, shrunk).square()
+    score = -0.5 * distance / spread - 0.5 * width * spread.log() + known.counts.log()
     return known.classes[score.argmax(dim=1)]
 
 
