@@ -1,0 +1,407 @@
+"""ELSA's own parts in whole runs: probing, clustering, trust and quarantine, cuts that differ, what can be left out."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import small_runs
+import torch
+from protocol_laws import LAWS, TIMING, timeline
+from sklearn.metrics import adjusted_rand_score, roc_auc_score
+from small_runs import HIDDEN, known, played, transfers, work, world_of
+
+from elsa_sim import planning, scenario, simulation
+from elsa_sim.errors import ScenarioError
+from elsa_sim.learning.clustering.judgement import Judgement
+from elsa_sim.learning.clustering.standing import Standing, coherence
+from elsa_sim.learning.flops import FlopCounter
+from elsa_sim.learning.partition import Iid
+from elsa_sim.learning.tasks.base import Split
+from elsa_sim.learning.work import Ref
+from elsa_sim.results import Results
+
+TEXTS = 8
+PROBED = "trust: {}, probing: {texts: 8, warm_up: 1}, recluster_every: 1"
+
+
+@pytest.fixture(autouse=True)
+def public_texts() -> Iterator[None]:
+    """The small scenario with public texts besides its own."""
+    text = small_runs.TEXT.replace("train_size: 90", f"train_size: {90 + TEXTS}, public: {TEXTS}")
+    with patch.object(small_runs, "TEXT", text):
+        yield
+
+
+def small(more: str, rounds: int = 2) -> str:
+    return f"{{kind: elsa, rounds: {rounds}, local_steps: 2, lr: 5.0e-3, {more}}}"
+
+
+@cache
+def once(*changes: str, seed: int | None = None) -> Results:
+    return played(*changes, seed=seed)
+
+
+def judged(results: Results) -> list[dict[str, Any]]:
+    """What every probing found out about every client."""
+    rows = results.events[results.events["kind"] == "assignment"]
+    return [
+        {"client": str(r.node), "edge": str(r.peer), "round": int(r.round), **json.loads(r.metrics or "{}")}
+        for r in rows.itertuples()
+    ]
+
+
+# -- laws ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize(
+    "options", [f"clustering: random, {PROBED}", f"clustering: {{kind: nearest, capacity: 2}}, {PROBED}"]
+)
+def test_laws_of_protocols_hold_with_probing(options: str, name: str, tmp_path: Path) -> None:
+    needs = {"folder": tmp_path} if "folder" in inspect.signature(LAWS[name]).parameters else {}
+    LAWS[name](small(options), **needs)
+
+
+@pytest.mark.parametrize("kind", ["similar", "diverse"])
+@pytest.mark.parametrize(
+    "name", ["one_seed_gives_one_trace", "the_executor_changes_nothing", "bytes_are_conserved", "time_runs_forwards",
+             "adapters_stay_finite", "a_written_scenario_repeats_the_run", "its_steps_are_announced"]
+)  # fmt: skip
+def test_laws_hold_where_behaviour_has_a_say(kind: str, name: str, tmp_path: Path) -> None:
+    """All but those that compare with timing mode, in which there is no behaviour."""
+    needs = {"folder": tmp_path} if "folder" in inspect.signature(LAWS[name]).parameters else {}
+    LAWS[name](small(f"clustering: {kind}, {PROBED}"), **needs)
+
+
+def test_timing_without_behaviour_has_the_same_bytes_and_the_nearest_edge_servers() -> None:
+    real, timing = (once(f"protocol={small(f'clustering: similar, {PROBED}')}", *more) for more in ((), (TIMING,)))
+    assert timing.summary["bytes"]["by_kind"] == real.summary["bytes"]["by_kind"]
+    nearest = once(f"protocol={small(f'clustering: nearest, {PROBED}')}", TIMING)
+    assert timeline(timing) == timeline(nearest)
+    assert not any("trust" in row for row in judged(timing))
+
+
+# -- what probing costs -------------------------------------------------------------------------------------------------
+
+
+def test_bytes_of_probing_by_hand() -> None:
+    results, world = world_of(f"protocol={small(f'clustering: similar, {PROBED}')}")
+    header, clients, times, k = 40, 3, 2, 7  # as many dimensions as 8 texts span
+    by_kind = {kind: transfers(results.events, kind)["bytes"] for kind in ("probe", "fingerprint", "assignment")}
+    tokens = world.public(TEXTS).valid
+    texts, projection = 4 * tokens + 4 * TEXTS + header, 4 * (HIDDEN + HIDDEN * k) + header
+    assert sorted(by_kind["probe"]) == sorted([texts, projection] * clients)  # once, not at every probing
+    report = 4 * (k + k * (k + 1) // 2 + TEXTS * 3) + header  # mean, covariance, three classes per text
+    assert by_kind["fingerprint"].tolist() == [report] * clients * times
+    assert by_kind["assignment"].tolist() == [4 + header] * clients * times
+    assert len(transfers(results.events, "activation")) == clients * times * (2 * 1 + 2) + clients * 2 * 2 * 2 * 2
+    rows = work(results.events)
+    for label in ("fit projection", "judge clients", "part1.probe", "part2.probe", "part3.probe"):
+        done = rows[rows["detail"] == label]
+        assert len(done) == {"fit projection": 1, "judge clients": times}.get(label, clients * times)
+        assert (done["flops"] > 0).all()
+        assert (done["t_end_s"] > done["t_start_s"]).all()
+
+
+@pytest.mark.parametrize(("consistency", "floats"), [("predictions", 8 * 3), ("similarity", 8 * 9 // 2)])
+def test_trust_alone_reports_only_what_it_compares(consistency: str, floats: int) -> None:
+    options = f"trust: {{consistency: {consistency}}}, probing: {{texts: 8, warm_up: 0}}, recluster_every: 5"
+    results = once(f"protocol={small(options)}")
+    assert set(transfers(results.events, "fingerprint")["bytes"]) == {4 * floats + 40}
+    assert len(transfers(results.events, "assignment")) == 0
+    assert {row["round"] for row in judged(results)} == {1}
+    assert all(0 <= row["trust"] <= 1 for row in judged(results))
+
+
+def test_probing_again_every_so_many_rounds() -> None:
+    options = "trust: {}, probing: {texts: 8, warm_up: 1}, recluster_every: 2"
+    results = once(f"protocol={small(options, rounds=5)}", TIMING)
+    assert sorted({row["round"] for row in judged(results)}) == [1, 3, 5]
+
+
+# -- whom it finds ------------------------------------------------------------------------------------------------------
+
+PLANTED = (
+    "backbone.lora={rank: 4, alpha: 8}",
+    "topology={kind: tree, clients: 12, edges: 3, access: {up: 10 Mbit/s, latency: 10 ms}, backhaul: {up: 200 Mbit/s}}",
+    "task={kind: synthetic, topics: 6, train_size: 1008, test_size: 30, batch_size: 8, public: 48}",
+)
+
+
+def disjoint(self: Iid, split: Split, clients: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Clients in three groups; a group shares two topics, no other group has them."""
+    assert split.labels is not None
+    owner = np.empty(len(split), dtype=np.int64)
+    for group in range(3):
+        rows = np.flatnonzero(split.labels // 2 == group)
+        owner[rows] = rng.permutation(np.resize(np.arange(group, clients, 3), len(rows)))
+    return [np.flatnonzero(owner == client) for client in range(clients)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clustering_recovers_planted_groups(seed: int) -> None:
+    protocol = ("protocol={kind: elsa, rounds: 1, edge_rounds: 1, local_steps: 1, lr: 1.0e-2, clustering: similar, "
+                "probing: {texts: 48, warm_up: 8}}")  # fmt: skip
+    with patch.object(Iid, "deal", disjoint):
+        found = judged(played(protocol, *PLANTED, seed=seed))
+    assert adjusted_rand_score(np.arange(12) % 3, [row["group"] for row in found]) >= 0.9
+    assert adjusted_rand_score(np.arange(12) % 3, [row["edge"] for row in found]) >= 0.9  # an edge server for each
+
+
+LIARS = (
+    "backbone.lora={rank: 4, alpha: 8}",
+    "topology={kind: tree, clients: 10, edges: 2, access: {up: 10 Mbit/s, latency: 10 ms}, backhaul: {up: 200 Mbit/s}}",
+    "task={kind: synthetic, topics: 6, train_size: 1248, test_size: 100, batch_size: 8, public: 48, purity: 0.9, "
+    "topic_words: 8, shared_words: 30}",
+    "partition={kind: dirichlet, alpha: 0.5, min_samples: 8}",
+    "unreliable={share: 0.2, kinds: [label_flip]}",
+)
+
+
+@cache
+def liars(seed: int) -> Results:
+    """Clients with skewed labels, a fifth of which are permuted; probed before and after four rounds."""
+    protocol = ("protocol={kind: elsa, rounds: 5, edge_rounds: 1, local_steps: 10, lr: 2.0e-2, trust: {}, "
+                "recluster_every: 4, probing: {texts: 48, warm_up: 10}}")  # fmt: skip
+    return played(protocol, *LIARS, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_trust_separates_planted_unreliable_clients(seed: int) -> None:
+    results = liars(seed)
+    lying = results.summary["unreliable"]
+    assert len(lying) == 2
+    found = [row for row in judged(results) if row["round"] == 5]
+    assert roc_auc_score([row["client"] not in lying for row in found], [row["trust"] for row in found]) >= 0.9
+
+
+# -- what trust counts --------------------------------------------------------------------------------------------------
+
+
+def judgement(trust: list[float]) -> Ref:
+    apart = np.array([[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]])  # median 2
+    return Ref.of(Judgement(apart, np.zeros(3, dtype=np.int64), np.array(trust)), None)
+
+
+class Plain:
+    """As much of a model as an aggregation needs."""
+
+    def mean(self, adapters: list[Ref], weights: list[float]) -> Any:
+        from elsa_sim.learning.model import Model
+
+        return Model.mean(self, adapters, weights)  # type: ignore[arg-type]
+
+
+def adapters(*values: float) -> list[Ref]:
+    from elsa_sim.learning.work import TensorSpec
+
+    return [Ref.of({"x": torch.tensor([value])}, {"x": TensorSpec((1,))}) for value in values]
+
+
+def value(made: Any) -> float:
+    return float(made.function(*(each.value if isinstance(each, Ref) else each for each in made.inputs))[0]["x"])
+
+
+SAMPLES = {"a": 10.0, "b": 20.0, "c": 30.0, "d": 40.0}
+
+
+def test_edge_weights_by_hand() -> None:
+    """|D| t: 10, 10, and none for the third, whose trust is under 0.5 of the median; d has not been judged."""
+    standing, (kept, *new) = Standing(("a", "b", "c"), judgement([1.0, 0.5, 0.2]), 0.5), adapters(9, 1, 2, 4, 8)
+    arrived = dict(zip(("a", "b", "c", "d"), new, strict=True))
+    made = standing.edge(Plain(), kept, arrived, SAMPLES)  # type: ignore[arg-type]
+    assert value(made) == pytest.approx((10 * 1 + 10 * 2 + 40 * 8) / 60)
+    broken = arrived | {"c": adapters(float("nan"))[0]}  # what is in quarantine is not looked at
+    assert value(standing.edge(Plain(), kept, broken, SAMPLES)) == value(made)  # type: ignore[arg-type]
+    alone = standing.edge(Plain(), kept, {"c": arrived["c"]}, SAMPLES)  # type: ignore[arg-type]
+    assert value(alone) == 9  # nobody counts: the adapters stay
+
+
+def test_cloud_weights_by_hand() -> None:
+    standing, (kept, *new) = Standing(("a", "b", "c"), judgement([1.0, 1.0, 1.0]), 0.5), adapters(0, 1, 2)
+    shares = list(zip(new, (("a", "b"), ("c",)), strict=True))
+    first = 30 * np.exp(-1 / 2)
+    made = value(standing.cloud(Plain(), kept, shares, SAMPLES))  # type: ignore[arg-type]
+    assert made == pytest.approx((first * 1 + 30 * 2) / (first + 30))
+    plain = Standing(standing.names, standing.judged, 0.5, coherent=False)
+    assert value(plain.cloud(Plain(), kept, shares, SAMPLES)) == pytest.approx(1.5)  # type: ignore[arg-type]
+    wary = Standing(("a", "b", "c"), judgement([1.0, 0.1, 1.0]), 0.5)
+    made = value(wary.cloud(Plain(), kept, shares, SAMPLES))  # type: ignore[arg-type]
+    assert made == pytest.approx((10 * 1 + 30 * 2) / 40)  # data and divergence of a alone
+
+
+def test_coherence_by_hand() -> None:
+    found = judgement([1, 1, 1]).value.divergences
+    assert coherence(found, [0, 1, 2]) == pytest.approx(np.exp(-1.0))
+    assert coherence(found, [2]) == coherence(found, []) == 1.0
+
+
+def test_a_client_in_quarantine_comes_back() -> None:
+    """Distrusted at the first probing, trusted at the second: without weight in between, with weight afterwards."""
+    from elsa_sim.learning.clustering import probing
+
+    found = iter(([1.0, 0.1, 1.0], [1.0, 1.0, 1.0]))
+    real = probing.judge
+
+    def planted(reports: Any, groups: int, **more: bool) -> Judgement:
+        made = real(reports, groups, **more)
+        return Judgement(made.divergences, made.groups, np.array(next(found)))
+
+    seen: dict[int, list[float]] = {}
+    weigh = Standing._counted
+
+    def kept(self: Standing, judgement: Judgement, name: str) -> float:
+        weight = weigh(self, judgement, name)
+        if name == "client1":
+            seen.setdefault(id(self), []).append(weight)
+        return weight
+
+    options = "trust: {threshold: 0.5}, probing: {texts: 8, warm_up: 0}, recluster_every: 2"
+    with patch.object(probing, "judge", planted), patch.object(Standing, "_counted", kept):
+        results = played(f"protocol={small(options, rounds=4)}")
+    before, after = seen.values()
+    assert set(before) == {0.0}
+    assert set(after) == {1.0}
+    assert (results.events["node"] == "client1").sum() == (results.events["node"] == "client0").sum()  # it goes on
+
+
+# -- cuts that differ ---------------------------------------------------------------------------------------------------
+
+DEEP = ("backbone.config.num_hidden_layers=6", "topology={kind: tree, clients: 3, edges: 1, access: {up: 1 Gbit/s, "
+        "latency: 1 ms}, backhaul: {up: 1 Gbit/s}}")  # fmt: skip
+UNEQUAL = "devices={client: {speed: 40 GFLOP/s}, edge: {speed: 2 GFLOP/s}, overrides: {client0: {speed: 1 GFLOP/s}}}"
+
+
+def test_layers_are_averaged_across_different_cuts_as_by_hand() -> None:
+    """Three clients cut at different layers: the same adapters as with one cut, and the weighted mean of what each had."""
+    handed: list[tuple[tuple[str, ...], dict[str, torch.Tensor], float]] = []
+    from elsa_sim.protocols.local import SplitTrainer
+
+    train = SplitTrainer.train
+
+    def kept(self: SplitTrainer, client: Any, *args: Any, **named: Any) -> Any:
+        result = yield from train(self, client, *args, **named)
+        handed.append((self.own(client), dict(result.value), client.weight))
+        return result
+
+    evaluated: list[dict[str, torch.Tensor]] = []
+    with patch.object(SplitTrainer, "train", kept), patch("elsa_sim.world.World.evaluate", autospec=True) as evaluate:
+        evaluate.side_effect = lambda world, theta, *, round: bool(evaluated.append(dict(theta.value)))
+        played("protocol={kind: elsa, rounds: 1, edge_rounds: 1, local_steps: 2, lr: 5.0e-3}", *DEEP, UNEQUAL,
+               "split={policy: score, weights: {memory: 0, rate: 0}}", "partition={kind: quantity, alpha: 1.0}")  # fmt: skip
+    assert len({own for own, _, _ in handed}) > 1  # cuts do differ
+    assert len({weight for *_, weight in handed}) == 3
+    total = sum(weight for *_, weight in handed)
+    for name, tensor in evaluated[-1].items():
+        expected = sum(values[name].double() * weight for _, values, weight in handed) / total
+        torch.testing.assert_close(tensor.double(), expected, rtol=1e-5, atol=1e-7)
+        assert not torch.equal(tensor, evaluated[0][name]) or "lora_A" in name
+
+
+def test_the_dynamic_split_is_sooner_done_and_learns_as_much() -> None:
+    """Fast and slow clients behind a slow edge server: every fixed cut takes longer, and accuracy is the same."""
+    protocol = "protocol={kind: elsa, rounds: 3, local_steps: 4, lr: 1.0e-2}"
+    times = {}
+    for p, q in ((1, 1), (2, 1), (2, 2), (4, 1)):
+        fixed = played(protocol, *DEEP, UNEQUAL, f"split={{policy: fixed, p: {p}, q: {q}}}", TIMING)
+        times[p, q] = fixed.summary["sim_time_s"]
+    dynamic = played(protocol, *DEEP, UNEQUAL, "split=latency", TIMING).summary["sim_time_s"]
+    assert dynamic < 0.9 * min(times.values())
+    learned = [played(protocol, *DEEP, UNEQUAL, f"split={split}") for split in ("latency", "{policy: fixed, p: 1}")]
+    np.testing.assert_allclose(*(each.rounds["loss"] for each in learned), rtol=1e-4)
+    assert learned[0].summary["accuracy"] == learned[1].summary["accuracy"]
+    assert learned[0].summary["sim_time_s"] == pytest.approx(dynamic)
+
+
+def test_the_cost_model_is_what_a_step_takes() -> None:
+    """One client, full-length texts: the predicted time of a local step is the simulated one."""
+    one = ("topology.clients=1", "topology.edges=1", "task.length=[20, 20]", "task.max_length=22", "split=latency",
+           "backbone.config.num_hidden_layers=6")  # fmt: skip
+    results = played("protocol={kind: elsa, rounds: 1, edge_rounds: 1, local_steps: 3}", *one, TIMING)
+    made = planning.check(small_runs.loaded("protocol={kind: elsa}", *one))
+    predicted = float(made.cuts["client0"].why.split(" s a step")[0])  # type: ignore[index]
+    rows = work(results.events)
+    starts = rows.loc[rows["detail"] == "part1.forward", "t_start_s"].tolist()
+    for one_step in [b - a for a, b in pairwise(starts)]:
+        assert predicted == pytest.approx(one_step, rel=5e-3)  # lengths of sequences (4 bytes each) are not in it
+
+
+# -- what can be left out, and what cannot be ---------------------------------------------------------------------------
+
+
+@cache
+def entire(*changes: str) -> Results:
+    """A round of the example with all parts, without arithmetic."""
+    example = Path(__file__).parents[2] / "scenarios" / "elsa.yaml"
+    with patch.object(FlopCounter, "_counted", small_runs._counted_once):
+        return simulation.run(scenario.load(example, ("protocol.rounds=1", TIMING, *changes)))
+
+
+@pytest.mark.parametrize(
+    ("change", "there", "gone"),
+    [
+        ("protocol.clustering=null", "fingerprint", "assignment"),
+        ("protocol.trust=null", "assignment", ""),
+        ("split=fixed", "assignment", ""),
+        ("codec={activation: ssop}", "assignment", ""),
+        ("codec={activation: {kind: sketch, columns: 16}, gradient: {kind: sketch, columns: 16}}", "assignment", ""),
+    ],
+)
+def test_each_part_is_one_option_away(change: str, there: str, gone: str) -> None:
+    whole, without = entire(), entire(change)
+    kinds = without.summary["bytes"]["by_kind"]
+    assert there in kinds
+    assert not gone or gone not in kinds
+    assert timeline(without) != timeline(whole)
+
+
+def test_still_adapters_end_a_run() -> None:
+    protocol = f"protocol={small('edge_rounds: 1', rounds=4)}"
+    assert known(protocol, "stop.adapter_change=1.0e+9").summary["rounds"] == 1
+    assert known(protocol, "stop.adapter_change=1.0e-9").summary["rounds"] == 4
+    assert known(protocol, "stop.adapter_change=1.0e+9", TIMING).summary["rounds"] == 4  # nothing to compare
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (f"protocol={small('trust: {}, probing: {texts: 99}')}", "protocol.probing.texts: 99 probe texts are needed"),
+        (
+            f"protocol={small(f'clustering: {{kind: similar, capacity: 1}}, {PROBED}')}",
+            "protocol.clustering: capacity 1",
+        ),
+        (f"protocol={small(f'clustering: {{kind: nearest, latency_bound: 1 ms}}, {PROBED}')}", "at least 0.01 s"),
+        (f"protocol={small('clustering: simular')}", "did you mean 'similar'"),
+        (
+            f"protocol={small('clustering: {kind: similar, weigth: 1}')}",
+            "unknown key 'weigth' (kind: similar); did you mean 'weight'",
+        ),
+        ("split={policy: latency, p_min: 2}", "split.p_min: p + q = 3 leaves no layer to the server"),
+        ("split={policy: score, p_max: 2}", "split.p_max: p + q = 3 leaves no layer to the server"),
+    ],
+)
+def test_faults(change: str, said: str) -> None:
+    with pytest.raises(ScenarioError) as error:
+        planning.check(small_runs.loaded(change))
+    assert said in str(error.value)
+
+
+def test_check_tells_cuts_and_what_timing_leaves_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from elsa_sim import cli
+
+    file = tmp_path / "small.yaml"
+    file.write_text(small_runs.TEXT)
+    cli.check(file, [f"protocol={small(f'clustering: similar, {PROBED}')}", TIMING, "split=latency"])
+    said = capsys.readouterr().out
+    assert "s a step: client" in said
+    assert "clustering similar needs arithmetic" in said
+    assert json.dumps(said)
