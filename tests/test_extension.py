@@ -46,7 +46,8 @@ class Ring(Protocol):
     def run(self, world):
         theta = world.model.initial()
         trainer = WholeTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
-        world.evaluate(theta, round=0)
+        if world.evaluate(theta, round=0):
+            return
         for g in range(1, self.rounds + 1):
             for client in world.clients * self.turns:
                 theta = yield from world.send(world.cloud, client.name, theta, "adapters", round=g)
