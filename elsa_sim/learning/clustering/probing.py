@@ -21,8 +21,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from .. import segments
+from ..backbone import Backbone
 from ..backbone_options import Part
 from ..data import Batch
+from ..kernels import Infer
 from ..model import Model, Trained
 from ..work import Ref, TensorSpec, Work
 from .fingerprint import Array, Projection, fingerprint
@@ -65,8 +67,10 @@ class Probing:
         body = Part("model", 0, self.model.layers, first=True)
         spec = {"mean": TensorSpec((self.hidden,)), "basis": TensorSpec((self.hidden, self.dimensions))}
 
+        backbone, batch, dimensions = self.model.backbone, self.batch, self.dimensions  # what goes to a worker, no more
+
         def function(adapters: Values) -> tuple[dict[str, Tensor]]:
-            fitted = Projection.fit(_float64(self._represent(adapters, body, self.batch)), self.dimensions or 0)
+            fitted = Projection.fit(_float64(_represent(backbone, adapters, body, batch, batch.lengths)), dimensions)
             return ({"mean": _float32(fitted.mean), "basis": _float32(fitted.basis)},)
 
         flops = self._flops(body) + 4.0 * self.count**2 * self.hidden
@@ -74,16 +78,9 @@ class Probing:
 
     def through(self, trained: Trained, x: Ref | Batch) -> Work:
         """The texts through a part without head. Output: packed states [n, D]."""
-
-        def function(adapters: Values, source: Any) -> tuple[Tensor]:
-            backbone, lengths = self.model.backbone, self.batch.lengths
-            with torch.no_grad():
-                return (segments.forward(backbone, trained.part, adapters, backbone.tensor(source), lengths)[0],)
-
-        name = f"{trained.part.name}.probe"
-        return Work(
-            name, function, (trained.adapters, x), (self.model.states(self.batch.valid),), self._flops(trained.part)
-        )
+        kernel = Infer(self.model.backbone, trained.part, self.batch.lengths)
+        states = self.model.states(self.batch.valid)
+        return Work(f"{trained.part.name}.probe", kernel, (trained.adapters, x), (states,), self._flops(trained.part))
 
     def report(self, top: Trained, h2: Ref, projection: Ref | None) -> Work:
         """The texts through Part 3. Output: the report, float32.
@@ -103,18 +100,21 @@ class Probing:
             spec["similarity"] = TensorSpec((self.count * (self.count + 1) // 2,))
             flops += 2.0 * self.count**2 * self.hidden
 
+        backbone, lengths, head = self.model.backbone, self.batch.lengths, self.head
+        predicts, compares = self.predicts, self.compares
+
         def function(adapters: Values, source: Any, fitted: Values | None) -> tuple[dict[str, Tensor]]:
-            states = self._represent(adapters, body, source)
+            states = _represent(backbone, adapters, body, source, lengths)
             said: dict[str, Tensor] = {}
             if fitted is not None:
                 found = fingerprint(Projection(_float64(fitted["mean"]), _float64(fitted["basis"]))(_float64(states)))
                 said |= {"mean": _float32(found.mean), "covariance": _float32(lower(found.covariance))}
-            if self.predicts:
+            if predicts:
                 with torch.no_grad():
                     one = torch.ones(len(states), dtype=torch.int64, device=states.device)
-                    logits = self.model.backbone.call(adapters, self.head, states[:, None], one)
+                    logits = backbone.call(adapters, head, states[:, None], one)
                 said["predictions"] = logits.reshape(len(states), -1).softmax(-1)
-            elif self.compares:
+            elif compares:
                 said["similarity"] = _float32(lower(similarity(_float64(states))))
             return (said,)
 
@@ -127,23 +127,13 @@ class Probing:
         flops = 0.0 if k is None else clients * 2.0 * k**3 + clients**2 * 4.0 * k**2 + 9.0 * clients**3
         flops += _ITERATIONS * clients * 12.0 * said if self.predicts or self.compares else 0.0
 
+        balance = self.balance
+
         def function(*values: Values) -> tuple[Judgement]:
-            return (
-                judge(
-                    [{name: _float64(t) for name, t in each.items()} for each in values], groups, balance=self.balance
-                ),
-            )
+            reported = [{name: _float64(tensor) for name, tensor in each.items()} for each in values]
+            return (judge(reported, groups, balance=balance),)
 
         return Work("judge clients", function, tuple(reports), (None,), flops)
-
-    def _represent(self, adapters: Values, part: Part, source: Any) -> Tensor:
-        """Representations [Q, D] behind ``part``, from token ids or packed states."""
-        backbone, lengths = self.model.backbone, self.batch.lengths
-        with torch.no_grad():
-            x = backbone.tensor(source)
-            padded = x if part.first else segments.unpack(x, lengths)
-            true = torch.from_numpy(lengths).to(padded.device)
-            return backbone.family.pool(backbone.call(adapters, part, padded, true), true)
 
     def _flops(self, part: Part) -> float:
         return float(self.model.counter.flops(part, "forward", *self.batch.shape))
@@ -173,3 +163,12 @@ def _float64(x: Tensor) -> Array:
 
 def _float32(x: Array) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+
+
+def _represent(backbone: Backbone, adapters: Values, part: Part, source: Any, lengths: np.ndarray) -> Tensor:
+    """Representations [Q, D] behind ``part``, from token ids or packed states of sequences of ``lengths``."""
+    with torch.no_grad():
+        x = backbone.tensor(source)
+        padded = x if part.first else segments.unpack(x, lengths)
+        true = torch.from_numpy(lengths).to(padded.device)
+        return backbone.family.pool(backbone.call(adapters, part, padded, true), true)
