@@ -247,26 +247,27 @@ def test_coherence_by_hand() -> None:
 
 def test_a_client_in_quarantine_comes_back() -> None:
     """Distrusted at the first probing, trusted at the second: without weight in between, with weight afterwards."""
-    from elsa_sim.learning.clustering import probing
+    from elsa_sim.learning.clustering import answers
+    from elsa_sim.learning.clustering.standing import Weighed
 
     found = iter(([1.0, 0.1, 1.0], [1.0, 1.0, 1.0]))
-    real = probing.judge
+    real = answers.judge
 
     def planted(reports: Any, groups: int, **more: bool) -> Judgement:
         made = real(reports, groups, **more)
         return Judgement(made.divergences, made.groups, np.array(next(found)))
 
-    seen: dict[int, list[float]] = {}
-    weigh = Standing._counted
+    seen: dict[tuple[float, ...], list[float]] = {}
+    weigh = Weighed.trust
 
-    def kept(self: Standing, judgement: Judgement, name: str) -> float:
-        weight = weigh(self, judgement, name)
-        if name == "client1":
-            seen.setdefault(id(self), []).append(weight)
+    def kept(self: Weighed, judgement: Judgement, row: int | None) -> float:
+        weight = weigh(self, judgement, row)
+        if row == 1:
+            seen.setdefault(tuple(judgement.trust), []).append(weight)
         return weight
 
     options = "trust: {threshold: 0.5}, probing: {texts: 8, warm_up: 0}, recluster_every: 2"
-    with patch.object(probing, "judge", planted), patch.object(Standing, "_counted", kept):
+    with patch.object(answers, "judge", planted), patch.object(Weighed, "trust", kept):
         results = played(f"protocol={small(options, rounds=4)}")
     before, after = seen.values()
     assert set(before) == {0.0}

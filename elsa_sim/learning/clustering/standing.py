@@ -9,7 +9,8 @@ trust, so that it never empties the system.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
     from ..model import Model
 
+#: A client's row in the judgement (``None``: it has not been judged), and its samples |D_n|.
+Entry = tuple[int | None, float]
+
 
 @dataclass(frozen=True, eq=False)
 class Standing:
@@ -37,34 +41,78 @@ class Standing:
     coherent: bool = True
 
     def edge(self, model: Model, kept: Ref, arrived: Mapping[str, Ref], samples: Mapping[str, float]) -> Work:
-        """An edge server's aggregation of clients' adapters, by their names; see :func:`weighed`."""
-        names = list(arrived)
-
-        def weigh(judgement: Judgement) -> Sequence[float]:
-            return [samples[name] * self._counted(judgement, name) for name in names]
-
-        return weighed(model, kept, list(arrived.values()), self.judged, weigh)
+        """An edge server's aggregation of clients' adapters, by their names; ``kept`` where none of them counts."""
+        kernel = ByTrust(self.threshold, self._entries(list(arrived), samples))
+        return self._work(model, kept, list(arrived.values()), kernel)
 
     def cloud(
-        self, model: Model, kept: Ref, shares: Sequence[tuple[Ref, Iterable[str]]], samples: Mapping[str, float]
+        self, model: Model, kept: Ref, shares: Sequence[tuple[Ref, Sequence[str]]], samples: Mapping[str, float]
     ) -> Work:
-        """The cloud's aggregation of edge servers' adapters, each with the clients that took part; see :func:`weighed`."""
-        members = [tuple(names) for _, names in shares]
+        """The cloud's aggregation of edge servers' adapters, each with the clients that took part; ``kept`` as above."""
+        members = tuple(self._entries(names, samples) for _, names in shares)
+        return self._work(model, kept, [theta for theta, _ in shares], ByData(self.threshold, members, self.coherent))
 
-        def weigh(judgement: Judgement) -> Sequence[float]:
-            return [self._share(judgement, names, samples) for names in members]
+    def _entries(self, names: Sequence[str], samples: Mapping[str, float]) -> tuple[Entry, ...]:
+        place = {name: row for row, name in enumerate(self.names)}
+        return tuple((place.get(name), samples[name]) for name in names)
 
-        return weighed(model, kept, [adapters for adapters, _ in shares], self.judged, weigh)
+    def _work(self, model: Model, kept: Ref, adapters: Sequence[Ref], kernel: Weighed) -> Work:
+        plain = model.mean(adapters, [1.0] * len(adapters))
+        return Work(plain.label, kernel, (self.judged, kept, *adapters), plain.outputs, plain.flops)
 
-    def _share(self, judgement: Judgement, names: Sequence[str], samples: Mapping[str, float]) -> float:
-        counted = [name for name in names if self._counted(judgement, name) > 0]
-        data = sum(samples[name] for name in counted)
-        known = [self.names.index(name) for name in counted if name in self.names]
-        return data * (coherence(judgement.divergences, known) if self.coherent else 1.0)
 
-    def _counted(self, judgement: Judgement, name: str) -> float:
-        trust = float(judgement.trust[self.names.index(name)]) if name in self.names else 1.0
-        return 0.0 if trust < self.threshold * float(np.median(judgement.trust)) else trust
+@dataclass(frozen=True)
+class Weighed(ABC):
+    """(judgement, adapters that stay if nobody counts, contribution, ...) -> the weighted mean of the contributions.
+
+    What weighs nothing is not looked at, whatever is in it.
+    """
+
+    threshold: float
+
+    def __call__(
+        self, judgement: Judgement, kept: Mapping[str, Tensor], *values: Mapping[str, Tensor]
+    ) -> tuple[Mapping[str, Tensor]]:
+        pairs = [(value, w) for value, w in zip(values, self.weights(judgement), strict=True) if w > 0]
+        return (weighted_mean([value for value, _ in pairs], [w for _, w in pairs]) if pairs else kept,)
+
+    @abstractmethod
+    def weights(self, judgement: Judgement) -> list[float]:
+        """The weight of each contribution."""
+
+    def trust(self, judgement: Judgement, row: int | None) -> float:
+        """Trust in a client; 0 in quarantine."""
+        if row is None:
+            return 1.0
+        found = float(judgement.trust[row])
+        return 0.0 if found < self.threshold * float(np.median(judgement.trust)) else found
+
+
+@dataclass(frozen=True)
+class ByTrust(Weighed):
+    """Contributions of ``clients``: w_n = |D_n| t_n."""
+
+    clients: tuple[Entry, ...]
+
+    def weights(self, judgement: Judgement) -> list[float]:
+        return [samples * self.trust(judgement, row) for row, samples in self.clients]
+
+
+@dataclass(frozen=True)
+class ByData(Weighed):
+    """Contributions of edge servers, each with its ``members``: w_k = data, times coherence if ``coherent``."""
+
+    members: tuple[tuple[Entry, ...], ...]
+    coherent: bool
+
+    def weights(self, judgement: Judgement) -> list[float]:
+        found = []
+        for entries in self.members:
+            counted = [(row, samples) for row, samples in entries if self.trust(judgement, row) > 0]
+            data = sum(samples for _, samples in counted)
+            known = [row for row, _ in counted if row is not None]
+            found.append(data * (coherence(judgement.divergences, known) if self.coherent else 1.0))
+        return found
 
 
 def coherence(divergences: Array, members: Sequence[int]) -> float:
@@ -73,21 +121,3 @@ def coherence(divergences: Array, members: Sequence[int]) -> float:
         return 1.0
     own = divergences[np.ix_(members, members)]
     return float(np.exp(-own[np.triu_indices(len(members), 1)].mean() / typical(divergences)))
-
-
-def weighed(
-    model: Model, kept: Ref, adapters: Sequence[Ref], judged: Ref, weigh: Callable[[Judgement], Sequence[float]]
-) -> Work:
-    """The mean of ``adapters`` with weights that follow from the judgement; ``kept`` where all of them are 0.
-
-    Output: the merged adapters. What weighs nothing is not looked at, whatever is in it.
-    """
-    plain = model.mean(adapters, [1.0] * len(adapters))
-
-    def function(
-        judgement: Judgement, before: Mapping[str, Tensor], *values: Mapping[str, Tensor]
-    ) -> tuple[Mapping[str, Tensor]]:
-        pairs = [(value, float(w)) for value, w in zip(values, weigh(judgement), strict=True) if w > 0]
-        return (weighted_mean([value for value, _ in pairs], [w for _, w in pairs]) if pairs else before,)
-
-    return Work(plain.label, function, (judged, kept, *adapters), plain.outputs, plain.flops)

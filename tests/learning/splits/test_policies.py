@@ -131,6 +131,12 @@ def test_it_is_exhaustive_for_one_and_never_worse_than_the_best_fixed_cut(seed: 
     assert found <= min(times(options, [cut] * clients, slots) for cut in cuts) + 1e-12
 
 
+def test_among_equally_long_rounds_the_one_of_less_waiting() -> None:
+    """Both cuts of the first client make the round 1 s long; one keeps the second client waiting for less."""
+    options = [{(1, 1): Cost(0.4, 0.0, 0.6), (2, 1): Cost(0.5, 0.0, 0.5)}, {(1, 1): Cost(0.1, 0.0, 0.0)}]
+    assert quickest(options, 1) == [(2, 1), (1, 1)]
+
+
 def test_one_change_of_one_client_does_not_help() -> None:
     """With costs of the real model, and against all joint choices of three clients."""
     there = resources([50e9, 5e9, 1e9], server=8e9)
