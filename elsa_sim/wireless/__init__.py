@@ -1,16 +1,18 @@
 """Wireless access: radio conditions give access links their bandwidth, and clients that move change their station.
 
 Distance gives path loss, place gives shadowing, time gives fading; power, bandwidth and noise make a rate of it; the
-subchannels of a station are assigned to its clients; and a client changes its station by hysteresis. What is not
-captured stands with each of these.
+subchannels of a station are assigned to its clients, and power to subchannels; and a client changes its station by
+hysteresis. What is not captured stands with each of these.
 """
 
 from .air import Air
 from .allocation import Allocator, Best, ByNeed, Demand, Equal, Greedy, Random
 from .band import Band, Direction
+from .convex import Duals
 from .layout import Layout
 from .mobility import Mobility, Paths, RandomWaypoint, Static
 from .options import HandoverOptions, NodeRadio, WirelessOptions
+from .power import Even, MinDelay, PowerControl, Powers
 from .propagation import DualSlope, Fading, LogDistance, PathLoss, Shadowing, free_space
 from .radio import Handover, Radio
 from .rate import from_db, rate, snr, to_db
@@ -24,17 +26,22 @@ __all__ = [
     "Demand",
     "Direction",
     "DualSlope",
+    "Duals",
     "Equal",
+    "Even",
     "Fading",
     "Greedy",
     "Handover",
     "HandoverOptions",
     "Layout",
     "LogDistance",
+    "MinDelay",
     "Mobility",
     "NodeRadio",
     "PathLoss",
     "Paths",
+    "PowerControl",
+    "Powers",
     "Radio",
     "Random",
     "RandomWaypoint",

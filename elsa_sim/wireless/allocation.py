@@ -1,8 +1,8 @@
 """Who gets which subchannel: allocators as components, pure functions of what the cell knows.
 
 With at least as many subchannels as clients, every allocator gives each client one or more; a cell with more clients
-than subchannels lets them take turns (see :class:`.radio.Radio`). Power is not allocated here: a client splits its own
-evenly over its subchannels.
+than subchannels lets them take turns (see :class:`.radio.Radio`). Power is not allocated here (see :mod:`.power`): where
+rates are compared, a client splits its own evenly over its subchannels.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class Demand:
     gain: Floats
     """Linear power gains, K x M."""
     need: Floats
-    """What each client wants to send, in any unit, above 0; K."""
+    """What each client wants to send, above 0; K. In bits, or in any unit where ``before`` is not given."""
     power: Floats
-    """Transmit power for each client (W), which is split evenly over its subchannels; K."""
+    """Transmit power of each client (W) at most; evenly split over its subchannels, unless power is controlled; K."""
     bandwidth: float
     """Of one subchannel (Hz)."""
     noise: float
@@ -37,13 +37,29 @@ class Demand:
     """Highest spectral efficiency (bit/s/Hz)."""
     split: bool = True
     """If not, ``power`` is that of every single subchannel: the case of a downlink."""
+    before: Floats | None = None
+    """How long each client needs until it begins to send, its latency included (s); K. By default, nothing."""
+    total: float | None = None
+    """Transmit power of all clients together (W) at most; by default, as much as each of them has."""
+
+    @property
+    def waits(self) -> Floats:
+        """``before``, zeros if it is not given (s); K."""
+        return np.zeros(len(self.need)) if self.before is None else self.before
+
+    @property
+    def even(self) -> Floats:
+        """What each client sends with if none is preferred (W): its own power, all scaled down to ``total``; K."""
+        if self.total is None or not self.split:
+            return self.power
+        return np.asarray(self.power * min(1.0, self.total / float(self.power.sum())))
 
     def rate_of(self, client: int, subchannels: npt.ArrayLike) -> float:
-        """The rate of a client with these subchannels (bit/s)."""
+        """The rate of a client with these subchannels and even powers (bit/s)."""
         mine = np.asarray(subchannels, dtype=np.int64)
         if not len(mine):
             return 0.0
-        power = self.power[client] / (len(mine) if self.split else 1)
+        power = self.even[client] / (len(mine) if self.split else 1)
         return float(rate(self.gain[client, mine], self.bandwidth, power, self.noise, self.cap).sum())
 
 
@@ -114,10 +130,11 @@ class Best(Allocator):
 
 
 class Greedy(Allocator):
-    """The next subchannel, its best of those left, to the client that is now the slowest: highest need over rate.
+    """The next subchannel, its best of those left, to the client that is now the slowest: latest before + need / rate.
 
-    SflLLM's subchannel step (arXiv:2504.14667). With power split evenly, one more subchannel can cost a client rate, if
-    it hears it badly or its power is what limits it: such a client gets no more, and what nobody gains from stays free.
+    SflLLM's subchannel step (arXiv:2504.14667); without ``before``, the slowest has the highest need over rate. With
+    power split evenly, one more subchannel can cost a client rate, if it hears it badly or its power is what limits it:
+    such a client gets no more, and what nobody gains from stays free.
     """
 
     kind: Literal["greedy"] = "greedy"
@@ -129,7 +146,7 @@ class Greedy(Allocator):
         rates, content = np.zeros(clients), np.zeros(clients, dtype=bool)
         while (owners < 0).any() and not content.all():
             idle = (rates <= 0.0) & ~content
-            slowness = demand.need / np.where(idle, 1.0, np.maximum(rates, 1e-300))
+            slowness = demand.need / np.where(idle, 1.0, np.maximum(rates, 1e-300)) + np.where(idle, 0.0, demand.waits)
             client = int(np.argmax(np.where(idle if idle.any() else ~content, slowness, -1.0)))
             best = int(np.argmax(np.where(owners < 0, demand.gain[client], -1.0)))
             more = demand.rate_of(client, np.append(np.flatnonzero(owners == client), best))

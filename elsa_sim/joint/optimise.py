@@ -1,0 +1,214 @@
+"""The joint optimiser: subchannels, powers, cut and rank in turn, until the delay changes no more.
+
+After SflLLM (arXiv:2504.14667): greedy subchannels, convex power control, exhaustive cut and rank, alternated until T
+changes by less than epsilon. The paper's three steps are kept; ours are: a local search after the greedy step; powers that
+are adapted to every cut and rank before these are compared (by water-filling), and for the most promising of them
+subchannels, too; and that no step is taken that would raise T, so that T never rises. The two uplinks have bands and
+budgets of their own and are independent of each other, given cut and rank (:mod:`.stage`).
+
+The answer is a local optimum: the problem is a mixed-integer one, and nothing here proves a distance to its optimum.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import InputError
+from ..wireless.allocation import Owners
+from ..wireless.power import refuse, within
+from .delay import Breakdown, delay
+from .problem import Allocation, Decision, Pair, Problem, Uplink
+from .search import greedy, improved
+from .stage import Stage, stages
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """What is not to be optimised: baselines, and systems that do not decide it."""
+
+    main: Owners | None = None
+    """Subchannels of the main uplink; M."""
+    federated: Owners | None = None
+    """Subchannels of the federated uplink; N."""
+    even: bool = False
+    """Power is split evenly."""
+    cut: int | None = None
+    rank: int | None = None
+
+    def pairs(self, problem: Problem) -> list[Pair]:
+        """The cuts and ranks to choose from, in order.
+
+        Raises:
+            InputError: none is left.
+        """
+        found = [(cut, rank) for cut, rank in sorted(problem.loads)
+                 if self.cut in (None, cut) and self.rank in (None, rank)]  # fmt: skip
+        if not found:
+            held = ", ".join(f"{k} {v}" for k, v in (("cut", self.cut), ("rank", self.rank)) if v is not None)
+            raise InputError(f"{held} is not among the {len(problem.loads)} cuts and ranks that fit everybody's memory")
+        return found
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the optimiser and the delay after it."""
+
+    name: str
+    """``start``, ``power``, ``cut and rank`` or ``subchannels``."""
+    total_s: float
+    """T (s)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What the optimiser found, and how."""
+
+    decision: Decision
+    breakdown: Breakdown
+    history: tuple[Step, ...]
+    """T after each step; it never rises."""
+    host_s: float
+    """What it took, of the host's time (s)."""
+    in_time: bool
+    """Whether it ended by itself, not by its time limit."""
+
+    @property
+    def total_s(self) -> float:
+        """T (s)."""
+        return self.breakdown.total_s
+
+
+def optimise(
+    problem: Problem,
+    start: Decision | None = None,
+    held: Held = Held(),
+    *,
+    epsilon: float = 1e-4,
+    time_limit_s: float = float("inf"),
+    breadth: int = 6,
+) -> Result:
+    """The decision of least delay that alternation finds, from ``start`` if one is given.
+
+    ``epsilon`` is relative, ``breadth`` is how many (cut, rank) get subchannels of their own before they are dismissed.
+    After ``time_limit_s`` of host time it answers with the best so far, at the next end of a step.
+
+    Raises:
+        InputError: a client can never send (its name, and why), or what is held cannot be.
+    """
+    began = time.perf_counter()
+    search = _Search(problem, held, breadth, lambda: time.perf_counter() - began >= time_limit_s)
+    search.begin(start)
+    moves = (("power", search.power), ("cut and rank", search.pair), ("subchannels", search.subchannels))
+    in_time = True
+    while in_time:
+        before = search.total
+        for name, move in moves:
+            if search.late():
+                in_time = False
+                break
+            move()
+            search.history.append(Step(name, search.total))
+        if before - search.total <= epsilon * before:
+            break
+    found = search.decision
+    return Result(found, delay(problem, found), tuple(search.history), time.perf_counter() - began, in_time)
+
+
+class _Search:
+    """The decision so far, and the steps that may better it."""
+
+    decision: Decision
+
+    def __init__(self, problem: Problem, held: Held, breadth: int, late: Callable[[], bool]) -> None:
+        self.problem, self.held, self.breadth, self.late = problem, held, breadth, late
+        self.pairs = held.pairs(problem)
+        self.stages = {pair: stages(problem, problem.loads[pair]) for pair in self.pairs}
+        self.total = np.inf
+        self.history: list[Step] = []
+
+    def begin(self, start: Decision | None) -> None:
+        """From the given decision, made to fit; else greedy subchannels, even power, and the cut and rank best for these."""
+        first = self.pairs[0]
+        for stage, owners in zip(self.stages[first][:2], self._held(), strict=True):
+            refuse(stage.demand, greedy(stage) if owners is None else owners, stage.names, stage.where)
+        if start is not None and start.pair in self.stages:
+            main, federated = (
+                Allocation(a.owners, within(a.power, a.owners, link.limit, link.total))
+                for a, link in zip((start.main, start.federated), self._links(), strict=True)
+            )
+            self._take(Decision(start.cut, start.rank, main, federated))
+        if not np.isfinite(self.total):
+            for pair in self.pairs:
+                self._take(
+                    self._of(pair, lambda stage, owners: stage.evenly(greedy(stage) if owners is None else owners))
+                )
+        self.history.append(Step("start", self.total))
+
+    def power(self) -> None:
+        """The convex step."""
+        if not self.held.even:
+            main, federated, _ = self.stages[self.decision.pair]
+            now = self.decision
+            self._take(
+                replace(now, main=main.solved(now.main.owners), federated=federated.solved(now.federated.owners))
+            )
+
+    def subchannels(self) -> None:
+        """Greedy and local search, for this cut and rank, from the present subchannels and from greedy ones."""
+        self._take(self._searched(self.decision.pair))
+
+    def pair(self) -> None:
+        """The exhaustive step: every cut and rank, with the present subchannels and powers of its own."""
+        now = self.decision
+        values = {pair: self._value(pair, now.main.owners, now.federated.owners) for pair in self.pairs}
+        order = sorted(self.pairs, key=lambda pair: (values[pair], pair))
+        if order[0] != now.pair:
+            self._take(self._powered(order[0], now.main.owners, now.federated.owners))
+        for pair in order[: self.breadth]:
+            if pair != self.decision.pair and not self.late():
+                self._take(self._searched(pair))
+
+    def _value(self, pair: Pair, main: Owners, federated: Owners) -> float:
+        """About the least T with these subchannels (s)."""
+        first, second, rest = self.stages[pair]
+        return self.problem.rounds[pair[1]] * (self._least(first, main) + self._least(second, federated) + rest)
+
+    def _least(self, stage: Stage, owners: Owners) -> float:
+        return stage.value(stage.evenly(owners)) if self.held.even else stage.bound(owners)[0]
+
+    def _powered(self, pair: Pair, main: Owners, federated: Owners) -> Decision:
+        first, second, _ = self.stages[pair]
+        if self.held.even:
+            return Decision(*pair, first.evenly(main), second.evenly(federated))
+        return Decision(*pair, first.solved(main), second.solved(federated))
+
+    def _searched(self, pair: Pair) -> Decision:
+        """This cut and rank with the best subchannels found."""
+        found = []
+        for stage, owners, now in zip(self.stages[pair][:2], self._held(),
+                                      (self.decision.main, self.decision.federated), strict=True):  # fmt: skip
+            if owners is None:
+                starts = [improved(stage, each, self.held.even) for each in (now.owners, greedy(stage))]
+                owners = min(starts, key=lambda each: self._least(stage, each))
+            found.append(owners)
+        return self._powered(pair, *found)
+
+    def _held(self) -> tuple[Owners | None, Owners | None]:
+        return self.held.main, self.held.federated
+
+    def _links(self) -> tuple[Uplink, Uplink]:
+        return self.problem.main, self.problem.federated
+
+    def _of(self, pair: Pair, allocate: Callable[[Stage, Owners | None], Allocation]) -> Decision:
+        first, second, _ = self.stages[pair]
+        return Decision(*pair, allocate(first, self.held.main), allocate(second, self.held.federated))
+
+    def _take(self, decision: Decision) -> None:
+        """Take a decision if it does not raise T."""
+        total = delay(self.problem, decision).total_s
+        if total <= self.total:
+            self.decision, self.total = decision, total

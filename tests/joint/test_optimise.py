@@ -1,0 +1,101 @@
+"""The joint optimiser: it never gets worse, keeps to its budgets, says what cannot be, and stops when told."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from instances import problem
+
+from elsa_sim.errors import InputError
+from elsa_sim.joint import Allocation, Decision, Held, Problem, delay, optimise
+
+
+def within_budgets(given: Problem, decision: Decision) -> bool:
+    for link, allocation in ((given.main, decision.main), (given.federated, decision.federated)):
+        sums = [allocation.power[allocation.owners == k].sum() for k in range(len(given.names))]
+        if any(total > limit for total, limit in zip(sums, link.limit.tolist(), strict=True)):
+            return False
+        if link.total is not None and allocation.power.sum() > link.total:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("barrier", [True, False])
+@pytest.mark.parametrize("total", [None, 0.2])
+def test_the_delay_never_rises(barrier: bool, total: float | None) -> None:
+    for seed in range(4):
+        given = problem(seed, 4, (9, 8), 4, barrier=barrier, total=total, cap=6.0 if seed == 3 else None)
+        found = optimise(given)
+        values = [step.total_s for step in found.history]
+        assert all(b <= a for a, b in itertools.pairwise(values))
+        assert values[-1] == found.total_s == delay(given, found.decision).total_s
+        assert within_budgets(given, found.decision)
+        assert found.in_time
+
+
+def test_warm_start_is_never_worse_than_where_it_starts() -> None:
+    """Also where gains have changed since; and a start from the answer changes nothing that counts."""
+    before, now = problem(1, 4, (9, 8)), problem(1, 4, (9, 8))
+    random = np.random.default_rng(0)
+    faded = replace(now.main, gain=now.main.gain * random.standard_exponential(now.main.gain.shape))
+    now = replace(now, main=faded)
+    old = optimise(before).decision
+    warm = optimise(now, old)
+    assert warm.history[0].total_s == pytest.approx(delay(now, old).total_s)
+    assert warm.total_s <= delay(now, old).total_s
+    again = optimise(now, warm.decision)
+    assert again.total_s == pytest.approx(warm.total_s, rel=1e-3)
+    tighter = replace(now, main=replace(now.main, limit=now.main.limit / 2.0))
+    assert within_budgets(tighter, optimise(tighter, warm.decision).decision), "a start over the budgets is scaled down"
+
+
+def test_a_time_limit_ends_it_with_what_there_is() -> None:
+    given = problem(0, 5, (20, 20), 11, (1, 2, 4, 8, 16))
+    found = optimise(given, time_limit_s=0.0)
+    assert not found.in_time
+    assert [step.name for step in found.history] == ["start"]
+    assert np.isfinite(found.total_s)
+    assert optimise(given).in_time
+
+
+def test_what_is_held_stays() -> None:
+    given = problem(2)
+    owners = np.array([0, 1, 2, 2])
+    found = optimise(given, held=Held(main=owners, cut=2, rank=8)).decision
+    assert found.main.owners.tolist() == owners.tolist()
+    assert found.pair == (2, 8)
+    even = optimise(given, held=Held(even=True)).decision
+    for k in range(3):
+        assert len(set(even.main.power[even.main.owners == k].round(12))) == 1
+    with pytest.raises(InputError, match="cut 9 is not among"):
+        optimise(given, held=Held(cut=9))
+
+
+@pytest.mark.parametrize(
+    ("link", "change", "message"),
+    [
+        ("main", {"limit": [0.1, 0.0, 0.1]}, "the main uplink: 'client1' has a power limit of 0 W"),
+        ("federated", {"limit": [0.1, 0.1, 0.0]}, "the federated uplink: 'client2' has a power limit of 0 W"),
+        ("main", {"gain": [[1e-9], [1e-9], [1e-9]]}, "the main uplink: 'client.' has no subchannel .1 subchannels, 3 clients."),
+        ("federated", {"gain": [[0.0] * 4, [1e-9] * 4, [1e-9] * 4]}, "the federated uplink: 'client0' has a gain of 0"),
+        ("main", {"total": 0.0}, "the main uplink: the total power is 0 W"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_named(link: str, change: dict[str, Any], message: str) -> None:
+    given = problem(0)
+    changed = {name: np.array(value) if isinstance(value, list) else value for name, value in change.items()}
+    with pytest.raises(InputError, match=message):
+        optimise(replace(given, **{link: replace(getattr(given, link), **changed)}))
+
+
+def test_without_needs_nobody_needs_power() -> None:
+    """Zero bits of adapters at every cut: the federated uplink may stay silent."""
+    given = problem(3)
+    loads = {pair: replace(load, adapters=np.zeros(3)) for pair, load in given.loads.items()}
+    found = optimise(replace(given, loads=loads))
+    assert found.decision.federated.power.sum() == 0.0
+    assert isinstance(found.decision.main, Allocation)
