@@ -79,17 +79,17 @@ class Evaluation:
         return {f"client_accuracy_{name}": float(value) for name, value in found.items()}
 
     def _deployed(self, wire: Wire, adapters: Ref, index: int, batch: Batch, round: int) -> tuple[Ref, ...]:
-        """A batch through the three parts and both crossings of one client."""
+        """A batch through the parts and the crossings of one client."""
         client = self.clients[index % len(self.clients)]
         assert client.parts is not None
         assert self.server is not None
         ends = (client.name, self.server(client))
         x: Ref | Batch = batch
-        for part, up in zip(client.parts[:2], (True, False), strict=True):
+        for part, up in zip(client.parts[:-1], (True, False), strict=False):
             (states,) = self.executor.finish(self.model.infer(part, adapters, x, batch.lengths))
             source, target = ends if up else ends[::-1]
             x = wire.cross(source, target, states, "activation", self.executor.finish, up=up, round=round)
-        return self.executor.finish(self.model.judge(client.parts[2], adapters, x, batch))
+        return self.executor.finish(self.model.judge(client.parts[-1], adapters, x, batch))
 
 
 def _mix(data: Dataset, clients: Sequence[Client]) -> np.ndarray | None:

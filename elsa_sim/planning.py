@@ -203,8 +203,8 @@ def _needs(
         return dict.fromkeys(nodes, ("the whole model", footprint, 1))
     parts = {client: cut.parts(layers) for client, cut in cuts.items()}
     needs = {
-        client: ("Part 1 and Part 3", outline.training([first, last], size, length), 1)
-        for client, (first, _, last) in parts.items()
+        client: ("Part 1 and Part 3" if last else "Part 1", outline.training([first, *last], size, length), 1)
+        for client, (first, _, *last) in parts.items()
     }
     served: defaultdict[str, list[Part]] = defaultdict(list)
     for client, server in _server_of(scenario.protocol, topology, edge_of).items():

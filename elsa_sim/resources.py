@@ -55,6 +55,7 @@ def resources(
         {server: _machine(devices[server]) for server in dict.fromkeys(server_of.values())},
         crossing,
         codec,
+        scenario.protocol.head,
     )
 
 
@@ -63,17 +64,21 @@ def _machine(device: DeviceOptions) -> Machine:
 
 
 def _crossing(scenario: Scenario, outline: Outline) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Mean bytes of a message up and of one down, and FLOPs of the codecs per step on client and server."""
+    """Mean bytes of a message up and of one down, and FLOPs of the codecs per step on client and server.
+
+    With the head on the server, activations go up and gradients come down; else both do both.
+    """
     activation = tuple(scenario.codec.activation)
     chains = {"activation": activation, "gradient": gradient_chain(activation, scenario.codec.gradient)}
+    both = scenario.protocol.head == "client"
     tokens = scenario.task.batch_size * scenario.task.max_length
     states = TensorSpec((tokens, outline.shape.hidden))
     size, client, server = {True: 0.0, False: 0.0}, 0.0, 0.0
     for message, given in chains.items():
-        for up in (True, False):
+        for up in (True, False) if both else (message == "activation",):
             passage = Passage(message, up, round=2, index=1)
             chain = resolved(given, passage, None)
-            size[up] += (sum(buffer.nbytes for buffer in wire(chain, states)[1]) + scenario.network.header) / 2.0
+            size[up] += (sum(buffer.nbytes for buffer in wire(chain, states)[1]) + scenario.network.header) / (1 + both)
             encode, decode = chain_flops(chain, states, passage)
             client, server = client + (encode if up else decode), server + (decode if up else encode)
     return (size[True], size[False]), (client, server)

@@ -53,7 +53,7 @@ class Client:
     edge: str
     samples: npt.NDArray[np.int64]
     batches: Batches
-    parts: tuple[Part, Part, Part] | None
+    parts: tuple[Part, ...] | None
     conduct: Conduct | None = None
     """What it does otherwise than it should."""
     assigned: bool = False

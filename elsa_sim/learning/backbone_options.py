@@ -91,6 +91,13 @@ def three_parts(layers: int, p: int, q: int) -> tuple[Part, Part, Part]:
     )
 
 
+def two_parts(layers: int, p: int) -> tuple[Part, Part]:
+    """Part 1 for the client, and the rest with the head for its server; 0 <= p < layers."""
+    if not 0 <= p < layers:
+        raise ValueError(f"cannot cut {layers} layers at p = {p}")
+    return Part("part1", 0, p, first=True), Part("part2", p, layers, last=True)
+
+
 def whole(layers: int) -> Part:
     """The unsplit model."""
     return Part("model", 0, layers, first=True, last=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +41,19 @@ def collate(split: Split, indices: npt.NDArray[np.integer], pad_id: int) -> Batc
         line[: len(row)] = row
     labels = None if split.labels is None else split.labels[indices].astype(np.int64)
     return Batch(tokens, lengths, labels)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of the samples of several, in their order, padded (with token 0) to the longest of all."""
+    lengths = np.concatenate([batch.lengths for batch in batches])
+    tokens = np.zeros((len(lengths), int(lengths.max())), dtype=np.int64)
+    row = 0
+    for batch in batches:
+        rows, width = batch.shape
+        tokens[row : row + rows, :width] = batch.tokens
+        row += rows
+    labels = [batch.labels for batch in batches if batch.labels is not None]
+    return Batch(tokens, lengths, np.concatenate(labels) if labels else None)
 
 
 class Batches(Iterator[Batch]):

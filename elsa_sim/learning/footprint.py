@@ -101,9 +101,10 @@ class Outline:
         ``shared``: those with equal layers are one copy, but for what is kept between forward and backward pass.
         """
         layers = sorted({i for part in copies for i in range(part.start, part.stop)})
+        heads = any(part.last for part in copies)
         trained = list(dict.fromkeys(copies)) if shared else copies
         return Footprint(
-            FLOAT * self.frozen(Part("layer", i, i + 1) for i in layers),
+            FLOAT * self.frozen(Part("layer", i, i + 1, last=heads and i == layers[-1]) for i in layers),
             4 * FLOAT * sum(self.trained([part]) for part in trained),
             sum(self.activations([part], batch, length) for part in copies),
         )

@@ -158,6 +158,22 @@ class Learn(Update):
         return [(i, *values, loss) for i, values, loss in zip(to_inputs, after, losses, strict=True)]
 
 
+@dataclass(frozen=True, eq=False)
+class LearnJointly(Learn):
+    """(adapters, moments, anchor, packed states [n_k, D] of K clients) -> K gradients [n_k, D], adapters, moments, loss.
+
+    One batch, that of all clients, and one step; it is :class:`Learn` of the joined states.
+    """
+
+    def __call__(self, *inputs: Any) -> Sequence[Any]:
+        adapters, moments, anchor, *states = inputs
+        gradient, *after = super().__call__(adapters, moments, anchor, torch.cat(states))
+        return *torch.split(gradient, [len(each) for each in states]), *after
+
+    def together(self, calls: Calls) -> list[Sequence[Any]]:
+        return [kernel(*inputs) for kernel, inputs in calls]  # as large as a batch needs to be
+
+
 def _labels(batch: Batch, backbone: Backbone) -> Tensor | None:
     return None if batch.labels is None else torch.from_numpy(batch.labels).to(backbone.device)
 

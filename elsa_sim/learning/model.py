@@ -18,9 +18,9 @@ from .aggregate import Mean
 from .alignment import Align, Change, module_of
 from .backbone import Backbone
 from .backbone_options import Part, whole
-from .data import Batch
+from .data import Batch, joined
 from .flops import FlopCounter
-from .kernels import Backward, Forward, Infer, Judge, Learn
+from .kernels import Backward, Forward, Infer, Judge, Learn, LearnJointly
 from .optim import FLOPS_PER_PARAMETER, PROXIMAL_FLOPS, Optimizer
 from .server_optim import Adaptive
 from .work import LOCAL, Ref, Spec, TensorSpec, Work
@@ -114,6 +114,20 @@ class Model:
         )
         inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), x)
         kernel = Learn(self.backbone, trained.part, batch.lengths, optimizer, batch)
+        return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops)
+
+    def learn_jointly(
+        self, trained: Trained, states: Sequence[Ref], batches: Sequence[Batch], optimizer: Optimizer
+    ) -> Work:
+        """:meth:`learn` of one batch that is made of the ``batches`` of several clients: the loss is the mean over all.
+
+        Outputs: gradient of the packed states of each; updated adapters; moments; the loss.
+        """
+        batch = joined(batches)
+        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self._update_flops(trained, optimizer)
+        outputs = (*(self.states(each.valid) for each in batches), trained.adapters.spec, None, TensorSpec(()))
+        inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), *states)
+        kernel = LearnJointly(self.backbone, trained.part, batch.lengths, optimizer, batch)
         return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops)
 
     def mean(self, adapters: Sequence[Ref], weights: Sequence[float]) -> Work:

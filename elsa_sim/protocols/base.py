@@ -28,6 +28,9 @@ class Protocol(Component):
     server: ClassVar[Literal["edge", "cloud"] | None] = None
     #: Whether edge servers take part, so that a topology must have some.
     edges: ClassVar[bool] = False
+    #: Who has the task head, if the model is cut. On the client there is a Part 3, and labels stay at home; on the server
+    #: there is none, labels cross with the activations, and a step crosses the cut twice instead of four times.
+    head: ClassVar[Literal["client", "server"]] = "client"
     #: Whether all clients train one copy of Part 2, where there is one; else each client has its own.
     shared: ClassVar[bool] = False
     #: Whether participants go on while the server evaluates, so that some work is under way when a run ends.

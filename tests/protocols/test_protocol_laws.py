@@ -22,6 +22,8 @@ UNLIKE_CENTRALIZED = frozenset({"fedadam", "fedams"})
 NEUTRAL = {"fedprox": ", mu: 0.0", "fedasync": ", mixing: 1.0"}
 #: Protocols in which what is learned depends on who comes first.
 IN_TURN = frozenset({"splitfed_v2"})
+#: Protocols in which the cut decides what clients have in common: the server's layers see all batches as one.
+JOINT = frozenset({"sflllm"})
 
 
 def small(kind: str) -> str:
@@ -44,15 +46,20 @@ ONE = ("topology={kind: tree, clients: 1, edges: 1, access: {up: 10 Mbit/s}, bac
        "backbone.config.num_hidden_layers=4", "task.train_size=50")  # fmt: skip
 
 
-@pytest.mark.parametrize("cut", ["{policy: fixed, p: 1, q: 1}", "{policy: fixed, p: 2, q: 1}"])
+def cut(kind: str, p: int) -> str:
+    """A cut after ``p`` layers, and before the last one where clients have the head."""
+    return f"split={{policy: fixed, p: {p}{', q: 1' if Protocol.members[kind].head == 'client' else ''}}}"
+
+
+@pytest.mark.parametrize("p", [1, 2])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "centralized" and kind not in UNLIKE_CENTRALIZED])
-def test_one_client_is_centralised_training(kind: str, cut: str) -> None:
+def test_one_client_is_centralised_training(kind: str, p: int) -> None:
     more = NEUTRAL.get(kind, "")
     protocol = f"protocol={{kind: {kind}, rounds: 3, local_steps: 2, lr: 5.0e-3, weight_decay: 0.01{more}}}"
     steps = loaded(protocol, *ONE).scenario.protocol.steps(1) // 3
     central = f"protocol={{kind: centralized, rounds: 3, local_steps: {steps}, lr: 5.0e-3, weight_decay: 0.01}}"
     with drawn_batches() as mine:
-        one = played(protocol, f"split={cut}", *ONE)
+        one = played(protocol, cut(kind, p), *ONE)
     with drawn_batches() as theirs:
         all_in_one = played(central, *ONE)
     assert mine.keys() == theirs.keys()
@@ -72,12 +79,12 @@ def test_moments_that_are_not_kept_make_a_difference(kind: str) -> None:
     assert kept.rounds["loss"].iloc[1:].tolist() != fresh.rounds["loss"].iloc[1:].tolist()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SPLIT if kind not in IN_TURN])
+@pytest.mark.parametrize("kind", [kind for kind in SPLIT if kind not in IN_TURN | JOINT])
 def test_the_cut_moves_work_not_what_is_learned(kind: str) -> None:
     one, two = (
         played(
             f"protocol={small(kind)}",
-            f"split={{policy: fixed, p: {p}, q: 1}}",
+            cut(kind, p),
             "backbone.config.num_hidden_layers=4",
             "seed=2",
         )
@@ -93,10 +100,11 @@ def test_the_cut_moves_work_not_what_is_learned(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SPLIT)
-def test_a_split_step_crosses_the_cut_four_times(kind: str) -> None:
+def test_a_split_step_crosses_the_cut_four_times_or_twice(kind: str) -> None:
     results = known(f"protocol={small(kind)}")
-    steps = loaded(f"protocol={small(kind)}").scenario.protocol.steps(3)
-    assert len(transfers(results.events, "activation")) == len(transfers(results.events, "gradient")) == 2 * steps
+    protocol = loaded(f"protocol={small(kind)}").scenario.protocol
+    each = protocol.steps(3) * (2 if protocol.head == "client" else 1)
+    assert len(transfers(results.events, "activation")) == len(transfers(results.events, "gradient")) == each
 
 
 def test_only_adapters_cross_for_whole_models_and_nothing_for_centralised() -> None:

@@ -5,25 +5,25 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ...errors import Fault, InputFaults
 from ...registry import Component
-from ..backbone_options import Part, three_parts
+from ..backbone_options import Part, three_parts, two_parts
 from ..footprint import Outline
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The first p and the last q layers are the client's; and why."""
+    """The first p and the last q layers are the client's, with the head; if q = 0, the head is the server's. And why."""
 
     p: int
     q: int
     why: str = ""
 
-    def parts(self, layers: int) -> tuple[Part, Part, Part]:
-        """Parts 1, 2 and 3 of a model of so many layers."""
-        return three_parts(layers, self.p, self.q)
+    def parts(self, layers: int) -> tuple[Part, ...]:
+        """Parts 1, 2 and 3 of a model of so many layers; without Part 3 if the head is the server's."""
+        return three_parts(layers, self.p, self.q) if self.q else two_parts(layers, self.p)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,9 @@ class ClientResources:
 class Resources:
     """What a policy decides by: who there is, the model's shape, the padded batch [batch, length] of a local step.
 
-    ``crossing`` are the bytes of one message up and of one down (the mean of activation and gradient), ``codec`` the FLOPs
-    of the codecs in one step on the client and on its server.
+    ``head`` is who has the task head: with the client's, a step crosses the cut four times, else twice. ``crossing`` are the
+    bytes of one message up and of one down (means, where there are two), ``codec`` the FLOPs of the codecs in one step on
+    the client and on its server.
     """
 
     outline: Outline
@@ -67,6 +68,7 @@ class Resources:
     servers: Mapping[str, Machine]
     crossing: tuple[float, float] = (0.0, 0.0)
     codec: tuple[float, float] = (0.0, 0.0)
+    head: Literal["client", "server"] = "client"
 
     @property
     def layers(self) -> int:
@@ -74,9 +76,22 @@ class Resources:
         return self.outline.shape.layers
 
     def fits(self, client: ClientResources, p: int, q: int) -> bool:
-        """Whether Parts 1 and 3 fit the client's memory."""
-        first, _, last = three_parts(self.layers, p, q)
-        return self.outline.training([first, last], self.batch, self.length).total() <= client.machine.memory
+        """Whether the client's parts fit its memory."""
+        first, _, *last = Cut(p, q).parts(self.layers)
+        return self.outline.training([first, *last], self.batch, self.length).total() <= client.machine.memory
+
+    def tail(self, q: int | None) -> int:
+        """Layers of Part 3, where ``q`` was asked for; none if the head is the server's.
+
+        Raises:
+            InputFaults: there is to be a Part 3 and can be none.
+        """
+        if self.head == "client":
+            return 1 if q is None else q
+        if q is not None:
+            message = "the protocol keeps the last layers and the head on its server: there is no Part 3; leave q out"
+            raise InputFaults([Fault("q", message)])
+        return 0
 
 
 class SplitPolicy(Component):

@@ -15,12 +15,15 @@ class FixedSplit(SplitPolicy):
     kind: Literal["fixed"] = "fixed"
     p: int = Field(1, ge=1)
     """Layers of Part 1, with the embeddings, on the client."""
-    q: int = Field(1, ge=1)
-    """Layers of Part 3, with the task head, on the client."""
+    q: int | None = Field(None, ge=1)
+    """Layers of Part 3, with the task head, on the client; 1 by default. Without meaning where the server has the head."""
 
     def check(self, layers: int) -> None:
-        if self.p + self.q >= layers:
-            raise too_many(self.p, self.q, layers)
+        if self.p + (self.q or 0) >= layers:
+            raise too_many(self.p, self.q or 0, layers)
 
     def cuts(self, resources: Resources) -> dict[str, Cut]:
-        return {client.name: Cut(self.p, self.q, "fixed") for client in resources.clients}
+        q = resources.tail(self.q)
+        if self.p + q >= resources.layers:
+            raise too_many(self.p, q, resources.layers)
+        return {client.name: Cut(self.p, q, "fixed") for client in resources.clients}

@@ -3,6 +3,7 @@
 One step of client n at (p, q) takes
 
     T_n = client(Part 1 forward, Part 3, Part 1 backward) + 4 latencies + 2 up / rate + 2 down / rate
+          (without Part 3, half the crossings, where the protocol's server has the head)
           + sum over the clients m of its server of server(Part 2 of m forward and backward) / slots,
 
 with the closed forms of :mod:`formulas` for FLOPs at full length, the declared bytes of the codecs, and fair shares of links
@@ -48,14 +49,17 @@ class LatencySplit(SplitPolicy):
     """Layers of Part 1 at least; more hide the text better."""
 
     def check(self, layers: int) -> None:
-        if self.p_min + 1 >= layers:
-            raise too_many(self.p_min, 1, layers, "p_min")
+        if self.p_min >= layers:
+            raise too_many(self.p_min, 0, layers, "p_min")
 
     def cuts(self, resources: Resources) -> dict[str, Cut]:
+        least = 1 if resources.head == "client" else 0
+        if self.p_min + least >= resources.layers:
+            raise too_many(self.p_min, least, resources.layers, "p_min")
         options = {client.name: self._options(resources, client) for client in resources.clients}
         narrow = [name for name, found in options.items() if not found]
         if narrow:
-            raise no_room(narrow, self.p_min, 1)
+            raise no_room(narrow, self.p_min, least)
         behind = defaultdict(list)
         for client in resources.clients:
             behind[client.server].append(client.name)
@@ -73,22 +77,28 @@ class LatencySplit(SplitPolicy):
 
     def _options(self, resources: Resources, client: ClientResources) -> dict[tuple[int, int], Cost]:
         layers = resources.layers
-        every = [(p, q) for p in range(self.p_min, layers - 1) for q in range(1, layers - p)]
+        if resources.head == "server":
+            every = [(p, 0) for p in range(self.p_min, layers)]
+        else:
+            every = [(p, q) for p in range(self.p_min, layers - 1) for q in range(1, layers - p)]
         return {cut: cost(resources, client, *cut) for cut in every if resources.fits(client, *cut)}
 
 
 def cost(resources: Resources, client: ClientResources, p: int, q: int) -> Cost:
     """What a local step of ``client`` takes at (p, q), without waiting."""
     outline, rows, width = resources.outline, resources.batch, resources.length
-    first, middle, last = Cut(p, q).parts(resources.layers)
-    own = formulas.flops(outline, first, "both", rows, width) + formulas.flops(outline, last, "both", rows, width)
+    first, middle, *last = Cut(p, q).parts(resources.layers)
+    own = sum(formulas.flops(outline, part, "both", rows, width) for part in (first, *last))
+    crossings = 1 + len(last)  # each way
     theirs = formulas.flops(outline, middle, "both", rows, width)
     up, down = resources.crossing
     server = resources.servers[client.server]
     return Cost(
-        client.machine.seconds(own + formulas.update(outline, [first, last]) + resources.codec[0], pieces=3),
-        4 * client.latency + 2 * 8 * (up / client.up + down / client.down),
-        server.seconds(theirs + formulas.update(outline, [middle]) + resources.codec[1], pieces=2),
+        client.machine.seconds(
+            own + formulas.update(outline, [first, *last]) + resources.codec[0], pieces=2 + len(last)
+        ),
+        crossings * (2 * client.latency + 8 * (up / client.up + down / client.down)),
+        server.seconds(theirs + formulas.update(outline, [middle]) + resources.codec[1], pieces=crossings),
     )
 
 

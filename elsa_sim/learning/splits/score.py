@@ -35,8 +35,8 @@ class ScoreSplit(SplitPolicy):
     """Layers of Part 1 at least."""
     p_max: int | None = Field(None, ge=1)
     """Layers of Part 1 at most; by default all but one layer for the server and q."""
-    q: int = Field(1, ge=1)
-    """Layers of Part 3, with the task head, on the client."""
+    q: int | None = Field(None, ge=1)
+    """Layers of Part 3, with the task head, on the client; 1 by default. Without meaning where the server has the head."""
     weights: ScoreWeights = ScoreWeights()
     """Weights of the three resources; if all are 0, every client gets p_min."""
 
@@ -44,26 +44,29 @@ class ScoreSplit(SplitPolicy):
         if self.p_max is not None and self.p_max < self.p_min:
             raise InputFaults([Fault("p_max", f"{self.p_max} is less than p_min, {self.p_min}")])
         most = self.p_min if self.p_max is None else self.p_max
-        if most + self.q >= layers:
-            raise too_many(most, self.q, layers, "p_min" if self.p_max is None else "p_max")
+        if most + (self.q or 0) >= layers:
+            raise too_many(most, self.q or 0, layers, "p_min" if self.p_max is None else "p_max")
 
     def cuts(self, resources: Resources) -> dict[str, Cut]:
-        most = resources.layers - self.q - 1 if self.p_max is None else self.p_max
+        q = resources.tail(self.q)
+        most = resources.layers - q - 1 if self.p_max is None else self.p_max
+        if self.p_min > most or most + q >= resources.layers:
+            raise too_many(max(self.p_min, most), q, resources.layers, "p_min" if self.p_max is None else "p_max")
         best = [max(values) for values in zip(*map(_resources, resources.clients), strict=True)]
         found, narrow = {}, []
         for client in resources.clients:
             shares = [value / top for value, top in zip(_resources(client), best, strict=True)]
             score = self._score(shares)
             wanted = p = self.p_min + round(score * (most - self.p_min))
-            while p >= self.p_min and not resources.fits(client, p, self.q):
+            while p >= self.p_min and not resources.fits(client, p, q):
                 p -= 1
             if p < self.p_min:
                 narrow.append(client.name)
             parts = ", ".join(f"{n} {s:.2f}" for n, s in zip(("compute", "memory", "rate"), shares, strict=True))
             why = f"score {score:.2f} ({parts})" + (f"; memory bounds p {wanted} to {p}" if p < wanted else "")
-            found[client.name] = Cut(p, self.q, why)
+            found[client.name] = Cut(p, q, why)
         if narrow:
-            raise no_room(narrow, self.p_min, self.q)
+            raise no_room(narrow, self.p_min, q)
         return found
 
     def _score(self, shares: list[float]) -> float:
