@@ -13,6 +13,7 @@ import numpy.typing as npt
 from .errors import Fault, InputFaults, ScenarioError
 from .learning.conduct import flipped
 from .planning import Plan
+from .resources import tell
 from .scenario import Loaded, Scenario
 from .streams import Streams
 
@@ -159,6 +160,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     network, radio = Network(env, plan.played, scenario.network, streams), None
     if plan.layout is not None and scenario.wireless is not None:
         radio = Radio(env, network, scenario.wireless, plan.layout, streams)
+        tell(radio, plan.needs)
     return World(
         env,
         plan.topology,

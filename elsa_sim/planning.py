@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -27,7 +28,7 @@ from .learning.tasks.base import Split, Texts, Vocabulary
 from .learning.tokenizers import vocabulary_for
 from .privacy.options import PrivacyOptions
 from .protocols.base import Protocol
-from .resources import resources
+from .resources import Needs, needs, radio_of, resources, tell
 from .scenario import Loaded, Scenario
 from .topology import Topology
 from .topology.model import listed
@@ -54,6 +55,8 @@ class Plan:
     samples: Sequence[npt.NDArray[np.int64]]
     edge_of: Mapping[str, str]
     unreliable: Mapping[str, Kind]
+    outline: Outline
+    needs: Mapping[str | None, Needs]
     layout: Layout | None = None
 
     @property
@@ -95,7 +98,7 @@ def check(loaded: Loaded) -> Plan:
         layout = attempt("wireless", lambda: wireless.layout(_is(topology), context.streams), topology)
     source = attempt("backbone", lambda: backbone_options.locate(scenario.backbone, context))
     if protocol is not None and protocol.server is not None:
-        attempt("split", lambda: scenario.split.check(_is(source).layers), source)
+        attempt("split", lambda: scenario.split.check(_is(source).layers, scenario.protocol.head), source)
     texts = attempt("task", lambda: scenario.task.read(context))
     samples: Any = None
     if texts is not None and topology is not None and topology.names("client"):
@@ -112,6 +115,8 @@ def check(loaded: Loaded) -> Plan:
     if topology is not None and protocol is not None and "task" not in loaded.unsound:
         faults.extend(loaded.located(protocol.faults(topology, scenario.task), "protocol"))
     cuts: dict[str, Cut] | None = None
+    outline: Outline | None = None
+    wanted: dict[str | None, Needs] = {}
     if source and texts and devices and topology and vocabulary and not faults:
         outline = Outline.of(
             source,
@@ -120,12 +125,15 @@ def check(loaded: Loaded) -> Plan:
             labels=max(len(texts.labels), 2),
             vocabulary=vocabulary.size,
         )
-        if scenario.protocol.server is not None:
-            there = resources(scenario, outline, topology, devices, _server_of(scenario.protocol, topology, edge_of))
-            cuts = attempt("split", lambda: scenario.split.cuts(there))
+        server_of = _server_of(scenario.protocol, topology, edge_of)
+        cutting = partial(_cut, scenario, outline, topology, devices, server_of, layout, context)
+        cuts, wanted = attempt("split", cutting) or (None, {})
+        if cuts:
+            pairs = {(cut.p, cut.q) for cut in cuts.values()}
+            faults.extend(loaded.located(scenario.protocol.cut_faults(pairs), "protocol"))
         if not faults:
-            needs = _needs(scenario, outline, source.layers, cuts, topology, edge_of)
-            faults.extend(loaded.located(_too_large(needs, devices), "devices"))
+            asked = _needs(scenario, outline, source.layers, cuts, topology, edge_of)
+            faults.extend(loaded.located(_too_large(asked, devices), "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
     return Plan(
@@ -139,6 +147,8 @@ def check(loaded: Loaded) -> Plan:
         samples,
         edge_of,
         _is(unreliable),
+        _is(outline),
+        wanted,
         layout,
     )
 
@@ -155,6 +165,36 @@ def nearest(topology: Topology) -> dict[str, str]:
     if len(edges) == 1:
         return dict.fromkeys(topology.names("client"), edges[0])
     return {client: topology.nearest(client, edges) for client in topology.names("client")}
+
+
+#: How often cuts and rates of wireless clients are brought in line with each other, at most.
+_PASSES = 5
+
+
+def _cut(
+    scenario: Scenario, outline: Outline, topology: Topology, devices: Mapping[str, DeviceOptions],
+    server_of: Mapping[str, str], layout: Layout | None, context: Context,
+) -> tuple[dict[str, Cut] | None, dict[str | None, Needs]]:  # fmt: skip
+    """The cuts of all clients, and what wireless ones need; their subchannels depend on the cuts, and the other way round.
+
+    Raises:
+        InputFaults: there is no cut.
+    """
+    radio = None if layout is None else radio_of(scenario, layout, context.streams)
+    clients = () if layout is None else layout.clients
+    if scenario.protocol.server is None:
+        return None, {} if radio is None else needs(scenario, outline, devices, None, None, clients)
+    cuts: dict[str, Cut] | None = None
+    wanted: dict[str | None, Needs] = {}
+    for _ in range(_PASSES):
+        there = resources(scenario, outline, topology, devices, server_of, radio)
+        before, cuts = cuts, scenario.split.cuts(there)
+        if radio is None or cuts == before:
+            break
+        wireless = {name: cut for name, cut in cuts.items() if name in radio}
+        wanted = needs(scenario, outline, devices, there, wireless, clients)
+        tell(radio, wanted)
+    return cuts, wanted
 
 
 def _lacking(topology: Topology, protocol: Protocol | None) -> list[Fault]:

@@ -274,6 +274,8 @@ class World:
             raise Divergence(f"{what}: training diverged; lower protocol.lr")
         before, self._last, self._last_round = self._last, adapters, round
         self.observer.evaluated(self.now, round, metrics)
+        if self.radio is not None and round:
+            self.radio.reallocate()
         stop = self.stop
         return (
             (stop.target_accuracy is not None and metrics.get("accuracy", -1.0) >= stop.target_accuracy)

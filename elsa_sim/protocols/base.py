@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -59,6 +59,15 @@ class Protocol(Component):
 
     def notes(self, *, timing: bool) -> Iterable[str]:
         """What a user should know before a run, in timing mode or not."""
+        return ()
+
+    @property
+    def aggregator(self) -> str | None:
+        """The server that clients hand their adapters to, where that is not the one they train with."""
+        return None
+
+    def cut_faults(self, cuts: Collection[tuple[int, int]]) -> Iterable[Fault]:
+        """What cannot be with these cuts (p, q) of clients; paths are relative to the protocol's section."""
         return ()
 
     def run(self, world: World) -> Verb:

@@ -21,7 +21,7 @@ secret, and a main server that overlaps its forward pass with clients that are s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -61,6 +61,15 @@ class SflLLM(Protocol):
         if self.federated is not None and self.federated not in servers:
             yield Fault("federated", f"there is no server {self.federated!r}; valid: {', '.join(servers)}")
 
+    @property
+    def aggregator(self) -> str | None:
+        return self.federated
+
+    def cut_faults(self, cuts: Collection[tuple[int, int]]) -> Iterable[Fault]:
+        if self.federated is not None and len(cuts) > 1:
+            what = "with different cuts, layers of clients and of the main server are averaged, which one node must do"
+            yield Fault("federated", f"{what}; leave it out, or give all clients one cut")
+
     def run(self, world: World) -> Verb:
         theta = world.model.initial()
         trainer = JointTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self)
@@ -94,15 +103,19 @@ class JointTrainer:
         arrived = yield from gather(world, tasks, self.options.wait, round=number, at=world.cloud)
         if not arrived:
             return theta
-        shares: list[tuple[Ref, float]] = []
+        present = [(client, middle) for client, (_, middle) in clients if client.name in arrived]
+        shares = [(arrived[client.name], client.weight) for client, _ in present]
         weights: defaultdict[Part, float] = defaultdict(float)
-        for client, (_, middle) in clients:
-            if client.name in arrived:
-                shares.append((arrived[client.name], client.weight))
-                weights[middle] += client.weight
-        shares += [(self._now[part].adapters, weight) for part, weight in weights.items()]
+        for client, middle in present:
+            weights[middle] += client.weight
+        if len(self._now) > 1:  # a layer may be a client's and the main server's
+            shares += [(self._now[part].adapters, weight) for part, weight in weights.items()]
         work = model.mean([adapters for adapters, _ in shares], [weight for _, weight in shares])
-        return (yield from insist(world, self.federated, work, round=number))
+        mean: Ref = yield from insist(world, self.federated, work, round=number)
+        if len(self._now) > 1:
+            return mean
+        (middle_now,) = self._now.values()
+        return mean.merge([mean, middle_now.adapters])
 
     def _train(self, client: Client, theta: Ref, steps: Meeting, phases: Meeting | None, *, round: int) -> Verb:
         """One client's share of a round; returns its adapters as the federated server received them."""

@@ -12,33 +12,33 @@ import numpy.typing as npt
 
 from ..errors import InputError
 from .allocation import Allocator, Demand
+from .power import Even, PowerControl
 from .rate import Floats, rate
 
 Direction = Literal["up", "down"]
+EVEN = Even()
 
 
 class Band:
     """M subchannels of equal bandwidth (Hz) of one station in one direction.
 
     A subchannel has at most one owner. In the uplink (``budget`` is ``None``) each client has a power of its own, split
-    evenly over its subchannels unless stated; in the downlink the station's ``budget`` (W) is split evenly over all M.
+    by the power control unless stated, and all together no more than ``total`` (W); in the downlink the station's ``budget``
+    (W) is split evenly over all M.
     """
 
     def __init__(
-        self, station: str, direction: Direction, size: int, bandwidth: float, budget: float | None = None
-    ) -> None:
-        self.station, self.direction, self.size, self.bandwidth, self.budget = (
-            station,
-            direction,
-            size,
-            bandwidth,
-            budget,
-        )
+        self, station: str, direction: Direction, size: int, bandwidth: float, budget: float | None = None,
+        total: float | None = None,
+    ) -> None:  # fmt: skip
+        self.station, self.direction, self.size, self.bandwidth = station, direction, size, bandwidth
+        self.budget, self.total = budget, total
         self.owners: list[str | None] = [None] * size
         self.fixed = False
         """Whether somebody else than the allocator has assigned the subchannels."""
         self._stated: dict[str, Floats] = {}
         self._turn: tuple[str, ...] | None = None  # whom the allocator was last asked for
+        self._controlled: Floats | None = None  # what the power control last said
 
     def of(self, client: str) -> npt.NDArray[np.int64]:
         """The subchannels of a client."""
@@ -74,17 +74,21 @@ class Band:
             if given.sum() > limits[client] * (1.0 + 1e-9):
                 raise InputError(f"the powers of {client!r} sum to {given.sum():g} W; it has {limits[client]:g} W")
             stated[client] = given[order]
-        self.owners, self._stated, self.fixed = owners, stated, True
+        if self.total is not None and (sent := sum(s.sum() for s in stated.values())) > self.total * (1.0 + 1e-9):
+            raise InputError(f"powers sum to {sent:g} W; clients of {self.station} have {self.total:g} W together")
+        self.owners, self._stated, self.fixed, self._controlled = owners, stated, True, None
 
     def release(self) -> None:
         """Leave the assignment to the allocator again."""
         self.fixed, self._turn, self._stated = False, None, {}
 
     def allocate(self, members: tuple[str, ...], demand: Demand, allocator: Allocator, block: int,
-                 random: Callable[[], np.random.Generator]) -> None:  # fmt: skip
-        """Ask the allocator, if the members or the gains that it looks at have changed.
+                 random: Callable[[], np.random.Generator], *, control: PowerControl = EVEN,
+                 due: bool = True) -> None:  # fmt: skip
+        """Ask allocator and power control, if the members or the gains that they look at have changed.
 
-        If there are more members than subchannels, they take turns by blocks: as many as fit, then the next ones.
+        Changed gains count only where a new choice is ``due``. If there are more members than subchannels, they take
+        turns by blocks: as many as fit, then the next ones.
         """
         if self.fixed:
             return
@@ -92,18 +96,30 @@ class Band:
         if len(members) > self.size:
             turn = np.sort((block * self.size + np.arange(self.size)) % len(members))
         names = tuple(members[i] for i in turn)
-        if names == self._turn and not allocator.looks:
+        controls = self.budget is None and (self.total is not None or not isinstance(control, Even))
+        if names == self._turn and not (due and (allocator.looks or (controls and control.looks))):
             return
-        self._turn = names
-        self.owners = [None] * self.size
-        if names:
-            mine = replace(demand, gain=demand.gain[turn], need=demand.need[turn], power=demand.power[turn])
+        again = names == self._turn and not allocator.looks
+        self._turn, before = names, self.owners
+        self.owners, self._controlled = [None] * self.size, None
+        if not names:
+            return
+        waits = None if demand.before is None else demand.before[turn]
+        mine = replace(demand, gain=demand.gain[turn], need=demand.need[turn], power=demand.power[turn], before=waits)
+        if again:
+            self.owners = before
+        else:
             self.owners = [names[i] if i >= 0 else None for i in allocator.allocate(mine, random())]
+        if controls:
+            owners = np.array([-1 if owner is None else names.index(owner) for owner in self.owners])
+            self._controlled = control.control(mine, owners, names).watts
 
     def powers(self, limits: Mapping[str, float]) -> Floats:
         """The transmit power on every subchannel, given the power of every client (W)."""
         if self.budget is not None:
             return np.full(self.size, self.budget / self.size)
+        if self._controlled is not None:
+            return self._controlled
         count = Counter(self.owners)
         watts = np.array([0.0 if owner is None else limits[owner] / count[owner] for owner in self.owners])
         for client, stated in self._stated.items():
@@ -128,6 +144,8 @@ class Band:
         powers = self.powers(limits)
         if self.budget is not None and powers.sum() > self.budget * (1.0 + 1e-9):
             wrong.append(f"{where} is sent with {powers.sum():g} W of {self.budget:g} W")
+        if self.total is not None and powers.sum() > self.total * (1.0 + 1e-9):
+            wrong.append(f"in {where}, clients send with {powers.sum():g} W of {self.total:g} W together")
         for client in dict.fromkeys(owner for owner in self.owners if owner is not None and self.budget is None):
             if powers[self.of(client)].sum() > limits[client] * (1.0 + 1e-9):
                 wrong.append(

@@ -19,6 +19,7 @@ from ..units import Bandwidth, Decibels, Distance, Frequency, NoiseDensity, Powe
 from .allocation import Allocator, Equal
 from .layout import Layout, place
 from .mobility import Metres, Mobility, Static
+from .power import Even, PowerControl
 from .propagation import LogDistance, PathLoss
 
 Positive = Annotated[Power, Gt(0)]
@@ -91,7 +92,11 @@ class WirelessOptions(Options):
     bandwidth: Width = 1e6
     """Bandwidth of a subchannel."""
     power: Positive = 0.2
-    """Transmit power of a client (0.2 W is 23 dBm), split evenly over its subchannels."""
+    """Transmit power of a client (0.2 W is 23 dBm) at most."""
+    total_power: Positive | None = None
+    """Transmit power of all clients of a station together at most; by default, as much as each of them has."""
+    power_control: Annotated[SerializeAsAny[PowerControl], member_of(PowerControl)] = Even()
+    """How clients split their power over their subchannels."""
     station_power: Positive = 1.0
     """Transmit power of a station (1 W is 30 dBm), split evenly over all its subchannels."""
     downlink: Annotated[Bandwidth, Gt(0)] | None = None
@@ -106,6 +111,11 @@ class WirelessOptions(Options):
     """Highest spectral efficiency in bit/s/Hz, such as 7.4 of 256-QAM."""
     allocator: Annotated[SerializeAsAny[Allocator], member_of(Allocator)] = Equal()
     """Who gets which subchannel."""
+    reallocate: Literal["block", "round"] = "block"
+    """When subchannels and powers that depend on the gains are chosen anew: in every block of fading, or when a round of
+    training has ended."""
+    reallocation_time: Seconds = 0.0
+    """How long that takes: until then the last choice holds (a choice is by the gains of the block that it begins in)."""
     handover: HandoverOptions = HandoverOptions()
     """When a client changes its station."""
 
@@ -122,6 +132,9 @@ class WirelessOptions(Options):
         clients = self.clients or topology.names("client")
         stations = self.stations or topology.names("edge") or topology.names("cloud")
         faults = list(self._faults(topology, clients, stations))
+        if self.reallocate == "block" and self.reallocation_time >= self.coherence:
+            message = f"{self.reallocation_time:g} s is no less than a block (coherence: {self.coherence:g} s)"
+            faults.append(Fault("reallocation_time", f"{message}; valid: less, or reallocate: round"))
         if faults:
             raise InputFaults(faults)
         at = {name: node.at for name, node in self.nodes.items() if node.at is not None}

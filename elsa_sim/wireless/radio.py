@@ -56,13 +56,15 @@ class Radio:
         self.bands: dict[tuple[str, Direction], Band] = {}
         self.highest: dict[tuple[str, str], float] = {}
         """The highest bandwidth so far of every link that there has been, per direction (bit/s)."""
-        self.needs = dict.fromkeys(layout.clients, 1.0)
+        self.needs = {(c, s): 1.0 for c in layout.clients for s in layout.stations}
+        """What each client has to send to each station, and how long it takes until it does (s); for allocators."""
+        self.waits = dict.fromkeys(self.needs, 0.0)
         own = {name: options.nodes.get(name, NodeRadio()) for name in (*layout.clients, *layout.stations)}
         self.limits = {name: own[name].power or options.power for name in layout.clients}
         """Transmit power of every client (W)."""
         for name in layout.stations:
             size, width = own[name].subchannels or options.subchannels, own[name].bandwidth or options.bandwidth
-            self.bands[name, "up"] = Band(name, "up", size, width)
+            self.bands[name, "up"] = Band(name, "up", size, width, total=options.total_power)
             self.bands[name, "down"] = Band(name, "down", size, width, own[name].power or options.station_power)
         self._streams = streams
         self._fading = Fading(options.fading, streams)
@@ -70,8 +72,9 @@ class Radio:
         self._column = {name: i for i, name in enumerate(layout.stations)}
         self._listeners: list[Callable[[Handover], None]] = []
         self._staying: dict[tuple[str, str], None] = {}  # links that finish what is under way
-        self._block = 0
+        self._block = -1
         self._stale = True
+        self._due = 0.0  # when the next choice by changed gains takes effect (s)
         self._cells: dict[str, tuple[str, ...]] = {}
         self._timed = False  # whether blocks make a difference
         self._rates: dict[tuple[str, str], float] = {}  # of the links that are there
@@ -137,21 +140,44 @@ class Radio:
         self.bands[station, direction].release()
         self._renew()
 
-    def set_needs(self, needs: Mapping[str, float]) -> None:
-        """What clients want to send, for allocators that look at it; in one unit for all, 1 at first.
+    def set_needs(self, needs: Mapping[str, float], waits: Mapping[str, float] | None = None,
+                  station: str | None = None) -> None:  # fmt: skip
+        """What clients want to send to a station (to any), for allocators that look at it; in one unit for all, 1 at first.
+
+        With ``waits``, how long each needs until it begins to send (s), needs are in bits.
 
         Raises:
-            InputError: an unknown client, or a need that is not above 0.
+            InputError: an unknown client, a need that is not above 0, a wait that is below.
         """
+        stations = self.layout.stations if station is None else (station,)
         for client, need in needs.items():
             self._index(client)
             if not (need > 0.0 and math.isfinite(need)):
                 raise InputError(f"the need of {client!r} must be a finite number above 0, got {need!r}")
-        self.needs.update(needs)
+        for client, wait in (waits or {}).items():
+            self._index(client)
+            if not (wait >= 0.0 and math.isfinite(wait)):
+                raise InputError(f"the wait of {client!r} must be a finite number of seconds, got {wait!r}")
+        for each in stations:
+            self.needs.update({(client, each): need for client, need in needs.items()})
+            self.waits.update({(client, each): wait for client, wait in (waits or {}).items()})
         for band in self.bands.values():
             if not band.fixed:
                 band.release()
         self._renew()
+
+    def reallocate(self) -> None:
+        """A round has ended: if subchannels and powers are chosen by rounds, they are chosen anew."""
+        if self.options.reallocate == "round":
+            self._due = self.env.now + self.options.reallocation_time
+            self._stale = True
+            self.network.refresh()
+
+    def demand(self, station: str, direction: Direction = "up") -> tuple[tuple[str, ...], Demand]:
+        """The members of a station, and what an allocator is told of them now."""
+        members = self.members(station)
+        mean = self.air.gains[[self._number[c] for c in members], self._column[station]][:, None]
+        return members, self._demand(members, mean, self.bands[station, direction], self._block_of(self.env.now))
 
     def silence(self, station: str, silent: bool = True) -> None:
         """A station goes off the air (its clients change to the next best at once), or comes back."""
@@ -176,8 +202,14 @@ class Radio:
         return changed | dict.fromkeys((pair for pair in told if pair not in rates), 0.0)
 
     def next_change(self, now: float) -> float:
-        """When the next block begins (s), if it makes a difference."""
-        return (self._block_of(now) + 1) * self.options.coherence if self._timed else math.inf
+        """When the next block begins (s), or the next choice takes effect, if it makes a difference."""
+        block = (self._block_of(now) + 1) * self.options.coherence if self._timed else math.inf
+        return min(block, self._due) if self._due > now and self._choices else block
+
+    @property
+    def _choices(self) -> bool:
+        """Whether anything is chosen by gains, so that it matters when."""
+        return self.options.allocator.looks or self.options.power_control.looks
 
     def _block_of(self, now: float) -> int:
         return math.floor(now / self.options.coherence * (1.0 + 1e-12) + 1e-9)
@@ -185,11 +217,16 @@ class Radio:
     def _update(self, now: float) -> None:
         """Bring the rates up to date, if something has changed."""
         block = self._block_of(now)
-        if not self._stale and (block == self._block or not self._timed):
+        if self.options.reallocate == "block" and (self._stale or (self._timed and block != self._block)):
+            begin = now if self._stale else block * self.options.coherence
+            self._due = min(self._due, begin + self.options.reallocation_time)
+        due = self._due <= now * (1.0 + 1e-12) + 1e-12
+        if not self._stale and not (due and self._choices) and (block == self._block or not self._timed):
             return
         if self._stale:
             self._cells = {station: self.members(station) for station in self.layout.stations}
         self._stale, self._block = False, block
+        self._due = math.inf if due else self._due
         self._timed = self.options.fading != "none"
         rates: dict[tuple[str, str], float] = {}
         for column, station in enumerate(self.layout.stations):
@@ -198,26 +235,36 @@ class Radio:
                 continue
             mean = self.air.gains[[self._number[c] for c in members], column][:, None]
             self._timed |= len(members) > self.bands[station, "up"].size
-            rates |= {(c, station): r for c, r in self._share(members, mean, self.bands[station, "up"], block)}
+            rates |= {(c, station): r for c, r in self._share(members, mean, self.bands[station, "up"], block, due)}
             if self.options.downlink is not None:
                 rates |= dict.fromkeys(((station, c) for c in members), self.options.downlink)
             else:
-                rates |= {(station, c): r for c, r in self._share(members, mean, self.bands[station, "down"], block)}
+                rates |= {
+                    (station, c): r for c, r in self._share(members, mean, self.bands[station, "down"], block, due)
+                }
         self._rates = rates
         highest = self.highest
         highest.update({pair: rate for pair, rate in rates.items() if rate > highest.get(pair, -1.0)})
 
-    def _share(self, members: tuple[str, ...], mean: Floats, band: Band, block: int) -> Iterable[tuple[str, float]]:
+    def _share(self, members: tuple[str, ...], mean: Floats, band: Band, block: int,
+               due: bool) -> Iterable[tuple[str, float]]:  # fmt: skip
         """The members of a band with their rates in this block (bit/s)."""
+        demand, options = self._demand(members, mean, band, block), self.options
+        band.allocate(members, demand, options.allocator, block,
+                      lambda: self._streams.numpy("subchannels", band.station, band.direction, block),
+                      control=options.power_control, due=due)  # fmt: skip
+        return zip(members, band.rates(members, demand, self.limits).tolist(), strict=True)
+
+    def _demand(self, members: tuple[str, ...], mean: Floats, band: Band, block: int) -> Demand:
+        """What an allocator is told of the members of a band in a block, ``mean`` being their mean gains [K, 1]."""
         options, up = self.options, band.budget is None
         pairs = [(c, band.station) if up else (band.station, c) for c in members]
         gain = mean * np.array([self._fading.gains(pair, band.size, block) for pair in pairs])
         each = [self.limits[c] if band.budget is None else band.budget / band.size for c in members]
-        demand = Demand(gain, np.array([self.needs[c] for c in members]), np.array(each), band.bandwidth,
-                        options.noise_density(), options.efficiency_cap, split=up)  # fmt: skip
-        band.allocate(members, demand, options.allocator, block,
-                      lambda: self._streams.numpy("subchannels", band.station, band.direction, block))  # fmt: skip
-        return zip(members, band.rates(members, demand, self.limits).tolist(), strict=True)
+        ways = [(c, band.station) for c in members]
+        waits = np.array([self.waits[way] for way in ways]) if up else None
+        return Demand(gain, np.array([self.needs[way] for way in ways]), np.array(each), band.bandwidth,
+                      options.noise_density(), options.efficiency_cap, split=up, before=waits, total=band.total)  # fmt: skip
 
     # -- movement -----------------------------------------------------------------------------------------------------
 

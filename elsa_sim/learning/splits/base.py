@@ -12,6 +12,9 @@ from ...registry import Component
 from ..backbone_options import Part, three_parts, two_parts
 from ..footprint import Outline
 
+#: Who has the task head.
+Head = Literal["client", "server"]
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -68,7 +71,7 @@ class Resources:
     servers: Mapping[str, Machine]
     crossing: tuple[float, float] = (0.0, 0.0)
     codec: tuple[float, float] = (0.0, 0.0)
-    head: Literal["client", "server"] = "client"
+    head: Head = "client"
 
     @property
     def layers(self) -> int:
@@ -80,18 +83,19 @@ class Resources:
         first, _, *last = Cut(p, q).parts(self.layers)
         return self.outline.training([first, *last], self.batch, self.length).total() <= client.machine.memory
 
-    def tail(self, q: int | None) -> int:
-        """Layers of Part 3, where ``q`` was asked for; none if the head is the server's.
 
-        Raises:
-            InputFaults: there is to be a Part 3 and can be none.
-        """
-        if self.head == "client":
-            return 1 if q is None else q
-        if q is not None:
-            message = "the protocol keeps the last layers and the head on its server: there is no Part 3; leave q out"
-            raise InputFaults([Fault("q", message)])
-        return 0
+def tail(q: int | None, head: Head) -> int:
+    """Layers of Part 3, where ``q`` was asked for; none if the head is the server's.
+
+    Raises:
+        InputFaults: there is to be a Part 3 and can be none.
+    """
+    if head == "client":
+        return 1 if q is None else q
+    if q is not None:
+        message = "the protocol keeps the last layers and the head on its server: there is no Part 3; leave q out"
+        raise InputFaults([Fault("q", message)])
+    return 0
 
 
 class SplitPolicy(Component):
@@ -102,11 +106,11 @@ class SplitPolicy(Component):
     kind: str
 
     @abstractmethod
-    def check(self, layers: int) -> None:
+    def check(self, layers: int, head: Head = "client") -> None:
         """Raise if a model of so many layers cannot be cut like this, whatever the resources.
 
         Raises:
-            InputFaults: no layer is left to the server.
+            InputFaults: no layer is left to the server, or there can be no Part 3.
         """
 
     @abstractmethod

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from .base import Cut, Resources, SplitPolicy, too_many
+from .base import Cut, Head, Resources, SplitPolicy, tail, too_many
 
 
 class FixedSplit(SplitPolicy):
@@ -18,12 +18,11 @@ class FixedSplit(SplitPolicy):
     q: int | None = Field(None, ge=1)
     """Layers of Part 3, with the task head, on the client; 1 by default. Without meaning where the server has the head."""
 
-    def check(self, layers: int) -> None:
-        if self.p + (self.q or 0) >= layers:
-            raise too_many(self.p, self.q or 0, layers)
+    def check(self, layers: int, head: Head = "client") -> None:
+        q = tail(self.q, head)
+        if self.p + q >= layers:
+            raise too_many(self.p, q, layers)
 
     def cuts(self, resources: Resources) -> dict[str, Cut]:
-        q = resources.tail(self.q)
-        if self.p + q >= resources.layers:
-            raise too_many(self.p, q, resources.layers)
+        q = tail(self.q, resources.head)
         return {client.name: Cut(self.p, q, "fixed") for client in resources.clients}

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from .. import formulas
-from .base import ClientResources, Cut, Resources, SplitPolicy, no_room, too_many
+from .base import ClientResources, Cut, Head, Resources, SplitPolicy, no_room, tail, too_many
 
 Array = NDArray[np.float64]
 #: Starts of the search, and the relative difference of times that are taken as equal.
@@ -48,14 +48,12 @@ class LatencySplit(SplitPolicy):
     p_min: int = Field(1, ge=1)
     """Layers of Part 1 at least; more hide the text better."""
 
-    def check(self, layers: int) -> None:
-        if self.p_min >= layers:
-            raise too_many(self.p_min, 0, layers, "p_min")
+    def check(self, layers: int, head: Head = "client") -> None:
+        if self.p_min + tail(None, head) >= layers:
+            raise too_many(self.p_min, tail(None, head), layers, "p_min")
 
     def cuts(self, resources: Resources) -> dict[str, Cut]:
-        least = 1 if resources.head == "client" else 0
-        if self.p_min + least >= resources.layers:
-            raise too_many(self.p_min, least, resources.layers, "p_min")
+        least = tail(None, resources.head)
         options = {client.name: self._options(resources, client) for client in resources.clients}
         narrow = [name for name, found in options.items() if not found]
         if narrow:

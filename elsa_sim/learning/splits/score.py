@@ -13,7 +13,7 @@ from pydantic import Field
 
 from ...errors import Fault, InputFaults
 from ...registry import Options
-from .base import ClientResources, Cut, Resources, SplitPolicy, no_room, too_many
+from .base import ClientResources, Cut, Head, Resources, SplitPolicy, no_room, tail, too_many
 
 
 class ScoreWeights(Options):
@@ -40,18 +40,17 @@ class ScoreSplit(SplitPolicy):
     weights: ScoreWeights = ScoreWeights()
     """Weights of the three resources; if all are 0, every client gets p_min."""
 
-    def check(self, layers: int) -> None:
+    def check(self, layers: int, head: Head = "client") -> None:
         if self.p_max is not None and self.p_max < self.p_min:
             raise InputFaults([Fault("p_max", f"{self.p_max} is less than p_min, {self.p_min}")])
         most = self.p_min if self.p_max is None else self.p_max
-        if most + (self.q or 0) >= layers:
-            raise too_many(most, self.q or 0, layers, "p_min" if self.p_max is None else "p_max")
+        q = tail(self.q, head)
+        if most + q >= layers:
+            raise too_many(most, q, layers, "p_min" if self.p_max is None else "p_max")
 
     def cuts(self, resources: Resources) -> dict[str, Cut]:
-        q = resources.tail(self.q)
+        q = tail(self.q, resources.head)
         most = resources.layers - q - 1 if self.p_max is None else self.p_max
-        if self.p_min > most or most + q >= resources.layers:
-            raise too_many(max(self.p_min, most), q, resources.layers, "p_min" if self.p_max is None else "p_max")
         best = [max(values) for values in zip(*map(_resources, resources.clients), strict=True)]
         found, narrow = {}, []
         for client in resources.clients:
