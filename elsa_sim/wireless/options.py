@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -11,12 +11,13 @@ from annotated_types import Ge, Gt, Le
 from pydantic import Field, SerializeAsAny
 
 from ..choices import member_of
-from ..errors import Fault, InputFaults
+from ..errors import Fault, InputError, InputFaults
 from ..registry import Items, Options
 from ..streams import Streams
 from ..topology import Topology, listed
 from ..units import Bandwidth, Decibels, Distance, Frequency, NoiseDensity, Power, Seconds
 from .allocation import Allocator, Equal
+from .band import Band
 from .layout import Layout, place
 from .mobility import Metres, Mobility, Static
 from .power import Even, PowerControl
@@ -50,6 +51,15 @@ class NodeRadio(Options):
     """Subchannels of a station, in each direction."""
     bandwidth: Width | None = None
     """Bandwidth of one of its subchannels."""
+
+
+class Assigned(Options):
+    """The subchannels of one client at one station's uplink, stated by hand or by an optimiser."""
+
+    subchannels: Items[tuple[Annotated[int, Ge(0)], ...]]
+    """Their numbers, from 0."""
+    powers: Items[tuple[Power, ...]] | None = None
+    """Transmit power on each, in the same order; by default, the client's own split evenly."""
 
 
 class WirelessOptions(Options):
@@ -111,6 +121,9 @@ class WirelessOptions(Options):
     """Highest spectral efficiency in bit/s/Hz, such as 7.4 of 256-QAM."""
     allocator: Annotated[SerializeAsAny[Allocator], member_of(Allocator)] = Equal()
     """Who gets which subchannel."""
+    assigned: dict[str, dict[str, Assigned]] = Field(default_factory=dict)
+    """Uplink subchannels that no allocator is asked for: ``{edge0: {client3: {subchannels: [0, 4], powers: [50 mW, 50 mW]}}}``.
+    All others of such a station are free."""
     reallocate: Literal["block", "round"] = "block"
     """When subchannels and powers that depend on the gains are chosen anew: in every block of fading, or when a round of
     training has ended."""
@@ -122,6 +135,24 @@ class WirelessOptions(Options):
     def noise_density(self) -> float:
         """N0 with the noise figure (W/Hz)."""
         return float(self.noise * 10.0 ** (self.noise_figure / 10.0))
+
+    def band(self, station: str) -> Band:
+        """The uplink subchannels of a station."""
+        own = self.nodes.get(station, NodeRadio())
+        return Band(
+            station, "up", own.subchannels or self.subchannels, own.bandwidth or self.bandwidth, total=self.total_power
+        )
+
+    @staticmethod
+    def assign(band: Band, given: Mapping[str, Assigned], limits: Mapping[str, float]) -> None:
+        """Assign the subchannels of a band as stated, if any are.
+
+        Raises:
+            InputError: what cannot be.
+        """
+        if given:
+            powers = {client: each.powers for client, each in given.items() if each.powers is not None}
+            band.assign({client: each.subchannels for client, each in given.items()}, powers, limits)
 
     def layout(self, topology: Topology, streams: Streams) -> Layout:
         """Who is wireless and where, and the network with a link from every wireless client to every station.
@@ -189,4 +220,13 @@ class WirelessOptions(Options):
         for client, near in near_of.items():
             if len(near) != 1 or near[0] not in stations:
                 yield Fault("", f"{client!r} must have one link, to a station; it has links to {listed(near)}")
+        known = {name: (self.nodes[name].power if name in self.nodes else None) or self.power for name in clients}
+        for name, given in self.assigned.items():
+            if name not in stations:
+                yield Fault(f"assigned.{name}", f"there is no station {name!r}; there are {listed(stations)}")
+                continue
+            try:
+                self.assign(self.band(name), given, known)
+            except InputError as error:
+                yield Fault(f"assigned.{name}", str(error))
         yield from (Fault(f"mobility.{f.path}", f.message) for f in self.mobility.faults(clients))

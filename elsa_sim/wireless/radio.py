@@ -64,7 +64,8 @@ class Radio:
         """Transmit power of every client (W)."""
         for name in layout.stations:
             size, width = own[name].subchannels or options.subchannels, own[name].bandwidth or options.bandwidth
-            self.bands[name, "up"] = Band(name, "up", size, width, total=options.total_power)
+            self.bands[name, "up"] = options.band(name)
+            options.assign(self.bands[name, "up"], options.assigned.get(name, {}), self.limits)
             self.bands[name, "down"] = Band(name, "down", size, width, own[name].power or options.station_power)
         self._streams = streams
         self._fading = Fading(options.fading, streams)
