@@ -17,13 +17,13 @@ def updates(events: Events) -> pd.DataFrame:
 
     Columns: ``arrived_s``, ``merged_s``, ``server``, ``member``, ``status`` (ok: merged; aborted: rejected; in_flight:
     waiting at the end), ``base`` (the version it was trained from), ``staleness`` (versions that had passed when it was
-    merged) and ``reason`` of a rejection.
+    merged), ``weight`` (what it counted in the merge), ``samples`` (of its member) and ``reason`` of a rejection.
     """
     rows = (events := frame(events))[(events["kind"] == "update") & (events["detail"] == "update")]
     facts = [json.loads(text) if text else {} for text in rows["metrics"]]
     table = {"arrived_s": rows["t_start_s"], "merged_s": rows["t_end_s"], "server": rows["node"], "member": rows["peer"],
              "status": rows["status"]}  # fmt: skip
-    told = {name: [fact.get(name) for fact in facts] for name in ("base", "staleness", "reason")}
+    told = {name: [fact.get(name) for fact in facts] for name in ("base", "staleness", "weight", "samples", "reason")}
     return pd.DataFrame({name: np.asarray(column) for name, column in (table | told).items()})
 
 
@@ -32,6 +32,18 @@ def participation(events: Events, topology: Topology) -> pd.Series:
     merged = (found := updates(events))[found["status"] == "ok"]
     clients = [node["name"] for node in topology["nodes"] if node.get("role") == "client"]
     return merged["member"].value_counts().reindex(clients, fill_value=0)
+
+
+def influence(events: Events, topology: Topology) -> pd.Series:
+    """Client -> what a sample of it has counted: the weights of its merged updates over its samples; 1 is the clients' mean.
+
+    Synchronous FedAvg with everyone gives all samples of all clients the same.
+    """
+    merged = (found := updates(events))[found["status"] == "ok"]
+    clients = [node["name"] for node in topology["nodes"] if node.get("role") == "client"]
+    counted = merged["weight"].astype(float) / merged["samples"].astype(float)
+    each = counted.groupby(merged["member"]).sum().reindex(clients, fill_value=0.0)
+    return each / each.mean() if each.any() else each
 
 
 def jain(values: Iterable[float]) -> float | None:
@@ -56,5 +68,7 @@ def summary(events: Events, topology: Topology) -> dict[str, Any]:
         "staleness_mean": float(staleness.mean()) if len(merged) else None,
         "staleness_max": int(staleness.max()) if len(merged) else None,
         "participation_jain": jain(participation(events, topology)),
+        "influence_jain": jain(shares := influence(events, topology)),
+        "influence_min": float(shares.min()),
         "client_idle": float(idle.loc[idle["role"] == "client", "idle"].mean()),
     }}  # fmt: skip

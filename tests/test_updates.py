@@ -12,7 +12,7 @@ from small_runs import known, played
 from elsa_sim.plots import save_figures
 from elsa_sim.recorder import Recorder
 from elsa_sim.trace import write_trace
-from elsa_sim.updates import jain, participation, summary, updates
+from elsa_sim.updates import influence, jain, participation, summary, updates
 
 TOPOLOGY = {"nodes": [{"name": "cloud", "role": "cloud"}, *({"name": f"client{i}", "role": "client"} for i in range(3))],
             "links": []}  # fmt: skip
@@ -29,10 +29,10 @@ def test_jains_index() -> None:
 def test_a_table_by_hand() -> None:
     recorder = Recorder()
     for start, end, peer, status, facts in (
-        (1, 2, "client0", "ok", {"base": 0, "staleness": 0}),
-        (1.5, 2, "client2", "ok", {"base": 0, "staleness": 0}),
+        (1, 2, "client0", "ok", {"base": 0, "staleness": 0, "weight": 0.5, "samples": 10.0}),
+        (1.5, 2, "client2", "ok", {"base": 0, "staleness": 0, "weight": 0.5, "samples": 5.0}),
         (3, 3, "client0", "aborted", {"reason": "twice"}),
-        (4, 5, "client0", "ok", {"base": 1, "staleness": 3}),
+        (4, 5, "client0", "ok", {"base": 1, "staleness": 3, "weight": 0.25, "samples": 10.0}),
         (6, 7, "client2", "in_flight", {}),
     ):
         recorder.add("update", start, end, "cloud", peer=peer, status=status, detail="update", metrics=facts)
@@ -43,7 +43,10 @@ def test_a_table_by_hand() -> None:
     assert participation(table, TOPOLOGY).to_dict() == {"client0": 2, "client1": 0, "client2": 1}
     told = summary(table, TOPOLOGY)["updates"]
     assert told == {"merged": 3, "rejected": 1, "waiting": 1, "staleness_mean": 1.0, "staleness_max": 3,
-                    "participation_jain": pytest.approx(9 / 15), "client_idle": 1.0}  # fmt: skip
+                    "participation_jain": pytest.approx(9 / 15), "client_idle": 1.0,
+                    "influence_jain": pytest.approx(0.175**2 / (3 * (0.075**2 + 0.1**2))), "influence_min": 0.0}  # fmt: skip
+    counted = influence(table, TOPOLOGY)
+    assert counted.tolist() == pytest.approx([0.075 / 0.175 * 3, 0.0, 0.1 / 0.175 * 3])
     assert summary(known("protocol={kind: fedavg, rounds: 2, local_steps: 2, lr: 5.0e-3}").events, TOPOLOGY) == {}
 
 
@@ -51,8 +54,8 @@ def test_a_run_tells_of_its_updates(tmp_path: Path) -> None:
     run = played("protocol={kind: fedbuff, rounds: 2, local_steps: 1, buffer: 2}", folder=tmp_path / "run")
     assert json.loads((tmp_path / "run/summary.json").read_text())["updates"]["merged"] == 4
     drawn = {path.stem for path in save_figures([run], tmp_path / "figures", ["png"])}
-    assert {"staleness", "participation"} <= drawn
-    assert "staleness" in {path.stem for path in save_figures([run, run], tmp_path / "two", ["png"])}
+    assert {"staleness", "participation", "influence"} <= drawn
+    assert {"staleness", "influence"} <= {path.stem for path in save_figures([run, run], tmp_path / "two", ["png"])}
     written = write_trace(run.events, run.topology, tmp_path / "trace.json")
     trace = json.loads(written.read_text())["traceEvents"]
     assert any(event["name"].startswith("update of client") and "from version 0" in event["name"] for event in trace)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -75,17 +76,21 @@ def coefficients(
         alpha = np.ones(count)
         for _ in range(steps):
             at = torch.tensor(alpha, dtype=like.dtype, device=like.device)
-            columns: list[Any] = [
-                torch.func.jvp(shifted, (at,), (unit,)) for unit in torch.eye(count, device=like.device)
-            ]
-            apart = columns[0][0].double().cpu().numpy()
-            slopes = torch.stack([slope for _, slope in columns], 1).double().cpu().numpy()
+            units = torch.eye(count, dtype=like.dtype, device=like.device)
+            # one pass for all columns: what does not depend on the column is computed once
+            found: Any = torch.func.vmap(partial(_slope, shifted, at), out_dims=(0, 1))(units)
+            apart, slopes = (each.double().cpu().numpy() for each in (found[0][0], found[1]))
             rows = np.vstack([slopes / np.sqrt(weight), np.eye(count) * np.sqrt(ridge / count)])
             wanted = np.concatenate(
                 [(slopes @ alpha - apart) / np.sqrt(weight), np.full(count, np.sqrt(ridge / count))]
             )
             alpha = np.clip(lsq_linear(rows, wanted, (0.0, 1.0), method="bvls").x, 0.0, 1.0)
     return modules, alpha
+
+
+def _slope(function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) -> Any:
+    """The value of ``function`` and its derivative ``along`` a direction."""
+    return torch.func.jvp(function, (at,), (along,))
 
 
 def _plus(one: Adapters, other: Adapters) -> dict[str, Tensor]:

@@ -159,11 +159,11 @@ class Model:
     ) -> Work:
         """Cross-version semantic alignment of a group of updates (see ``alignment``). Output: alpha by module.
 
-        A Gauss-Newton step costs two forward passes for each module that has adapters.
+        A Gauss-Newton step costs a forward pass, and one more for each module that has adapters.
         """
         part = Part("align", 0, self.layers, first=True, last=False)
         modules = len({module_of(name) for name in self.specs})
-        flops = float((3 + 2 * modules * steps) * self.counter.flops(part, "forward", *batch.shape))
+        flops = float((3 + (1 + modules) * steps) * self.counter.flops(part, "forward", *batch.shape))
         function = Align(self.backbone, part, batch, tuple(weights), ridge, steps)
         return Work("align", function, (base, present, *trained), (None,), flops)
 

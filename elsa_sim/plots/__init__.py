@@ -9,7 +9,7 @@ from .privacy import privacy_trade_off, tokens_recovered
 from .save import save_figures
 from .timeline import timeline
 from .topology_map import topology_map
-from .updates import participation_by_client, staleness
+from .updates import influence_by_client, participation_by_client, staleness
 
 __all__ = [
     "accuracy_over_bytes",
@@ -18,6 +18,7 @@ __all__ = [
     "bytes_by_link",
     "energy_by_node",
     "energy_by_role",
+    "influence_by_client",
     "participation_by_client",
     "privacy_trade_off",
     "save_figures",

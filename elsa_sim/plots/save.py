@@ -17,7 +17,7 @@ from .privacy import audited, privacy_trade_off, tokens_recovered
 from .style import styled
 from .timeline import timeline
 from .topology_map import topology_map
-from .updates import participation_by_client, staleness
+from .updates import influence_by_client, participation_by_client, staleness
 
 #: No dates and no versions: the same run gives the same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -48,6 +48,7 @@ def save_figures(results: Sequence[Results], folder: str | Path, formats: Sequen
         figures["privacy_trade_off"] = lambda: privacy_trade_off(runs)
     if all((run.events["kind"] == "update").any() for run in runs):
         figures["staleness"] = lambda: staleness(runs)
+        figures["influence"] = lambda: influence_by_client(runs)
     if len(runs) > 1 and spent:
         figures["energy_by_role"] = lambda: energy_by_role(runs)
     if len(runs) == 1:

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..results import Results
-from ..updates import jain, participation, updates
-from .style import CYCLE, Runs, axes, finish, run_labels, several, styled
+from ..updates import influence, jain, participation, updates
+from .style import CYCLE, INK, MARKERS, Runs, axes, finish, run_labels, several, styled
 
 
 @styled
@@ -48,4 +48,25 @@ def participation_by_client(results: Results, ax: Axes | None = None) -> Axes:
     index = jain(counts)
     if index is not None:
         ax.set_title(f"Jain's index {index:.2f}", loc="left")
+    return finish(ax, "y")
+
+
+@styled
+def influence_by_client(results: Runs, ax: Axes | None = None) -> Axes:
+    """What a sample of each client counted in all merges, the most active client of the first run first; 1: the mean."""
+    runs = several(results)
+    ax = axes(ax, 4.2, 2.7)
+    first = participation(runs[0].events, runs[0].topology).sort_values(ascending=False, kind="stable")
+    ax.axhline(1.0, color=INK, linewidth=0.6, linestyle=(0, (4, 3)))
+    for i, (run, label) in enumerate(zip(runs, run_labels(runs), strict=True)):
+        found = influence(run.events, run.topology).reindex(first.index, fill_value=0.0)
+        ax.plot(range(len(found)), found.to_numpy(), MARKERS[i % len(MARKERS)], color=CYCLE[i % len(CYCLE)], markersize=4,
+                linewidth=0.8, linestyle="-", label=f"{label}: Jain's index {jain(found) or 0:.2f}")  # fmt: skip
+    if len(first) <= 24:
+        ax.set_xticks(range(len(first)), [str(name) for name in first.index], rotation=90)
+    else:
+        ax.set_xlabel("Clients, by their updates")
+    ax.set_ylabel("Influence of a sample (1: mean)")
+    ax.set_ylim(bottom=0)
+    ax.legend()
     return finish(ax, "y")

@@ -56,8 +56,10 @@ class AlignFed(Buffered):
             what = f"needs {self.calibration} public texts, but the task sets {task.public} apart"
             yield Fault("calibration", f"{what}; set task.public, or alignment: false")
 
-    def merge(self, world: World, server: Server, updates: Sequence[Update]) -> Verb:
-        weights = fair(updates, server.counts, self.decay, self.fairness, self.cap)
+    def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
+        return fair(updates, server.counts, self.decay, self.fairness, self.cap)
+
+    def merge(self, world: World, server: Server, updates: Sequence[Update], weights: Sequence[float]) -> Verb:
         groups = defaultdict[int, list[int]](list)
         oldest = min(update.version for update in updates)
         for index, update in enumerate(updates):

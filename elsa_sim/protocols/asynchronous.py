@@ -160,8 +160,12 @@ class Asynchronous(Protocol):
         """Time after the last merge (s) after which what is there is merged."""
         return None
 
-    def merge(self, world: World, server: Server, updates: Sequence[Update]) -> Verb:
-        """The next version, from the present one and ``updates``."""
+    def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
+        """What each of ``updates`` counts in the next version."""
+        raise NotImplementedError
+
+    def merge(self, world: World, server: Server, updates: Sequence[Update], weights: Sequence[float]) -> Verb:
+        """The next version, from the present one and ``updates`` with their :meth:`weights`."""
         raise NotImplementedError
 
     def run(self, world: World) -> Verb:
@@ -306,10 +310,11 @@ class _Run:
         world, options = self.world, self.options
         try:
             aged = [replace(update, staleness=server.version - update.version) for update in updates]
-            for update in aged:
+            weights = options.weights(server, aged)
+            for update, weight in zip(aged, weights, strict=True):
                 facts = {"ticket": update.ticket, "base": update.version, "staleness": update.staleness}
-                world.books.close(update.row, metrics=facts)
-            server.theta = yield from options.merge(world, server, aged)
+                world.books.close(update.row, metrics=facts | {"weight": weight, "samples": update.weight})
+            server.theta = yield from options.merge(world, server, aged, weights)
             server.version += 1
             server.opened_s = world.now
             if server.parent is not None and server.version % options.edge_merges == 0:

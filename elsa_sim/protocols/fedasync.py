@@ -31,10 +31,12 @@ class FedAsync(Asynchronous):
     def size(self, members: int) -> int:
         return 1
 
-    def merge(self, world: World, server: Server, updates: Sequence[Update]) -> Verb:
+    def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
+        return [self.mixing * (1 + update.staleness) ** -self.decay for update in updates]
+
+    def merge(self, world: World, server: Server, updates: Sequence[Update], weights: Sequence[float]) -> Verb:
         theta = server.theta
-        for update in updates:  # several only where a bound on staleness made them wait
-            share = self.mixing * (1 + update.staleness) ** -self.decay
-            work = world.model.change(theta, theta, [update.adapters], [share])
+        for update, weight in zip(updates, weights, strict=True):  # several only where a bound made them wait
+            work = world.model.change(theta, theta, [update.adapters], [weight])
             theta = yield from insist(world, server.node, work, round=server.version + 1)
         return theta

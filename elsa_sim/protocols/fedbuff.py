@@ -47,14 +47,17 @@ class FedBuff(Buffered):
     server_lr: float = Field(1.0, gt=0)
     """Learning rate eta of the server."""
 
-    def merge(self, world: World, server: Server, updates: Sequence[Update]) -> Verb:
+    def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
         total = sum(update.weight for update in updates)
-        groups = defaultdict[int, list[Update]](list)
-        for update in updates:
-            groups[update.version].append(update)
+        return [self.server_lr * u.weight / total * (1 + u.staleness) ** -self.decay for u in updates]
+
+    def merge(self, world: World, server: Server, updates: Sequence[Update], weights: Sequence[float]) -> Verb:
+        groups = defaultdict[int, list[tuple[Update, float]]](list)
+        for update, weight in zip(updates, weights, strict=True):
+            groups[update.version].append((update, weight))
         theta = server.theta
         for group in groups.values():
-            weights = [self.server_lr * u.weight / total * (1 + u.staleness) ** -self.decay for u in group]
-            work = world.model.change(theta, group[0].base, [u.adapters for u in group], weights)
+            base, adapters = group[0][0].base, [update.adapters for update, _ in group]
+            work = world.model.change(theta, base, adapters, [weight for _, weight in group])
             theta = yield from insist(world, server.node, work, round=server.version + 1)
         return theta

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -67,6 +69,42 @@ def test_a_timeline_of_five_clients_by_hand() -> None:
     ]  # fmt: skip
     assert results.rounds["sim_time_s"].tolist() == pytest.approx([0, 1, 2, 3, 3, 4], abs=1e-3)
     assert found[found["status"] == "in_flight"]["peer"].tolist() in ([], ["client1"])
+    merged = found[found["status"] == "ok"]
+    share = merged["samples"] / merged["samples"].groupby(merged.index // 2).transform("sum")
+    assert merged["weight"].tolist() == pytest.approx((share * (1 + merged["staleness"]) ** -0.5).tolist())
+
+
+def test_fair_weights_on_the_timeline_of_five_clients() -> None:
+    """(1 + staleness)^-a share^-b of the merges above, by hand: shares within a merge are as the updates counted so far."""
+    fair = "kind: alignfed, rounds: 5, buffer: 2, alignment: false, cap: 1.0"
+    for options, expected in (
+        ("decay: 0.5, fairness: 0.5", [(1, 1), ((2 * 1) ** -0.5, (1 * 2) ** -0.5), ((2 * 2) ** -0.5, (3 * 1) ** -0.5),
+                                       ((2 * 3) ** -0.5, (2 * 3) ** -0.5), ((4 * 2) ** -0.5, (1 * 4) ** -0.5)]),
+        ("decay: 0, fairness: 1", [(1, 1), (1, 1 / 2), (1 / 2, 1), (1 / 3, 1 / 3), (1 / 2, 1 / 4)]),
+    ):  # fmt: skip
+        found = updates(scripted(f"{fair}, {options}", "partition=iid", "task.train_size=108"))
+        merged = found[found["status"] == "ok"]
+        assert set(merged["samples"]) == {20.0}
+        weights = [each / sum(pair) for pair in expected for each in pair]
+        assert merged["weight"].tolist() == pytest.approx(weights)
+
+
+@pytest.mark.parametrize(("decay", "fairness", "power"), [(0, 0, 1), (0, 0.5, 0.5), (0, 1, 0), (0.5, 0.5, 1), (0.5, 0, 1.5),
+                                                           (0.5, 1.5, 0)])  # fmt: skip
+def test_what_a_sample_counts_goes_with_a_power_of_its_clients_speed(
+    decay: float, fairness: float, power: float
+) -> None:
+    """A client heard r times as often, whose updates are an r-th as stale, counts r^(1 - b + a) times as much."""
+    rates, rng = np.arange(1, 11), np.random.default_rng(0)
+    counts, total = Counter(dict.fromkeys(map(str, rates), 1)), Counter[str]()
+    for _ in range(2000):
+        group = [update(str(r), 10, round(20 / r) - 1) for r in rng.choice(rates, 20, p=rates / rates.sum())]
+        counts.update(each.member for each in group)
+        weights = fair(group, counts, decay, fairness, 1.0)
+        for each, weight in zip(group, weights, strict=True):
+            total[each.member] += weight  # type: ignore[assignment]
+    slope = np.polyfit(np.log(rates), np.log([total[str(r)] for r in rates]), 1)[0]
+    assert slope == pytest.approx(power, abs=0.15)
 
 
 def update(member: str, weight: float, staleness: int = 0) -> Update:
