@@ -23,13 +23,13 @@ from pydantic import Field
 
 from ..errors import Fault
 from ..participation import insist
-from .asynchronous import Server, Update
 from .fedbuff import Buffered
 
 if TYPE_CHECKING:
     from ..learning.tasks.base import Task
     from ..topology import Topology
     from ..world import Verb, World
+    from .versions import Server, Update
 
 
 class AlignFed(Buffered):

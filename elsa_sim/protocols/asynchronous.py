@@ -11,12 +11,10 @@ server numbers what it hands out, takes each number once, and rejects the rest w
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import simpy
 from pydantic import Field
 
 from ..errors import Lost
@@ -24,6 +22,7 @@ from ..participation import attend, while_there
 from ..registry import Options
 from .base import Protocol
 from .local import SplitTrainer, WholeTrainer
+from .versions import Server, Update
 
 if TYPE_CHECKING:
     from ..learning.work import Ref
@@ -36,86 +35,7 @@ class StalenessOptions(Options):
     bound: int | None = Field(default=None, ge=0)
     """Versions t - v that an update may be old, at most."""
     beyond: Literal["reject", "wait"] = "reject"
-    """An older update is rejected; or (stale synchronous parallel) the server does not merge before it has arrived."""
-
-
-@dataclass(frozen=True, eq=False)
-class Update:
-    """What a member sent: trained adapters, and the version v that they were trained from."""
-
-    ticket: int
-    member: str
-    version: int
-    base: Ref
-    adapters: Ref
-    weight: float
-    row: int
-    """Of the event table: from its arrival to its merge."""
-    staleness: int = 0
-
-
-@dataclass(eq=False)
-class Server:
-    """A server's side: the present version, those that members in flight began from, and the updates that wait."""
-
-    node: str
-    theta: Ref
-    weights: Mapping[str, float]
-    parent: Server | None = None
-    version: int = 0
-    buffer: list[Update] = field(default_factory=list)
-    """Updates that wait to be merged."""
-    counts: Counter[str] = field(default_factory=Counter)
-    """Member -> updates that were accepted."""
-    merging: bool = False
-    freed: simpy.Event | None = None
-    opened_s: float = 0.0
-    """When the last merge ended."""
-    ticket: int = 0
-    """Of an edge server: the number under which it trains for its parent."""
-    ringing: bool = False
-    _handed: dict[int, tuple[str, int, Ref]] = field(default_factory=dict)
-    _tickets: int = 0
-
-    def hand_out(self, member: str) -> int:
-        """A new number for ``member``, under which it trains the present version."""
-        self.forget(member)  # it may have come back without an update
-        self._tickets += 1
-        self._handed[self._tickets] = (member, self.version, self.theta)
-        return self._tickets
-
-    @property
-    def versions(self) -> dict[int, Ref]:
-        """The versions that are kept: the present one, and those that members in flight or waiting updates refer to."""
-        held = {version: theta for _, version, theta in self._handed.values()}
-        return {**held, **{u.version: u.base for u in self.buffer}, self.version: self.theta}
-
-    def take(self, ticket: int, adapters: Ref, bound: int | None, row: int) -> tuple[Update | None, int, str]:
-        """The update of a number if it counts, else ``None``; its base version, and the reason."""
-        if ticket not in self._handed:
-            return None, -1, "it had been counted already"
-        member, version, base = self._handed.pop(ticket)
-        if bound is not None and self.version - version > bound:
-            return None, version, f"it is {self.version - version} versions old; at most {bound} are allowed"
-        update = Update(ticket, member, version, base, adapters, self.weights[member], row)
-        self.buffer.append(update)
-        self.counts[member] += 1
-        return update, version, ""
-
-    def next(self, count: int, bound: int | None) -> list[Update]:
-        """Take ``count`` waiting updates, the first to arrive, and those that would be beyond ``bound`` one merge later."""
-        late = [u for u in self.buffer[count:] if bound is not None and self.version + 1 - u.version > bound]
-        taken = [*self.buffer[:count], *late]
-        self.buffer = [update for update in self.buffer[count:] if update not in late]
-        return taken
-
-    def forget(self, member: str) -> None:
-        """``member`` is gone for good."""
-        self._handed = {ticket: handed for ticket, handed in self._handed.items() if handed[0] != member}
-
-    def lagging(self, bound: int) -> bool:
-        """Whether a member in flight would be beyond ``bound`` after the next merge."""
-        return any(self.version + 1 - version > bound for _, version, _ in self._handed.values())
+    """An older update is rejected; or nobody goes on before it has arrived (stale synchronous parallel, Ho et al. 2013)."""
 
 
 class Asynchronous(Protocol):
@@ -201,6 +121,7 @@ class _Run:
 
     def _spawn(self, process: Verb, member: str, server: Server) -> None:
         self.alive += 1
+        server.left += 1
         self.world.spawn(self._until_gone(process, member, server))
 
     def _until_gone(self, process: Verb, member: str, server: Server) -> Verb:
@@ -209,11 +130,15 @@ class _Run:
             yield from process
         except Lost as error:
             self.alive -= 1
+            server.left -= 1
             server.forget(member)
             if self.ended.triggered:
                 return
             if not self.alive:
                 self.ended.fail(error)
+            elif server.parent is not None and not server.left:  # it will send nothing any more
+                server.parent.forget(server.node)
+                self._consider(server.parent)
             else:
                 self._consider(server)
         else:
@@ -244,9 +169,8 @@ class _Run:
         while True:
             for node in (server.node, name):
                 yield from attend(world, (node,))
-            while server.merging:
-                assert server.freed is not None
-                yield server.freed
+            while server.reopens is not None:
+                yield server.reopens
             if fresh or options.on_return == "restart":
                 ticket, base, version = server.hand_out(name), server.theta, server.version
             begun = world.now
@@ -256,6 +180,9 @@ class _Run:
             except Lost as error:
                 world.missing(name, begun, str(error), round=version + 1)
                 fresh = False
+                if options.on_return == "restart":
+                    server.forget(name)
+                    self._consider(server)  # nobody is to wait for what will not come
                 continue
             fresh = True
             self._arrived(server, ticket, name, trained)
@@ -285,15 +212,15 @@ class _Run:
         options, world = self.options, self.world
         if server.merging or not server.buffer or self.ended.triggered:
             return
-        bound, waits = options.staleness.bound, options.staleness.beyond == "wait"
-        if bound is not None and waits and server.lagging(bound):
-            return
+        bound = options.staleness.bound if options.staleness.beyond == "wait" else None
         wanted = options.size(len(server.weights))
         due = options.timer_s is not None and world.now >= server.opened_s + options.timer_s
         if len(server.buffer) >= wanted or due:
-            updates = server.next(len(server.buffer) if due else wanted, bound if waits else None)
-            server.merging, server.freed = True, world.env.event()
-            world.spawn(self._merge(server, updates))
+            server.reopens = server.reopens or world.env.event()
+            if bound is not None and server.lagging(bound):
+                return  # nobody goes on before those have arrived
+            server.merging = True
+            world.spawn(self._merge(server, server.next(wanted if bound is None and not due else len(server.buffer))))
         elif options.timer_s is not None and not server.ringing:
             server.ringing = True
             world.spawn(self._ring(server, options.timer_s))
@@ -324,8 +251,9 @@ class _Run:
                 self.ended.fail(error)
             return
         server.merging = False
-        assert server.freed is not None
-        server.freed.succeed()
+        assert server.reopens is not None
+        server.reopens.succeed()
+        server.reopens = None
         if server.parent is None and server.version % options.evaluate_every == 0:
             evaluation = server.version // options.evaluate_every
             if (
@@ -345,9 +273,8 @@ class _Run:
                 )
                 self._arrived(parent, server.ticket, server.node, received)
                 yield world.env.timeout(0)
-                while parent.merging:
-                    assert parent.freed is not None
-                    yield parent.freed
+                while parent.reopens is not None:
+                    yield parent.reopens
                 server.ticket = parent.hand_out(server.node)
                 server.theta = yield from world.send(
                     parent.node, server.node, parent.theta, "adapters", round=server.version

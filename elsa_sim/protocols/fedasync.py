@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ..participation import insist
-from .asynchronous import Asynchronous, Server, Update
+from .asynchronous import Asynchronous
 
 if TYPE_CHECKING:
     from ..world import Verb, World
+    from .versions import Server, Update
 
 
 class FedAsync(Asynchronous):

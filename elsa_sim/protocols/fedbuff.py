@@ -16,7 +16,8 @@ from pydantic import Field
 
 from ..participation import insist
 from ..units import Seconds
-from .asynchronous import Asynchronous, Server, Update
+from .asynchronous import Asynchronous
+from .versions import Server, Update
 
 if TYPE_CHECKING:
     from ..world import Verb, World

@@ -15,7 +15,7 @@ from protocol_laws import TIMING, adapters_of
 from small_runs import played, transfers, work
 
 from elsa_sim.protocols.alignfed import fair
-from elsa_sim.protocols.asynchronous import Server, Update
+from elsa_sim.protocols.versions import Server, Update
 
 #: All clients alike, with a wire and a server that cost next to nothing.
 ALIKE = ("topology={kind: star, clients: 3, access: {up: 1 Gbit/s, latency: 0 s}}", "network.header=0 B",
@@ -137,11 +137,48 @@ def test_updates_beyond_the_bound_are_rejected_or_waited_for() -> None:
     rejecting = updates(scripted("kind: fedasync, rounds: 20, staleness: {bound: 3}"))
     assert (rejecting[rejecting["status"] == "ok"]["staleness"] <= 3).all()
     assert "versions old; at most 3 are allowed" in rejecting[rejecting["status"] == "aborted"]["reason"].iloc[0]
-    waiting = updates(scripted("kind: fedasync, rounds: 20, staleness: {bound: 3, beyond: wait}"))
-    assert not waiting["status"].eq("aborted").any()
-    assert waiting["staleness"].max() <= 3
     free = updates(scripted("kind: fedasync, rounds: 20"))
     assert free["staleness"].max() > 3
+
+
+def test_who_is_ahead_waits_for_those_behind() -> None:
+    """Bound 3: at 2 s there are versions 1 to 3 and client 4 has version 0, so nobody begins again before it has arrived."""
+    waiting = updates(scripted("kind: fedasync, rounds: 20, staleness: {bound: 3, beyond: wait}"))
+    assert waiting["status"].eq("ok").all()
+    told = [(round(row.t_start_s), round(row.t_end_s), row.peer, row.base) for row in waiting.itertuples()]
+    assert told[:9] == [
+        (1, 1, "client0", 0), (1, 1, "client1", 0), (2, 2, "client2", 0),
+        (2, 7, "client0", 2), (2, 7, "client1", 2), (3, 7, "client3", 0), (4, 7, "client2", 3), (7, 7, "client4", 0),
+        (8, 8, "client0", 4),
+    ]  # fmt: skip
+    assert waiting["staleness"].max() == 3
+
+
+@pytest.mark.parametrize("kind", ["fedbuff, buffer: 1", "alignfed, buffer: 1, fairness: 0, alignment: false, cap: 1.0"])
+def test_a_bound_of_zero_is_fedavg(kind: str) -> None:
+    """However different the clients are: nobody goes on before everybody has arrived."""
+    apart = ("partition={kind: quantity, alpha: 5.0}", "devices.overrides={client1: {slowdown: 3}}",
+             "topology={kind: star, clients: 3, access: {up: 10 Mbit/s}}")  # fmt: skip
+    expected_run, expected = adapters_of("protocol={kind: fedavg, rounds: 3, local_steps: 2, lr: 5.0e-3}", *apart)
+    protocol = f"{{kind: {kind}, rounds: 3, local_steps: 2, lr: 5.0e-3, staleness: {{bound: 0, beyond: wait}}}}"
+    run, found = adapters_of(f"protocol={protocol}", *apart)
+    for one, two in zip(expected, found, strict=True):
+        for name in one:
+            torch.testing.assert_close(one[name], two[name], rtol=0, atol=1e-6)
+    assert run.summary["sim_time_s"] == pytest.approx(expected_run.summary["sim_time_s"], rel=1e-2)
+
+
+def test_nobody_waits_for_those_who_will_not_come() -> None:
+    """A client that has gone away with an old version, and an edge server whose clients are gone for good."""
+    bound = "staleness: {bound: 1, beyond: wait}"
+    away = scripted(f"kind: fedasync, rounds: 20, {bound}",
+                    "devices.overrides.client4={launch: 7 s, downtimes: [{kind: crash, at: 3 s, duration: 1000 s}]}")  # fmt: skip
+    assert away.summary["sim_time_s"] < 100
+    gone = {f"client{i}": {"downtimes": [{"kind": "crash", "at": "1 ms"}]} for i in (0, 2)}
+    edges = played(f"protocol={{kind: fedasync, rounds: 12, local_steps: 1, tiers: edges, {bound}}}", TIMING,
+                   "topology.clients=4", f"devices.overrides={json.dumps(gone)}")  # fmt: skip
+    assert set(updates(edges)["peer"]) == {"edge1", "client1", "client3"}
+    assert edges.summary["rounds"] == 12
 
 
 def test_a_timer_merges_what_is_there() -> None:
