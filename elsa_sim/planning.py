@@ -5,8 +5,7 @@ Nothing here needs the tensor library.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,15 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from . import memory
 from .codecs.base import faults as codec_faults
 from .codecs.base import gradient_chain
 from .context import Context
 from .devices import DeviceOptions
 from .errors import Fault, InputFaults, ScenarioError
 from .learning import backbone_options
-from .learning.backbone_options import Part
 from .learning.conduct import KINDS, Kind
-from .learning.footprint import Footprint, Outline
+from .learning.footprint import Outline
 from .learning.splits.base import Cut
 from .learning.tasks.base import Split, Texts, Vocabulary
 from .learning.tokenizers import vocabulary_for
@@ -31,8 +30,6 @@ from .protocols.base import Protocol
 from .resources import Needs, needs, radio_of, resources, tell
 from .scenario import Loaded, Scenario
 from .topology import Topology
-from .topology.model import listed
-from .units import format_bytes
 from .validation import in_order
 
 if TYPE_CHECKING:
@@ -125,15 +122,15 @@ def check(loaded: Loaded) -> Plan:
             labels=max(len(texts.labels), 2),
             vocabulary=vocabulary.size,
         )
-        server_of = _server_of(scenario.protocol, topology, edge_of)
+        server_of = memory.server_of(scenario.protocol, topology, edge_of)
         cutting = partial(_cut, scenario, outline, topology, devices, server_of, layout, context)
         cuts, wanted = attempt("split", cutting) or (None, {})
         if cuts:
             pairs = {(cut.p, cut.q) for cut in cuts.values()}
             faults.extend(loaded.located(scenario.protocol.cut_faults(pairs), "protocol"))
         if not faults:
-            asked = _needs(scenario, outline, source.layers, cuts, topology, edge_of)
-            faults.extend(loaded.located(_too_large(asked, devices), "devices"))
+            asked = memory.footprints(scenario, outline, source.layers, cuts, topology, edge_of)
+            faults.extend(loaded.located(memory.too_large(asked, devices), "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
     return Plan(
@@ -224,69 +221,6 @@ def _vocabulary(scenario: Scenario, source: backbone_options.Source, texts: Text
         message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
         raise InputFaults([Fault("name", message)])
     return vocabulary_for(source, scenario.task, texts)
-
-
-def _needs(
-    scenario: Scenario,
-    outline: Outline,
-    layers: int,
-    cuts: Mapping[str, Cut] | None,
-    topology: Topology,
-    edge_of: Mapping[str, str],
-) -> dict[str, tuple[str, Footprint, int]]:
-    """Node -> what is trained there, its footprint, and the number of copies."""
-    clients, (cloud,) = topology.names("client"), topology.names("cloud")
-    size, length = scenario.task.batch_size, scenario.task.max_length
-    if cuts is None:
-        footprint = outline.training([backbone_options.whole(layers)], size, length)
-        nodes = (cloud,) if scenario.protocol.kind == "centralized" else clients
-        return dict.fromkeys(nodes, ("the whole model", footprint, 1))
-    parts = {client: cut.parts(layers) for client, cut in cuts.items()}
-    needs = {
-        client: ("Part 1 and Part 3" if last else "Part 1", outline.training([first, *last], size, length), 1)
-        for client, (first, _, *last) in parts.items()
-    }
-    served: defaultdict[str, list[Part]] = defaultdict(list)
-    for client, server in _server_of(scenario.protocol, topology, edge_of).items():
-        served[server].append(parts[client][1])
-    for name, copies in served.items():
-        count = len(set(copies)) if scenario.protocol.shared else len(copies)
-        what = f"{count} {'copies' if count > 1 else 'copy'} of Part 2"
-        if len(set(copies)) == 1 and not scenario.protocol.shared:
-            needs[name] = (what, outline.training(copies[:1], size, length), count)
-        else:
-            needs[name] = (what, outline.served(copies, size, length, shared=scenario.protocol.shared), 1)
-    return needs
-
-
-def _server_of(protocol: Protocol, topology: Topology, edge_of: Mapping[str, str]) -> dict[str, str]:
-    """Client -> where its Part 2 is trained."""
-    return {c: edge_of[c] if protocol.server == "edge" else topology.cloud for c in topology.names("client")}
-
-
-def _too_large(
-    needs: Mapping[str, tuple[str, Footprint, int]], devices: Mapping[str, DeviceOptions]
-) -> Iterator[Fault]:
-    """What does not fit the memory of its device; nodes that lack the same are told of together."""
-    lacking: dict[tuple[str, Footprint, int, float], list[str]] = {}
-    for name, (what, footprint, copies) in needs.items():
-        if footprint.total(copies) > devices[name].memory:
-            lacking.setdefault((what, footprint, copies, devices[name].memory), []).append(name)
-    for (what, footprint, copies, memory), names in lacking.items():
-        parts = ", ".join(
-            f"{kind} {format_bytes(size)}"
-            for kind, size in (
-                ("weights", footprint.weights),
-                ("adapters with gradients and moments", copies * footprint.adapters),
-                ("activations about", copies * footprint.activations),
-            )
-        )
-        total = footprint.total(copies)
-        yield Fault(
-            "",
-            f"{what} on {listed(names)} takes {total} bytes ({parts}); memory is {memory:.0f} bytes "
-            f"({format_bytes(int(memory))}); give more, train fewer layers there, or a smaller task.batch_size",
-        )
 
 
 def _outline(texts: Texts) -> Split:

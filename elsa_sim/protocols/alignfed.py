@@ -26,6 +26,7 @@ from ..participation import insist
 from .fedbuff import Buffered
 
 if TYPE_CHECKING:
+    from ..learning.footprint import Footprint, Outline
     from ..learning.tasks.base import Task
     from ..topology import Topology
     from ..world import Verb, World
@@ -55,6 +56,11 @@ class AlignFed(Buffered):
         if self.alignment and task.public < self.calibration:
             what = f"needs {self.calibration} public texts, but the task sets {task.public} apart"
             yield Fault("calibration", f"{what}; set task.public, or alignment: false")
+
+    def storage(self, outline: Outline, length: int) -> tuple[str, Footprint] | None:
+        if not self.alignment:
+            return None
+        return f"alignment on {self.calibration} texts", outline.aligning(self.calibration, length)
 
     def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
         return fair(updates, server.counts, self.decay, self.fairness, self.cap)

@@ -12,6 +12,7 @@ from ..registry import Component
 
 if TYPE_CHECKING:
     from ..errors import Fault
+    from ..learning.footprint import Footprint, Outline
     from ..learning.tasks.base import Task
     from ..topology import Topology
     from ..world import Verb, World
@@ -56,6 +57,14 @@ class Protocol(Component):
     def faults(self, topology: Topology, task: Task) -> Iterable[Fault]:
         """What of these options cannot be on this network and with this task; paths are relative to the section."""
         return ()
+
+    def storage(self, outline: Outline, length: int) -> tuple[str, Footprint] | None:
+        """What each server that aggregates holds beside what is trained on it, and why; ``None``: nothing that counts.
+
+        Args:
+            length: tokens of a text, at most.
+        """
+        return None
 
     def notes(self, *, timing: bool) -> Iterable[str]:
         """What a user should know before a run, in timing mode or not."""

@@ -12,7 +12,7 @@ from small_models import CASES, CLASSES, CONFIGS, LINEAR, PAD, VOCABULARY, batch
 from elsa_sim.context import Context
 from elsa_sim.learning import segments
 from elsa_sim.learning.backbone import Backbone, Objective
-from elsa_sim.learning.backbone_options import TARGETS, BackboneOptions, LoraOptions, locate, three_parts, whole
+from elsa_sim.learning.backbone_options import TARGETS, BackboneOptions, LoraOptions, Part, locate, three_parts, whole
 from elsa_sim.learning.footprint import KEPT, Footprint, Outline
 from elsa_sim.learning.optim import Optimizer, update
 from elsa_sim.streams import Streams
@@ -39,6 +39,16 @@ def pair(
     source = locate(options, Context(Streams(0)))
     outline = Outline.of(source, lora, causal_lm=objective == "causal_lm", labels=CLASSES, vocabulary=0)
     return outline, made(options, objective, pad=PAD.get(family, 0), meta=True)
+
+
+def test_alignment_holds_the_layers_and_grows_with_its_texts(tmp_path: Path) -> None:
+    outline, backbone = pair(tmp_path, "bert", "classification", LoraOptions(rank=3))
+    one, four = outline.aligning(4, 10), outline.aligning(16, 10)
+    assert one.weights == four.weights == backbone.bytes(Part("align", 0, backbone.layers, first=True, last=False))
+    assert one.adapters == 4 * 4 * outline.trained([whole(backbone.layers)])
+    assert four.activations == 4 * one.activations > 0
+    more, _ = pair(tmp_path / "more", "bert", "classification", LoraOptions(rank=3, targets=LINEAR["bert"]))
+    assert more.aligning(4, 10).activations > one.activations
 
 
 @pytest.mark.parametrize(("family", "changes"), CHANGES, ids=str)

@@ -294,6 +294,9 @@ def test_whatever_fails_each_run_ends(
         ([protocol("splitfed_v1"), "devices.cloud.memory=1 KiB"], "devices: 3 copies of Part 2 on 'cloud'"),
         ([protocol("fedavg"), "devices.client.memory=1 KiB"], "devices: the whole model on 'client0', 'client1', 'client2'"),
         ([protocol("centralized"), "devices.cloud.memory=1 KiB"], "devices: the whole model on 'cloud'"),
+        (["protocol={kind: alignfed}", "devices.cloud.memory=1 KiB"], "devices: alignment on 8 texts on 'cloud' takes"),
+        (["protocol={kind: alignfed, tiers: edges, clients: split}", "devices.edge.memory=1 KiB"],
+         "devices: 2 copies of Part 2 and alignment on 8 texts on 'edge0'"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told_before_the_run(changes: list[str], what: str) -> None:
