@@ -1,10 +1,11 @@
 """The joint optimiser: subchannels, powers, cut and rank in turn, until the delay changes no more.
 
 After SflLLM (arXiv:2504.14667): greedy subchannels, convex power control, exhaustive cut and rank, alternated until T
-changes by less than epsilon. The paper's three steps are kept; ours are: a local search after the greedy step; powers that
-are adapted to every cut and rank before these are compared (by water-filling), and for the most promising of them
-subchannels, too; and that no step is taken that would raise T, so that T never rises. The two uplinks have bands and
-budgets of their own and are independent of each other, given cut and rank (:mod:`.stage`).
+changes by less than epsilon. The paper's three steps are kept; ours are: a local search after the greedy step and from
+other starts; powers that are adapted to every cut and rank before these are compared (by water-filling), and subchannels,
+too, for the most promising that a lower bound does not rule out; and that no step is taken that would raise T, so that T
+never rises. The two uplinks have bands and budgets of their own and are independent of each other, given cut and rank
+(:mod:`.stage`).
 
 The answer is a local optimum: the problem is a mixed-integer one, and nothing here proves a distance to its optimum.
 """
@@ -22,7 +23,7 @@ from ..wireless.allocation import Owners
 from ..wireless.power import refuse, within
 from .delay import Breakdown, delay
 from .problem import Allocation, Decision, Pair, Problem, Uplink
-from .search import greedy, improved
+from .search import greedy, improved, starts
 from .stage import Stage, stages
 
 
@@ -90,17 +91,19 @@ def optimise(
     epsilon: float = 1e-4,
     time_limit_s: float = float("inf"),
     breadth: int = 6,
+    starts: int = 4,
 ) -> Result:
     """The decision of least delay that alternation finds, from ``start`` if one is given.
 
-    ``epsilon`` is relative, ``breadth`` is how many (cut, rank) get subchannels of their own before they are dismissed.
+    ``epsilon`` is relative, ``breadth`` is how many (cut, rank) get subchannels of their own before they are dismissed,
+    ``starts`` is from how many subchannel assignments each of them is searched, beside the present one.
     After ``time_limit_s`` of host time it answers with the best so far, at the next end of a step.
 
     Raises:
         InputError: a client can never send (its name, and why), or what is held cannot be.
     """
     began = time.perf_counter()
-    search = _Search(problem, held, breadth, lambda: time.perf_counter() - began >= time_limit_s)
+    search = _Search(problem, held, breadth, starts, lambda: time.perf_counter() - began >= time_limit_s)
     search.begin(start)
     moves = (("power", search.power), ("cut and rank", search.pair), ("subchannels", search.subchannels))
     in_time = True
@@ -123,12 +126,17 @@ class _Search:
 
     decision: Decision
 
-    def __init__(self, problem: Problem, held: Held, breadth: int, late: Callable[[], bool]) -> None:
-        self.problem, self.held, self.breadth, self.late = problem, held, breadth, late
+    def __init__(self, problem: Problem, held: Held, breadth: int, count: int, late: Callable[[], bool]) -> None:
+        self.problem, self.held, self.breadth, self.starts, self.late = problem, held, breadth, count, late
         self.pairs = held.pairs(problem)
         self.stages = {pair: stages(problem, problem.loads[pair]) for pair in self.pairs}
+        self.lowest = {
+            pair: problem.rounds[pair[1]] * (first.lowest() + second.lowest() + rest)
+            for pair, (first, second, rest) in self.stages.items()
+        }  # s; no subchannels and powers make a pair better
         self.total = np.inf
         self.history: list[Step] = []
+        self.known: dict[Pair, tuple[Owners, Owners]] = {}  # the best subchannels found at each cut and rank
 
     def begin(self, start: Decision | None) -> None:
         """From the given decision, made to fit; else greedy subchannels, even power, and the cut and rank best for these."""
@@ -168,7 +176,7 @@ class _Search:
         order = sorted(self.pairs, key=lambda pair: (values[pair], pair))
         if order[0] != now.pair:
             self._take(self._powered(order[0], now.main.owners, now.federated.owners))
-        for pair in order[: self.breadth]:
+        for pair in [pair for pair in order if self.lowest[pair] < self.total][: self.breadth]:
             if pair != self.decision.pair and not self.late():
                 self._take(self._searched(pair))
 
@@ -184,17 +192,22 @@ class _Search:
         first, second, _ = self.stages[pair]
         if self.held.even:
             return Decision(*pair, first.evenly(main), second.evenly(federated))
-        return Decision(*pair, first.solved(main), second.solved(federated))
+        return Decision(*pair, first.filled(main), second.filled(federated))
 
     def _searched(self, pair: Pair) -> Decision:
-        """This cut and rank with the best subchannels found."""
+        """This cut and rank with the best subchannels found so far, or from the present ones."""
+        known = self.known.get(pair)
         found = []
-        for stage, owners, now in zip(self.stages[pair][:2], self._held(),
-                                      (self.decision.main, self.decision.federated), strict=True):  # fmt: skip
+        for i, (stage, owners, now) in enumerate(zip(self.stages[pair][:2], self._held(),
+                                                     (self.decision.main, self.decision.federated), strict=True)):  # fmt: skip
             if owners is None:
-                starts = [improved(stage, each, self.held.even) for each in (now.owners, greedy(stage))]
-                owners = min(starts, key=lambda each: self._least(stage, each))
+                fresh = starts(stage, self.starts) if known is None else []
+                seen: set[bytes] = set()
+                tried = [improved(stage, each, self.held.even, seen) for each in (now.owners, *fresh)]
+                tried += [] if known is None else [known[i]]
+                owners = min(tried, key=lambda each: self._least(stage, each))
             found.append(owners)
+        self.known[pair] = found[0], found[1]
         return self._powered(pair, *found)
 
     def _held(self) -> tuple[Owners | None, Owners | None]:

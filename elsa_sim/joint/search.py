@@ -11,8 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..wireless.allocation import Greedy, Owners
-from ..wireless.convex import case_of
+from ..wireless.allocation import Best, Greedy, Owners, Random
 from ..wireless.rate import Floats, rate
 from ..wireless.water import NATS, least_delay, least_power
 from .stage import Stage
@@ -26,11 +25,30 @@ def greedy(stage: Stage) -> Owners:
     return np.where(owners < 0, np.argmax(stage.demand.gain, axis=0), owners)
 
 
-def improved(stage: Stage, owners: Owners, evenly: bool = False, most: int = 200) -> Owners:
-    """``owners`` (M), changed one move or swap at a time until none helps, or ``most`` have."""
-    judge = _Even(stage) if evenly else _Least(stage)
+def starts(stage: Stage, count: int) -> list[Owners]:
+    """Where to search from: greedy subchannels, those of the best gains, and random ones; the same ones every time."""
+    random = np.random.default_rng(0)
+    found = [greedy(stage), Best().allocate(stage.demand, random)]
+    return [*found, *(Random().allocate(stage.demand, random) for _ in range(count - 2))][:count]
+
+
+def improved(
+    stage: Stage, owners: Owners, evenly: bool = False, seen: set[bytes] | None = None, most: int = 200
+) -> Owners:
+    """``owners`` (M), changed one move or swap at a time until none helps, or ``most`` have.
+
+    It ends early at owners that are in ``seen``, from where another search has gone on; those that it sees are added.
+    """
+    seen = set() if seen is None else seen
+    judge = _Even(stage) if evenly else _Least(stage, owners)
     for _ in range(most):
-        if (better := _step(judge, owners)) is None:
+        if (key := owners.tobytes()) in seen:
+            break
+        better = _step(judge, owners)
+        if better is None and judge.turned(owners):
+            continue
+        seen.add(key)
+        if better is None:
             break
         owners = better
     return owners
@@ -45,6 +63,10 @@ class _Judge:
         """Take these as the present owners."""
         raise NotImplementedError
 
+    def turned(self, owners: Owners) -> bool:
+        """Whether, where no step helps, another view of the problem shows itself."""
+        return False
+
     def values(self, clients: npt.NDArray[np.int64], sets: Sets) -> Floats:
         """What each of R clients with its set of subchannels (R x M) is worth; R."""
         raise NotImplementedError
@@ -57,7 +79,7 @@ class _Judge:
 class _Least(_Judge):
     """By the least power with which all would be in time at the present delay, over the budgets."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, owners: Owners) -> None:
         self.stage, demand = stage, stage.demand
         self.clients = len(demand.need)
         with np.errstate(divide="ignore"):
@@ -65,14 +87,18 @@ class _Least(_Judge):
         self.size = demand.need * NATS / demand.bandwidth
         self.ceiling = np.inf if demand.cap is None else demand.cap * NATS
         self.total = np.inf if demand.total is None else demand.total
+        self.gap = stage.bound(owners)[1]
 
     def look(self, owners: Owners) -> None:
-        _, gap = self.stage.bound(owners)
-        before = self.stage.ahead(gap)
-        case = case_of(self.stage.demand, owners, self.stage.before, self.stage.weights)
-        time = least_delay(case.floor, self.ceiling, self.size, before, case.limit, self.total)
+        before = self.stage.ahead(self.gap)
+        floor = np.where(owners == np.arange(self.clients)[:, None], self.floor, np.inf)
+        time = least_delay(floor, self.ceiling, self.size, before, self.stage.demand.power, self.total)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.pace = np.where(self.size > 0.0, self.size / (time - before), 0.0)
+
+    def turned(self, owners: Owners) -> bool:
+        old, (_, self.gap) = self.gap, self.stage.bound(owners)
+        return self.gap != old
 
     def values(self, clients: npt.NDArray[np.int64], sets: Sets) -> Floats:
         floor = np.where(sets, self.floor[clients], np.inf)

@@ -16,9 +16,9 @@ import numpy as np
 
 from ..wireless.allocation import Demand, Owners
 from ..wireless.convex import case_of
-from ..wireless.power import even, latest, minimise
+from ..wireless.power import even, latest, minimise, within
 from ..wireless.rate import Floats
-from ..wireless.water import least_delay
+from ..wireless.water import NATS, least_delay
 from .problem import Allocation, Load, Problem
 
 
@@ -54,6 +54,15 @@ class Stage:
             owners, minimise(self.demand, owners, self.before, self.weights, self.names, self.where).watts
         )
 
+    def filled(self, owners: Owners) -> Allocation:
+        """Powers of about the least delay, by water-filling: exact with one maximum, and within budgets."""
+        case = case_of(self.demand, owners, self.before, self.weights)
+        _, gap = self.bound(owners)
+        ahead = self.ahead(gap)
+        time = least_delay(case.floor, case.ceiling, case.size, ahead, case.limit, case.total)
+        watts = case.watts(case.in_time(time - ahead))
+        return Allocation(owners, within(watts, owners, self.demand.power, self.demand.total))
+
     def ahead(self, gap: float) -> Floats:
         """``before`` of the one maximum that two make, if the second is to be ``gap`` (s) later than the first; K."""
         return np.asarray(self.before[0] if len(self.before) == 1 else np.maximum(self.before[0], self.before[1] - gap))
@@ -63,6 +72,17 @@ class Stage:
         if len(self.before) == 1:
             return np.zeros(1)
         return np.unique(np.quantile(self.before[1] - self.before[0], (0.0, 0.25, 0.5, 0.75, 1.0)))
+
+    def lowest(self) -> float:
+        """Less than this no owners can add to a round (s): as if every client had all subchannels for itself."""
+        demand = self.demand
+        with np.errstate(divide="ignore"):
+            floor = np.log(demand.noise * demand.bandwidth / demand.gain)
+        ceiling = np.inf if demand.cap is None else demand.cap * NATS
+        total = np.inf if demand.total is None else demand.total
+        size = demand.need * NATS / demand.bandwidth
+        times = [least_delay(floor, ceiling, size, before, demand.power, total) for before in self.before]
+        return float(self.weights @ np.array(times))
 
     def bound(self, owners: Owners) -> tuple[float, float]:
         """About the least that these owners add to a round (s), by water-filling, and the gap that gives it.

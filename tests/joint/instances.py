@@ -30,7 +30,7 @@ def problem(
         )
 
     main, federated = uplink(subchannels[0]), uplink(subchannels[1])
-    slow, server = random.uniform(0.01, 0.1, clients), random.uniform(0.02, 0.15)
+    slow, server = random.uniform(0.005, 0.06, clients), random.uniform(0.02, 0.3)
     loads = {}
     for cut in range(1, cuts + 1):
         for rank in ranks:
@@ -38,7 +38,7 @@ def problem(
             left = (cuts + 1 - cut) * (1.0 + 0.01 * rank)
             loads[cut, rank] = Load(
                 slow * work, np.full(clients, 4e6), server * left, 2.0 * server * left, np.full(clients, 0.05),
-                2.0 * slow * work, np.full(clients, 2e5 * cut * rank), 0.01, random.uniform(0.01, 0.1, clients),
+                2.0 * slow * work, np.full(clients, 1e6 * cut * rank), 0.01, random.uniform(0.01, 0.1, clients),
             )  # fmt: skip
     rounds = {rank: 20.0 + 40.0 / rank for rank in ranks}
     return Problem(tuple(f"client{k}" for k in range(clients)), main, federated, loads, steps, rounds, barrier)

@@ -1,0 +1,115 @@
+"""The optimiser against brute force on tiny problems, and against the baselines: what the optimiser has to prove."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from instances import problem
+
+from elsa_sim.errors import InputError
+from elsa_sim.joint import BASELINES, Allocation, Decision, Problem, Uplink, baseline, delay, exhaustive, optimise
+from elsa_sim.joint.stage import stages
+
+
+def tiny(seed: int) -> Problem:
+    """3 clients, 4 + 3 subchannels, 3 cuts, 2 ranks; with and without barrier, total power and a cap in turn."""
+    total, cap = (None, 0.3, 0.1)[seed % 3], (None, 6.0)[seed // 3 % 2]
+    return problem(seed, barrier=seed % 2 == 0, total=total, cap=cap)
+
+
+def least(given: Problem) -> float:
+    """The least T of all (s): every assignment, with powers by water-filling, exact where there is one maximum."""
+
+    def owners(link: Uplink) -> list[Any]:
+        clients, count = link.gain.shape
+        return [np.array(each) for each in product(range(clients), repeat=count) if len(set(each)) == clients]
+
+    totals, choices = [], [owners(given.main), owners(given.federated)]
+    for pair, load in given.loads.items():
+        *both, rest = stages(given, load)
+        parts = [min(stage.bound(each)[0] for each in every) for stage, every in zip(both, choices, strict=True)]
+        totals.append(given.rounds[pair[1]] * (sum(parts) + rest))
+    return min(totals)
+
+
+def test_near_brute_force() -> None:
+    """Within 5 % of brute force (powers in eighths) in at least 95 of 100 instances; budgets kept."""
+    ratios = []
+    for seed in range(100):
+        given = tiny(seed)
+        found = optimise(given)
+        decision, total = exhaustive(given)
+        assert total == pytest.approx(delay(given, decision).total_s)
+        ratios.append(found.total_s / total)
+        for link, allocation in ((given.main, found.decision.main), (given.federated, found.decision.federated)):
+            sums = np.bincount(allocation.owners, allocation.power, 3)
+            assert (sums <= link.limit).all()
+            assert link.total is None or allocation.power.sum() <= link.total
+    assert np.mean(np.array(ratios) <= 1.05) >= 0.95, sorted(ratios)[-8:]
+    assert np.mean(ratios) < 1.0, "powers between the grid's pay"
+
+
+def test_near_the_exact_optimum() -> None:
+    """The harder oracle: every assignment with powers that are not on a grid."""
+    ratios = [optimise(tiny(seed)).total_s / least(tiny(seed)) for seed in range(0, 40, 2)]
+    assert min(ratios) > 1.0 - 1e-6, "an oracle that can be beaten is none"
+    assert np.mean(np.array(ratios) <= 1.01) >= 0.95, sorted(ratios)[-4:]
+
+
+def test_better_than_every_baseline_on_average() -> None:
+    totals: dict[str, list[float]] = {name: [] for name in ("optimised", *BASELINES)}
+    for seed in range(24):
+        given = tiny(seed)
+        totals["optimised"].append(optimise(given).total_s)
+        for name in BASELINES:
+            totals[name].append(baseline(name, given, np.random.default_rng(seed)).total_s)
+    mean = {name: float(np.mean(each)) for name, each in totals.items()}
+    best = mean.pop("optimised")
+    assert all(best < other for other in mean.values()), (best, mean)
+    assert mean["all at random"] == max(mean.values())
+
+
+@pytest.mark.parametrize("name", sorted(BASELINES))
+def test_a_baseline_holds_what_it_is_named_for(name: str) -> None:
+    """The same draw decides the same; what is at random is not what is optimised, and differs between draws."""
+    given = problem(5, 3, (8, 7), 4, (1, 2, 4, 8))
+    found = [baseline(name, given, np.random.default_rng(seed)).decision for seed in range(6)]
+    again = baseline(name, given, np.random.default_rng(0)).decision
+    assert again.pair == found[0].pair
+    assert again.main.owners.tolist() == found[0].main.owners.tolist()
+    varies = {
+        "random subchannels": len({tuple(each.main.owners.tolist()) for each in found}),
+        "random cut": len({each.cut for each in found}),
+        "random rank": len({each.rank for each in found}),
+    }
+    if name == "all at random":
+        assert min(varies.values()) > 1
+    elif name in varies:
+        assert varies[name] > 1
+    if name in ("equal power", "all at random"):
+        powers = [each.main.power[each.main.owners == k] for each in found for k in range(3)]
+        assert all(np.ptp(power) < 1e-12 for power in powers)
+
+
+def test_brute_force_by_hand() -> None:
+    """Two clients, two subchannels, each heard on one only: the others are no choice, and power is all of it."""
+    given = problem(0, 2, (2, 2), 1, (2,), total=None)
+    gain = np.array([[1e-10, 0.0], [0.0, 1e-10]])
+    given = replace(given, main=replace(given.main, gain=gain), federated=replace(given.federated, gain=gain[::-1]))
+    decision, _ = exhaustive(given, levels=4)
+    assert decision.main.owners.tolist() == [0, 1]
+    assert decision.federated.owners.tolist() == [1, 0]
+    assert decision.main.power.tolist() == given.main.limit.tolist()
+    worse = Decision(
+        decision.cut, decision.rank, Allocation(decision.main.owners, decision.main.power / 2), decision.federated
+    )
+    assert delay(given, worse).total_s > delay(given, decision).total_s
+    deaf = replace(given, main=replace(given.main, gain=gain * 0.0))
+    with pytest.raises(InputError, match="no assignment"):
+        exhaustive(deaf)
+    with pytest.raises(InputError, match="too many"):
+        exhaustive(problem(0, 5, (20, 20)))
