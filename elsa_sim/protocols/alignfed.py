@@ -5,10 +5,12 @@ When the buffer holds B updates or the timer ends, the server
 2. aligns every group with v < t: coefficients alpha in [0, 1] per module make alpha * Delta_v shift the final hidden states
    of a calibration batch at theta_t as Delta_v did at theta_v (see ``learning.alignment``);
 3. merges with fair weights: w_n proportional to |D_n| (1 + t - v)^(-a) share_n^(-b), normalised and capped, where share_n is
-   client n's part of all accepted updates so far.
+   client n's part of all accepted updates so far; ``server_lr`` scales them.
 
 The abstract's: the three modules. Our reading: everything else, above all the objective of step 2 and that a group's change
 is merged with its own updates' weights. Calibration texts are the task's public ones, held by every server that merges.
+Heard r times as often, a client's updates are about an r-th as stale, so what its samples count goes with r^(1 - b + a):
+equal exponents cancel, and b = 1 + a (exactly: a = 0, b = 1) makes all samples count alike; see docs/design.md.
 ``grouping``, ``alignment`` and ``fairness`` switch a module off: without grouping, all updates count as one group that began
 from the oldest version among them.
 """
@@ -63,7 +65,8 @@ class AlignFed(Buffered):
         return f"alignment on {self.calibration} texts", outline.aligning(self.calibration, length)
 
     def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
-        return fair(updates, server.counts, self.decay, self.fairness, self.cap)
+        shares = fair(updates, server.counts, self.decay, self.fairness, self.cap)
+        return [self.server_lr * share for share in shares]
 
     def merge(self, world: World, server: Server, updates: Sequence[Update], weights: Sequence[float]) -> Verb:
         groups = defaultdict[int, list[int]](list)

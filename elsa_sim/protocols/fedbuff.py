@@ -32,6 +32,8 @@ class Buffered(Asynchronous):
     """Merge what is there this long after the last merge."""
     decay: float = Field(0.5, ge=0)
     """Exponent a of the staleness."""
+    server_lr: float = Field(1.0, gt=0)
+    """Learning rate eta of the server: all weights of a merge are multiplied by it."""
 
     def size(self, members: int) -> int:
         return min(members, self.buffer) if self.buffer is not None else (members + 1) // 2
@@ -45,8 +47,6 @@ class FedBuff(Buffered):
     """Updates are buffered and merged B at a time, scaled down by staleness (FedBuff, arXiv:2106.06639)."""
 
     kind: Literal["fedbuff"] = "fedbuff"
-    server_lr: float = Field(1.0, gt=0)
-    """Learning rate eta of the server."""
 
     def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
         total = sum(update.weight for update in updates)

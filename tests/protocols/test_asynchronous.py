@@ -77,15 +77,15 @@ def test_a_timeline_of_five_clients_by_hand() -> None:
 def test_fair_weights_on_the_timeline_of_five_clients() -> None:
     """(1 + staleness)^-a share^-b of the merges above, by hand: shares within a merge are as the updates counted so far."""
     fair = "kind: alignfed, rounds: 5, buffer: 2, alignment: false, cap: 1.0"
-    for options, expected in (
-        ("decay: 0.5, fairness: 0.5", [(1, 1), ((2 * 1) ** -0.5, (1 * 2) ** -0.5), ((2 * 2) ** -0.5, (3 * 1) ** -0.5),
+    for options, step, expected in (
+        ("decay: 0.5, fairness: 0.5", 1.0, [(1, 1), ((2 * 1) ** -0.5, (1 * 2) ** -0.5), ((2 * 2) ** -0.5, (3 * 1) ** -0.5),
                                        ((2 * 3) ** -0.5, (2 * 3) ** -0.5), ((4 * 2) ** -0.5, (1 * 4) ** -0.5)]),
-        ("decay: 0, fairness: 1", [(1, 1), (1, 1 / 2), (1 / 2, 1), (1 / 3, 1 / 3), (1 / 2, 1 / 4)]),
+        ("decay: 0, fairness: 1, server_lr: 0.5", 0.5, [(1, 1), (1, 1 / 2), (1 / 2, 1), (1 / 3, 1 / 3), (1 / 2, 1 / 4)]),
     ):  # fmt: skip
         found = updates(scripted(f"{fair}, {options}", "partition=iid", "task.train_size=108"))
         merged = found[found["status"] == "ok"]
         assert set(merged["samples"]) == {20.0}
-        weights = [each / sum(pair) for pair in expected for each in pair]
+        weights = [step * each / sum(pair) for pair in expected for each in pair]
         assert merged["weight"].tolist() == pytest.approx(weights)
 
 
