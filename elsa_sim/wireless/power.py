@@ -7,7 +7,7 @@ knowledge of gains.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -57,13 +57,17 @@ class Even(PowerControl):
 
 
 class MinDelay(PowerControl):
-    """The powers for which the latest client has sent soonest: convex, by a conic solver (SflLLM's power step)."""
+    """The powers for which the latest client has sent soonest: convex, by a conic solver (SflLLM's power step).
+
+    Power that this leaves over is spent too, in proportion: who is not the latest has then sent earlier.
+    """
 
     kind: Literal["min_delay"] = "min_delay"
     looks: ClassVar[bool] = True
 
     def control(self, demand: Demand, owners: Owners, names: Sequence[str] = ()) -> Powers:
-        return minimise(demand, owners, demand.waits[None], np.ones(1), names)
+        found = minimise(demand, owners, demand.waits[None], np.ones(1), names)
+        return replace(found, watts=spent(found.watts, owners, demand.power, demand.total))
 
 
 def even(owners: Owners, limit: Floats, total: float | None = None) -> Floats:
@@ -84,6 +88,17 @@ def within(watts: Floats, owners: Owners, limit: Floats, total: float | None) ->
     if total is not None and watts.sum() > total * (1.0 - 1e-14):
         watts = watts * (total * (1.0 - 1e-14) / watts.sum())
     return np.asarray(watts)
+
+
+def spent(watts: Floats, owners: Owners, limit: Floats, total: float | None) -> Floats:
+    """Each client's powers (W) scaled up to its limit, as far as the total lets all of them; M."""
+    used = owners >= 0
+    sums = np.bincount(owners[used], watts[used], len(limit))
+    extra = np.where(sums > 0.0, np.maximum(limit - sums, 0.0), 0.0)
+    if total is not None and extra.sum() > 0.0:
+        extra *= min(1.0, max(0.0, total - sums.sum()) / extra.sum())
+    factor = np.where(sums > 0.0, (sums + extra) / np.where(sums > 0.0, sums, 1.0), 1.0)
+    return within(np.where(used, watts * factor[owners], 0.0), owners, limit, total)
 
 
 def rates(demand: Demand, owners: Owners, watts: Floats) -> Floats:
