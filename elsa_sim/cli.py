@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import screens
 from .errors import ElsaError, InputError, RunFailed
+from .screens import console
 from .version import __version__
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from .planning import Plan
     from .results import Results
     from .scenario import Loaded
     from .study import Watcher
@@ -105,8 +104,8 @@ def run(
         sys.stderr.write(f"elsa-sim: interrupted; {kept}\n")
         raise typer.Exit(130) from None
     if not quiet:
-        _console().print(_closing(results))
-        _console().print(f"Run directory: {folder}  ({len(figures)} figures in {folder / 'figures'})", highlight=False)
+        console().print(screens.closing(results))
+        console().print(f"Run directory: {folder}  ({len(figures)} figures in {folder / 'figures'})", highlight=False)
 
 
 @app.command()
@@ -115,7 +114,7 @@ def check(scenario_file: ScenarioFile, changes: Changes = [], seed: Seed = None,
     from . import planning
 
     loaded = _load(scenario_file, changes, seed, plugin)
-    _console().print(_planned(loaded, planning.check(loaded)))
+    console().print(screens.planned(loaded, planning.check(loaded)))
 
 
 @app.command()
@@ -198,12 +197,49 @@ def study(
         sys.stderr.write(f"elsa-sim: interrupted; the same command goes on from what is in {folder}\n")
         raise typer.Exit(130) from None
     if not quiet:
-        _console().print(f"Table: {folder / 'table.csv'}  ({len(outcome.cells)} cells, {len(outcome.figures)} figures)")
+        console().print(f"Table: {folder / 'table.csv'}  ({len(outcome.cells)} cells, {len(outcome.figures)} figures)")
     if outcome.failed:
         told = "\n".join(f"  {cell}: {cell.reason}  ({cell.folder})" for cell in outcome.failed)
         raise RunFailed(
             f"{len(outcome.failed)} of {len(outcome.cells)} cells failed; the others are in the table\n{told}"
         )
+
+
+@app.command()
+def optimise(
+    scenario_file: ScenarioFile,
+    changes: Changes = [],  # noqa: B006
+    seed: Seed = None,
+    cuts: Annotated[str, typer.Option(metavar="P,...", help="Cuts to choose from; default: all that fit.")] = "",
+    ranks: Annotated[
+        str, typer.Option(metavar="R,...", help="LoRA ranks to choose from; default: the scenario's.")
+    ] = "",
+    runs: Annotated[
+        list[Path], typer.Option(metavar="DIR", help="Runs, or studies of them, that rounds to the target are from.")
+    ] = [],  # noqa: B006
+    target: Annotated[str, typer.Option(metavar="MEASURE=VALUE", help="The target of --runs, such as loss=3.5.")] = "",
+    over: Annotated[
+        list[str],
+        typer.Option("--over", metavar="KEY.PATH=V,...", help="Delays over values of a resource. Repeatable."),
+    ] = [],  # noqa: B006
+    draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of what is at random in baselines.")] = 10,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where table, figures and the optimised scenario go.")
+    ] = None,
+    plugin: Plugins = [],  # noqa: B006
+) -> None:
+    """Optimise subchannels, powers, cut and rank of an sflllm scenario jointly, and compare with baselines."""
+    from .optimising import files, study
+
+    def loaded(more: list[str]) -> Loaded:
+        return _load(scenario_file, [*changes, *more], seed, plugin)
+
+    chosen = study.Choice.read(cuts, ranks, runs, target, None if out is None else out / "rounds.json")
+    found = study.compared(loaded, chosen, over, draws, lambda done: typer.echo(done, err=True))
+    console().print(screens.optimised(found))
+    if out is not None:
+        for path in files.save(found, out):
+            typer.echo(path)
 
 
 @app.command("list")
@@ -238,7 +274,7 @@ def list_(
     for family in sorted(rows) if wanted is None else [wanted]:
         for name in sorted(rows[family]):
             table.add_row(family, name, rows[family][name])
-    _console().print(table)
+    console().print(table)
 
 
 @app.command()
@@ -302,13 +338,6 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _console() -> Any:
-    from rich.console import Console
-
-    wide = None if sys.stdout.isatty() else 1000  # what other programs read is not cut into lines
-    return Console(width=wide, soft_wrap=wide is not None, highlight=False, markup=False)
-
-
 @contextmanager
 def _progress(loaded: Loaded, quiet: bool) -> Iterator[Observer]:
     """A live bar on a terminal, a line per evaluation elsewhere, nothing if quiet."""
@@ -344,76 +373,3 @@ def _figures(results: Results, folder: Path) -> list[Path]:
 
     trace.write_trace(results.events, results.topology, folder / "trace.json")
     return plots.save_figures([results], folder / "figures")
-
-
-def _closing(results: Results) -> Table:
-    """The closing table of a run."""
-    from .units import format_bytes, format_energy, format_seconds
-
-    summary = results.summary
-    table = _titled(f"{summary['name']}: {summary['protocol']}, seed {summary['seed']}, {summary['rounds']} rounds")
-    table.add_row("simulated time", format_seconds(summary["sim_time_s"]))
-    if summary["time_to_target_s"] is not None:
-        table.add_row("time to target accuracy", format_seconds(summary["time_to_target_s"]))
-    if summary["accuracy"] is not None:
-        table.add_row("test accuracy", f"{summary['accuracy']:.4f}  (best {summary['best_accuracy']:.4f})")
-    for name in ("macro_f1", "loss", "perplexity"):
-        if summary.get(name) is not None:
-            table.add_row(f"test {name}".replace("_", "-"), f"{summary[name]:.4g}")
-    sizes = summary["bytes"]
-    table.add_row("bytes on the wire", format_bytes(sizes["total"]))
-    for kind, size in sizes["by_kind"].items():
-        table.add_row(f"  {kind}", format_bytes(size))
-    table.add_row("  uplink / downlink", f"{format_bytes(sizes['uplink'])} / {format_bytes(sizes['downlink'])}")
-    if sizes["aborted"] or sizes["wasted"]:
-        lost = f"{format_bytes(sizes['aborted'])} / {format_bytes(sizes['wasted'])}"
-        table.add_row("  aborted / wasted", lost)
-    if summary["retries"]:
-        table.add_row("retries", str(summary["retries"]))
-    if summary["missing"]:
-        table.add_row("missing from rounds", str(summary["missing"]))
-    table.add_row("energy", format_energy(summary["energy_j"]))
-    host = summary["host"]
-    share = f"{100 * host['math_s'] / host['wall_s']:.0f} % of it tensor math" if host["wall_s"] else ""
-    table.add_row("host time", f"{format_seconds(host['wall_s'])}  ({share})")
-    table.add_row("peak memory of the host", format_bytes(host["peak_rss_bytes"]))
-    table.add_row("invariants", str(summary["invariants"]))
-    return table
-
-
-def _planned(loaded: Loaded, plan: Plan) -> Table:
-    """What a scenario would run."""
-    scenario, topology = loaded.scenario, plan.topology
-    counts = [len(samples) for samples in plan.samples]
-    table = _titled(f"{loaded.document.source}: fine")
-    table.add_row("protocol", scenario.protocol.kind)
-    table.add_row("backbone", f"{scenario.backbone.name}, {plan.source.layers} layers")
-    for row in _cuts(plan):
-        table.add_row("cut", row)
-    roles = ((role, len(topology.names(role))) for role in ("client", "edge", "cloud", "router"))
-    table.add_row("nodes", ", ".join(f"{count} {role}" for role, count in roles if count))
-    table.add_row("links", str(len(topology.links)))
-    table.add_row("training samples", f"{sum(counts)}, per client {min(counts)} to {max(counts)}")
-    table.add_row("test samples", str(len(plan.texts.test)))
-    for note in scenario.protocol.notes(timing=scenario.execution.mode == "timing"):
-        table.add_row("note", note)
-    return table
-
-
-def _cuts(plan: Plan) -> Iterator[str]:
-    """The cut of every client and why; one line for those that have it in common."""
-    together: dict[tuple[int, int, str], list[str]] = {}
-    for name, cut in (plan.cuts or {}).items():
-        together.setdefault((cut.p, cut.q, cut.why), []).append(name)
-    for (p, q, why), names in together.items():
-        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        yield f"{shown}: client {p} + {q} layers, server {plan.source.layers - p - q}; {why}"
-
-
-def _titled(title: str) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="dim")
-    table.add_column()
-    return table

@@ -128,3 +128,25 @@ def test_cuts_that_do_not_fit_are_left_out() -> None:
 def test_scenarios_without_a_joint_problem(changes: tuple[str, ...], said: str) -> None:
     with pytest.raises(InputFaults, match=said):
         problem(plan_of(*changes))
+
+
+@pytest.mark.parametrize("kind", ["splitfed_v1", "elsa", "fedavg"])
+def test_any_protocol_can_have_its_uplinks_optimised(kind: str) -> None:
+    """What is optimised by is what the protocol sends and computes: the same functions, a shorter run, the same learning."""
+    base = (f"protocol={{kind: {kind}, rounds: 1, local_steps: 3}}", TWO_SERVERS[0], *EVEN, *MORE,
+            "wireless={stations: [edge0], subchannels: 8, bandwidth: 100 kHz, total_power: 0.3, downlink: 20 Mbit/s, "
+            "nodes: {client1: {at: [100, 100]}, edge0: {at: [500, 500]}}}")  # fmt: skip
+    plain = played(*base)
+    best = ("wireless.allocator=greedy", "wireless.power_control=min_delay", "split={policy: latency}")
+    assert played(*base, *best).summary["sim_time_s"] < 0.9 * plain.summary["sim_time_s"]
+
+
+def test_cuts_follow_the_rates_of_the_radio() -> None:
+    """Whether a layer is worth its adapters depends on the uplink that the radio gives, not on the topology's."""
+    base = ("protocol={kind: splitfed_v1, rounds: 1}", TWO_SERVERS[0], *EVEN, "split={policy: latency}")
+    plan = plan_of(*base, "wireless={stations: [edge0], bandwidth: 100 kHz}")
+    assert plan.cuts is not None
+    assert plan.cuts != plan_of(*base).cuts or plan.cuts["client0"].why != plan_of(*base).cuts["client0"].why  # type: ignore[index]
+    wanted = plan.needs[None]
+    assert set(wanted.bits) == {"client0", "client1", "client2"}
+    assert wanted.bits["client0"] == 2 * 8 * (4 * 5 * 32 * 4 + 40)

@@ -7,23 +7,25 @@ with it: exactly where every sequence has the stated length, nothing fades, nobo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from .codecs.base import Passage, chain_flops, gradient_chain, resolved, wire
-from .devices import DeviceOptions
-from .errors import Fault, InputFaults
-from .joint import Decision, Load, Problem, Uplink
-from .learning import formulas
-from .learning.backbone_options import Part, adapted, two_parts
-from .learning.footprint import FLOAT, Outline
-from .learning.work import TensorSpec
-from .planning import Plan
-from .resources import machine, radio_of
-from .wireless import Radio
-from .wireless.rate import Floats
+from ..codecs.base import Passage, chain_flops, gradient_chain, resolved, wire
+from ..devices import DeviceOptions
+from ..errors import Fault, InputFaults
+from ..joint import Decision, Load, Problem, Uplink
+from ..learning import formulas
+from ..learning.backbone_options import Part, adapted, two_parts
+from ..learning.footprint import FLOAT, Outline
+from ..learning.work import TensorSpec
+from ..planning import Plan
+from ..resources import machine, radio_of
+from ..wireless import Radio
+from ..wireless.rate import Floats
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,20 @@ def problem(
     )
 
 
-def apply(decision: Decision, problem: Problem, radio: Radio, main: str, federated: str) -> None:
-    """Have ``radio`` use the subchannels and powers of a decision, until they are released."""
-    for station, chosen in ((main, decision.main), (federated, decision.federated)):
-        mine = {name: np.flatnonzero(chosen.owners == k).tolist() for k, name in enumerate(problem.names)}
-        powers = {name: chosen.power[indices].tolist() for name, indices in mine.items()}
-        radio.assign(station, mine, "up", powers)
+def stated(decision: Decision, problem: Problem, plan: Plan) -> list[str]:
+    """A decision as changes to its scenario, as by ``--set``: with them, a run plays it."""
+    main = plan.topology.cloud
+    assigned: dict[str, dict[str, Any]] = {}
+    for station, chosen in ((main, decision.main), (plan.scenario.protocol.aggregator or main, decision.federated)):
+        own = {name: np.flatnonzero(chosen.owners == k) for k, name in enumerate(problem.names)}
+        assigned[station] = {
+            name: {"subchannels": mine.tolist(), "powers": chosen.power[mine].tolist()} for name, mine in own.items()
+        }
+    return [
+        f"split={{policy: fixed, p: {decision.cut}}}",
+        f"backbone.lora.rank={decision.rank}",
+        f"wireless.assigned={json.dumps(assigned)}",
+    ]
 
 
 def _faults(plan: Plan, main: str, federated: str) -> Iterator[Fault]:
@@ -103,6 +113,8 @@ def _faults(plan: Plan, main: str, federated: str) -> Iterator[Fault]:
         yield Fault("protocol.kind", f"{what}; valid: sflllm")
     assert scenario.wireless is not None
     stations = scenario.wireless.stations or plan.topology.names("edge") or plan.topology.names("cloud")
+    if main == federated:
+        yield Fault("protocol.federated", "the federated server has an uplink of its own; name a node beside the cloud")
     for server in dict.fromkeys((main, federated)):
         if server not in stations:
             yield Fault(
