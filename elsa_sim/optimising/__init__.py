@@ -3,5 +3,6 @@ that plays the answer."""
 
 from .comparison import SYSTEMS, compare
 from .problem import problem, stated
+from .study import Choice, Found, Sweep, compared
 
-__all__ = ["SYSTEMS", "compare", "problem", "stated"]
+__all__ = ["SYSTEMS", "Choice", "Found", "Sweep", "compare", "compared", "problem", "stated"]
