@@ -77,11 +77,11 @@ class Judge:
     """(report, report, ...) -> :class:`Judgement`, in their order."""
 
     groups: int
-    balance: bool
+    centred: bool
 
     def __call__(self, *reports: Values) -> tuple[Judgement]:
         said: Sequence[Mapping[str, Array]] = [{n: float64(t) for n, t in each.items()} for each in reports]
-        return (judge(said, self.groups, balance=self.balance),)
+        return (judge(said, self.groups, centred=self.centred),)
 
 
 def predict(backbone: Backbone, adapters: Values, states: Tensor) -> Tensor:

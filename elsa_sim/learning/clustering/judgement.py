@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .divergence import divergences
 from .fingerprint import Array, Gaussian
 from .groups import affinity, behaviour_groups
-from .trust import balanced, by_predictions, by_similarity
+from .trust import by_deviations, by_predictions, by_similarity
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,16 +23,16 @@ class Judgement:
     trust: Array
 
 
-def judge(reports: Sequence[Mapping[str, Array]], groups: int, *, balance: bool = False) -> Judgement:
+def judge(reports: Sequence[Mapping[str, Array]], groups: int, *, centred: bool = False) -> Judgement:
     """Compare reports: ``mean`` and ``covariance`` (its lower triangle), ``predictions`` or ``similarity`` (likewise).
 
-    ``balance`` divides the class priors out of predictions. What the reports lack is left open: full trust, no
+    ``centred`` takes the class priors out of predictions. What the reports lack is left open: full trust, no
     divergence, one group.
     """
     trust, apart = np.ones(len(reports)), np.zeros((len(reports),) * 2)
     if "predictions" in reports[0]:
         said = np.stack([each["predictions"] for each in reports])
-        trust = by_predictions(balanced(said) if balance else said)
+        trust = by_deviations(said) if centred else by_predictions(said)
     elif "similarity" in reports[0]:
         trust = by_similarity(np.stack([whole(each["similarity"]) for each in reports]))
     if "mean" not in reports[0]:

@@ -32,15 +32,15 @@ class Probing:
     """Work on one ``batch`` of public texts.
 
     A report holds a fingerprint if ``dimensions`` are given (at most those that there are), and what ``consistency`` asks
-    for: ``predictions`` (also ``balanced``), a ``similarity`` matrix, or nothing.
+    for: ``predictions`` (also ``centred``), a ``similarity`` matrix, or nothing.
     """
 
     def __init__(self, model: Model, batch: Batch, dimensions: int | None, consistency: str | None) -> None:
         self.model, self.batch = model, batch
         self.count, self.hidden = batch.shape[0], model.hidden
         self.dimensions = None if dimensions is None else min(dimensions, self.count - 1, self.hidden)
-        self.predicts, self.compares = consistency in ("predictions", "balanced"), consistency == "similarity"
-        self.balance = consistency == "balanced"
+        self.predicts, self.compares = consistency in ("predictions", "centred"), consistency == "similarity"
+        self.centred = consistency == "centred"
 
     @property
     def texts(self) -> Ref:
@@ -94,7 +94,7 @@ class Probing:
         said = self.count * (self._head[0] if self.predicts else self.count)
         flops = 0.0 if k is None else clients * 2.0 * k**3 + clients**2 * 4.0 * k**2 + 9.0 * clients**3
         flops += _ITERATIONS * clients * 12.0 * said if self.predicts or self.compares else 0.0
-        return Work("judge clients", Judge(groups, self.balance), tuple(reports), (None,), flops)
+        return Work("judge clients", Judge(groups, self.centred), tuple(reports), (None,), flops)
 
     def _flops(self, part: Part) -> float:
         return float(self.model.counter.flops(part, "forward", *self.batch.shape))

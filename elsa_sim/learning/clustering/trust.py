@@ -6,13 +6,19 @@ consensus of the others,
 
     t_n = 1 - mean_j JS(P_n^j, sum_{m != n} t_m P_m^j / sum_{m != n} t_m),
 
-iterated from t = 1 to its fixed point. Clients that saw few classes predict these everywhere, however honest; so ``balanced``
-first divides their class prior out: rows and classes of P_n [Q, C] are scaled in turn until every class has about the
-same mass over the probes, so that what counts is which probes go to which class (beyond the paper; it takes probes in
-which the classes are about equally frequent). Where clients have different label spaces, their probe-by-probe similarity
-matrices are compared instead: centred Gram matrices of the representations, by their cosine (linear CKA, Kornblith et
-al., arXiv:1905.00414). Does not model: clients that collude to be the majority, or that answer probes honestly and cheat
-elsewhere.
+iterated from t = 1 to its fixed point. Clients that saw few classes predict these everywhere, however honest; so ``centred``
+(beyond the paper) first takes each client's class prior out, X_n = P_n - mean_j P_n^j, so that what counts is which probes
+go to which class. A divergence would not do for that: who says nothing about the probes diverges from nobody by much,
+and would be trusted most. So clients are compared by direction, and trust is as good as certain while there is
+nothing to know yet:
+
+    c_n = max(0, cos(X_n, sum_{m != n} c_m X_m)),    t_n = 1 - k (1 - c_n),
+    k = (TV / (1 - 1/C))^(1/2),  TV the mean over probes of the total variation of the mean of all X_m,
+
+c to its fixed point; k in [0, 1] is how far clients together tell probes of C classes apart. Where clients have different
+label spaces, their probe-by-probe similarity matrices are compared instead: centred Gram matrices of the
+representations, by their cosine (linear CKA, Kornblith et al., arXiv:1905.00414). Does not model: clients that collude
+to be the majority, or that answer probes honestly and cheat elsewhere.
 """
 
 from __future__ import annotations
@@ -25,8 +31,6 @@ from .fingerprint import Array
 
 #: Iterations after which the fixed point is taken as it is, and how still it has to stand.
 MOST, STILL = 200, 1e-12
-#: Scalings of rows and classes.
-_SCALINGS = 10
 
 
 def jensen_shannon(p: Array, q: Array) -> Array:
@@ -51,23 +55,19 @@ def by_predictions(predictions: Array) -> Array:
     return _fixed_point(predictions, agreement)
 
 
-def balanced(predictions: Array) -> Array:
-    """``predictions`` [..., Q, C] with about equal mass for every class over the probes.
-
-    A class of less than a tenth of its even share is not blown up to it: what is said of it is mostly noise.
-    """
-    floor = 0.1 / predictions.shape[-1]
-    for _ in range(_SCALINGS):
-        predictions = predictions / (predictions.mean(-2, keepdims=True) + floor)
-        predictions = predictions / predictions.sum(-1, keepdims=True)
-    return predictions
+def by_deviations(predictions: Array) -> Array:
+    """Trust [N] from what predictive distributions [N, Q, C] say beyond each client's mean over the probes."""
+    said = predictions - predictions.mean(-2, keepdims=True)
+    variation = float(np.abs(said.mean(0)).sum(-1).mean()) / 2.0
+    known = min(1.0, np.sqrt(variation / (1.0 - 1.0 / predictions.shape[-1])))
+    return np.asarray(1.0 - known * (1.0 - by_similarity(said)))
 
 
 def by_similarity(similarities: Array) -> Array:
-    """Trust [N] from centred Gram matrices [N, Q, Q] of Frobenius norm 1; see :func:`similarity`."""
+    """Trust [N] from the cosine of matrices [N, ...] with the consensus, such as those of :func:`similarity`."""
 
     def agreement(own: Array, consensus: Array) -> float:
-        length = float(np.linalg.norm(consensus))
+        length = float(np.linalg.norm(own) * np.linalg.norm(consensus))
         return float(np.clip((own * consensus).sum() / length, 0.0, 1.0)) if length > 0.0 else 0.0
 
     return _fixed_point(similarities, agreement)

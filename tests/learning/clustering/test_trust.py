@@ -10,7 +10,13 @@ from scipy.optimize import brentq
 from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import roc_auc_score
 
-from elsa_sim.learning.clustering.trust import by_predictions, by_similarity, jensen_shannon, similarity
+from elsa_sim.learning.clustering.trust import (
+    by_deviations,
+    by_predictions,
+    by_similarity,
+    jensen_shannon,
+    similarity,
+)
 
 
 def predictions(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -78,6 +84,54 @@ def test_planted_liars_have_least_trust(seed: int) -> None:
     said = np.stack([predictions(rng, 40, 5) + 1.5 * np.eye(5)[(truth + 1) % 5 if n < 4 else truth] for n in range(20)])
     said /= said.sum(-1, keepdims=True)
     assert roc_auc_score(np.arange(20) >= 4, by_predictions(said)) == 1.0
+
+
+def skewed(rng: np.random.Generator, sharpness: float, count: int = 20, liars: int = 4) -> np.ndarray:
+    """Predictions [N, Q, C] of clients with strong priors of their own; the first ones have the classes exchanged."""
+    truth = rng.integers(5, size=40)
+    priors = 6.0 * rng.normal(size=(count, 1, 5))
+    noise = 0.5 * sharpness * rng.normal(size=(count, 40, 5))
+    said = np.stack([np.eye(5)[(truth + 1) % 5 if n < liars else truth] for n in range(count)])
+    logits = sharpness * said + priors + noise
+    odds = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(odds / odds.sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_liars_are_found_among_clients_with_priors_of_their_own(seed: int) -> None:
+    """Most of them predict one class for most probes, honest ones and liars alike."""
+    said = skewed(np.random.default_rng(seed), 3.0)
+    assert np.median(said.mean(1).max(-1)) > 0.65
+    honest = np.arange(20) >= 4
+    assert roc_auc_score(honest, by_deviations(said)) >= 0.9
+    assert roc_auc_score(honest, by_predictions(said)) < 0.8
+
+
+def test_who_says_nothing_is_not_trusted_more_than_who_agrees() -> None:
+    rng = np.random.default_rng(0)
+    said = skewed(rng, 4.0, liars=0)
+    said[0] = said[0].mean(0)
+    found = by_deviations(said)
+    assert found[0] == found.min() < np.median(found)
+
+
+def test_deviations_by_hand() -> None:
+    """Two clients, two probes, two classes; X = +-a in every entry, half as much for the second: one direction."""
+    first, second = np.array([[0.9, 0.1], [0.1, 0.9]]), np.array([[0.8, 0.2], [0.4, 0.6]])
+    np.testing.assert_allclose(by_deviations(np.stack([first, second])), 1.0)
+    liar = second[:, ::-1]  # the mean of all X is (0.4 - 0.2) / 2 = 0.1 in every entry: TV 0.1, over 1 - 1/2: k^2 = 0.2
+    np.testing.assert_allclose(by_deviations(np.stack([first, liar])), 1.0 - np.sqrt(0.2))
+    three = by_deviations(np.stack([first, second, liar]))  # mean X 0.4 / 3; the liar finds no one to agree with
+    np.testing.assert_allclose(three, [1.0, 1.0, 1.0 - np.sqrt(0.4 / 3 / 0.5)], atol=1e-6)
+
+
+def test_while_nothing_is_known_everybody_is_trusted() -> None:
+    rng = np.random.default_rng(3)
+    priors = predictions(rng, 9, 1, 5)
+    np.testing.assert_allclose(by_deviations(np.repeat(priors, 30, axis=1)), 1.0)
+    faint = by_deviations(skewed(rng, 0.01))
+    assert faint.min() > 0.9 * np.median(faint)
+    assert by_deviations(predictions(rng, 1, 6, 4)).tolist() == [1.0]
 
 
 def test_similarity_needs_no_common_labels_nor_coordinates() -> None:
