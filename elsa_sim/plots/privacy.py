@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from .. import results as table
 from ..errors import InputError
@@ -14,7 +17,8 @@ from .style import CYCLE, INK, MARKERS, Runs, amount, axes, finish, scaled, seve
 
 #: Kinds of messages that codecs of hidden states work on.
 CUT = ("activation", "gradient")
-
+#: Characters of a line of a legend.
+WIDTH = 80
 
 #: Columns of attacks in a run's privacy table, as they are called in figures.
 ATTACKS = {"nearest_mean": "nearest class mean", "complement": "nearest mean in the complement",
@@ -72,10 +76,16 @@ def privacy_trade_off(results: Runs, ax: Axes | None = None) -> Axes:
         ax.annotate(f"{recovered[i]:.0f} %", (sent[i] / factor, accuracy[i]), xytext=(6, 4), textcoords="offset points",
                     fontsize=6.5, zorder=4)  # fmt: skip
         ratio = f", {amount(sent.max() / sent[i])} × fewer bytes" if sent[i] < sent.max() else ""
+        label = fill(
+            f"{run.name}: {row['codecs']}{ratio}", WIDTH, subsequent_indent="   "
+        )  # else it takes the axes' place
         handles.append(Line2D([], [], linestyle="", marker=marker, color="#bbbbbb", markeredgecolor=INK,
-                              markeredgewidth=0.6, label=f"{run.name}: {row['codecs']}{ratio}"))  # fmt: skip
+                              markeredgewidth=0.6, label=label))  # fmt: skip
     if sent.min() > 0 and sent.max() / sent.min() > 3:
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter("{x:,g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     ax.margins(0.12)
     ax.set_xlabel(f"Activations and gradients sent ({unit})")
     ax.set_ylabel("Test accuracy")
