@@ -130,7 +130,8 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     if folder is not None:
         return results.load(folder)
     privacy = pd.DataFrame(attacked) if attacked else None
-    return Results(results.frame(table), results.rounds_table(table, topology), summary, topology, privacy=privacy)
+    rounds = results.rounds_table(table, topology)
+    return Results(results.frame(table), rounds, summary, topology, name=plan.scenario.name, privacy=privacy)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ A :class:`Problem` states what things cost in s and bits, whoever counted them; 
 :class:`Decision`, and :func:`optimise` looks for a good one. No clock, no tensors: pure functions over NumPy arrays.
 """
 
+from ..wireless.stage import Allocation
 from .baselines import BASELINES, baseline
 from .delay import PARTS, Breakdown, delay
 from .exhaustive import exhaustive
 from .optimise import Held, Result, Step, optimise
-from .problem import Allocation, Decision, Load, Pair, Problem, Uplink
+from .problem import Decision, Load, Pair, Problem, Uplink
 
 __all__ = [
     "BASELINES",

@@ -23,7 +23,8 @@ import numpy as np
 
 from ..wireless.power import rates
 from ..wireless.rate import Floats
-from .problem import Allocation, Decision, Load, Problem, Uplink
+from ..wireless.stage import Allocation
+from .problem import Decision, Load, Problem, Uplink
 
 #: What a round is made of, in the order of time.
 PARTS = (

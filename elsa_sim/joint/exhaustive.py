@@ -12,8 +12,9 @@ import numpy as np
 
 from ..errors import InputError
 from ..wireless.rate import Floats, rate
-from .problem import Allocation, Decision, Problem, Uplink
-from .stage import Stage, stages
+from ..wireless.stage import Allocation, Stage
+from .problem import Decision, Problem, Uplink
+from .uplinks import stages
 
 #: So many combinations of powers and of owners of one uplink are enumerated at most.
 MOST = 2_000_000

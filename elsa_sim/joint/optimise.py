@@ -5,7 +5,7 @@ changes by less than epsilon. The paper's three steps are kept; ours are: a loca
 other starts; powers that are adapted to every cut and rank before these are compared (by water-filling), and subchannels,
 too, for the most promising that a lower bound does not rule out; and that no step is taken that would raise T, so that T
 never rises. The two uplinks have bands and budgets of their own and are independent of each other, given cut and rank
-(:mod:`.stage`).
+(:mod:`..wireless.stage`).
 
 The answer is a local optimum: the problem is a mixed-integer one, and nothing here proves a distance to its optimum.
 """
@@ -21,10 +21,11 @@ import numpy as np
 from ..errors import InputError
 from ..wireless.allocation import Owners
 from ..wireless.power import refuse, within
+from ..wireless.search import greedy, improved, starts
+from ..wireless.stage import Allocation, Stage
 from .delay import Breakdown, delay
-from .problem import Allocation, Decision, Pair, Problem, Uplink
-from .search import greedy, improved, starts
-from .stage import Stage, stages
+from .problem import Decision, Pair, Problem, Uplink
+from .uplinks import stages
 
 
 @dataclass(frozen=True, eq=False)

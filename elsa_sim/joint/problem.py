@@ -16,8 +16,9 @@ from typing import TypeAlias
 import numpy as np
 
 from ..errors import InputError
-from ..wireless.allocation import Demand, Owners
+from ..wireless.allocation import Demand
 from ..wireless.rate import Floats
+from ..wireless.stage import Allocation
 
 #: A cut (layers on the client) and a LoRA rank.
 Pair: TypeAlias = tuple[int, int]
@@ -109,16 +110,6 @@ class Problem:
             if link.gain.ndim != 2 or len(link.gain) != clients or link.limit.shape != (clients,):
                 raise InputError(f"the {what} uplink has gains of shape {link.gain.shape} and limits of shape "
                                  f"{link.limit.shape}; there are {clients} clients")  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Allocation:
-    """Who sends on which subchannel of one uplink, and with which power."""
-
-    owners: Owners
-    """Client of each subchannel, -1 for nobody; M."""
-    power: Floats
-    """Transmit power on each subchannel (W), 0 where it is nobody's; M."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from .power import Even, MinDelay, PowerControl, Powers
 from .propagation import DualSlope, Fading, LogDistance, PathLoss, Shadowing, free_space
 from .radio import Handover, Radio
 from .rate import from_db, rate, snr, to_db
+from .search import Search
 
 __all__ = [
     "Air",
@@ -45,6 +46,7 @@ __all__ = [
     "Radio",
     "Random",
     "RandomWaypoint",
+    "Search",
     "Shadowing",
     "Static",
     "WirelessOptions",

@@ -12,7 +12,7 @@ from instances import problem
 
 from elsa_sim.errors import InputError
 from elsa_sim.joint import BASELINES, Allocation, Decision, Problem, Uplink, baseline, delay, exhaustive, optimise
-from elsa_sim.joint.stage import stages
+from elsa_sim.joint.uplinks import stages
 
 
 def tiny(seed: int) -> Problem:

@@ -91,6 +91,21 @@ def test_the_total_power_is_a_budget() -> None:
     assert any("of 0.1 W together" in wrong for wrong in site.radio.check())
 
 
+def test_searched_subchannels_are_no_worse_than_greedy_ones() -> None:
+    """With powers of least delay, moves and swaps after the greedy step end the sending sooner, or as soon."""
+    ends: dict[str, list[float]] = {"greedy": [], "min_delay": []}
+    for allocator, found in ends.items():
+        for seed in range(8):
+            given = SELECTIVE | {"allocator": allocator, "coherence": 10.0, "subchannels": 6}
+            site = Site(tree(3, 1), seed=seed, power_control="min_delay", total_power=0.3, **given)
+            site.radio.set_needs(dict.fromkeys(("client0", "client1", "client2"), 8e6), {"client1": 0.05})
+            for client in ("client0", "client1", "client2"):
+                site.send(0.05 if client == "client1" else 0.0, client, "edge0", 1e6)
+            found.append(max(done.t_end_s for done in site.run().done))
+    assert all(m <= g * (1 + 1e-6) for m, g in zip(ends["min_delay"], ends["greedy"], strict=True))
+    assert sum(ends["min_delay"]) < 0.97 * sum(ends["greedy"])
+
+
 def test_no_power_is_left_unused() -> None:
     site = Site(tree(2, 1), power_control="min_delay", **SELECTIVE)
     site.radio.set_needs({"client0": 1e3, "client1": 1e6})

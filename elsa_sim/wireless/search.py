@@ -8,15 +8,38 @@ Ends in a local optimum; how far from the best ones, the tests measure.
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import numpy as np
 import numpy.typing as npt
 
-from ..wireless.allocation import Best, Greedy, Owners, Random
-from ..wireless.rate import Floats, rate
-from ..wireless.water import NATS, least_delay, least_power
+from .allocation import Allocator, Best, Demand, Greedy, Owners, Random
+from .rate import Floats, rate
 from .stage import Stage
+from .water import NATS, least_delay, least_power
 
 Sets = npt.NDArray[np.bool_]
+
+
+class Search(Allocator):
+    """For the latest client to have sent soonest, with powers of least delay: greedy, then moves and swaps that help.
+
+    SflLLM's alternation of subchannels and power (arXiv:2504.14667) in one search; it goes with the power control of the same
+    name.
+    """
+
+    kind: Literal["min_delay"] = "min_delay"
+    looks: ClassVar[bool] = True
+
+    def allocate(self, demand: Demand, random: np.random.Generator) -> Owners:
+        clients = len(demand.gain)
+        if not demand.split:  # the station's power is not the clients' to control
+            return Greedy().allocate(demand, random)
+        stage = Stage(demand, demand.waits[None], np.ones(1), "the band", [str(k) for k in range(clients)])
+        owners = greedy(stage)
+        if clients == 1 or len(np.unique(owners)) < clients:  # nothing to give and take, or somebody cannot send at all
+            return owners
+        return improved(stage, owners)
 
 
 def greedy(stage: Stage) -> Owners:

@@ -1,10 +1,8 @@
-"""What is left of the problem for one uplink once cut and rank are chosen: the two uplinks have bands of their own, so
-each is a problem for itself,
+"""The problem of one uplink: who gets which subchannel, with which power, so that
 
-    minimise  sum_j w_j max_k (before_jk + need_k / R_k)
+    sum_j w_j max_k (before_jk + need_k / R_k)
 
-over subchannels and powers, with one maximum, or two: without a barrier, the first step of a round begins with the
-broadcast and the others with the gradient. What stands between the two stages is a constant.
+is least: one maximum for clients that begin together, several where a round has steps of more than one kind.
 """
 
 from __future__ import annotations
@@ -14,12 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..wireless.allocation import Demand, Owners
-from ..wireless.convex import case_of
-from ..wireless.power import even, latest, minimise, within
-from ..wireless.rate import Floats
-from ..wireless.water import NATS, least_delay
-from .problem import Allocation, Load, Problem
+from .allocation import Demand, Owners
+from .convex import case_of
+from .power import even, latest, minimise, within
+from .rate import Floats
+from .water import NATS, least_delay
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """Who sends on which subchannel of one uplink, and with which power."""
+
+    owners: Owners
+    """Client of each subchannel, -1 for nobody; M."""
+    power: Floats
+    """Transmit power on each subchannel (W), 0 where it is nobody's; M."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,23 +103,3 @@ class Stage:
             second = 0.0 if len(self.before) == 1 else float(self.weights[1]) * gap
             best = min(best, (float(self.weights.sum()) * time + second, gap))
         return best
-
-
-def stages(problem: Problem, load: Load) -> tuple[Stage, Stage, float]:
-    """The main and the federated uplink under this load, and what else a round takes (s)."""
-    begin, back = load.forward + problem.main.waits, load.gradient + load.backward
-    server = load.server_forward + load.server_backward
-    steps = problem.steps
-    if problem.barrier:
-        before, weights = begin[None], np.array([float(steps)])
-        ahead = problem.federated.waits
-        rest = float(load.broadcast.max()) + steps * (server + float(back.max())) + load.aggregate
-    else:
-        before = np.stack([load.broadcast + begin, back + begin][: 1 if steps == 1 else 2])
-        weights = np.array([1.0, steps - 1.0][: len(before)])
-        ahead = back + problem.federated.waits
-        rest = steps * server + load.aggregate
-    main = problem.main.demand(load.activation, np.asarray(weights @ before / weights.sum()))
-    federated = problem.federated.demand(load.adapters, ahead)
-    return (Stage(main, before, weights, "the main uplink", problem.names),
-            Stage(federated, ahead[None], np.ones(1), "the federated uplink", problem.names), rest)  # fmt: skip
