@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -288,6 +289,17 @@ def test_every_attack_on_every_chain_is_drawn() -> None:
     assert overlaps(ax) == []
     with pytest.raises(InputError, match="no privacy section"):
         plots.tokens_recovered(run())
+
+
+@pytest.mark.parametrize("draw", [plots.privacy_trade_off, lambda runs: plots.tokens_recovered(runs[1])])
+def test_long_chains_leave_the_axes_their_place(draw: Callable[[list[R.Results]], Axes]) -> None:
+    long = attacked(
+        "subspace(rank=32, basis=semantic, cut=first, gain=True) + subspace(cut=second) + int8", 0.8, 0.4, 0.1
+    )
+    ax = draw([attacked("a", 0.9, 1.0, 1.0), long])
+    assert overlaps(ax) == []
+    assert ax.get_position().width > 0.5
+    assert ax.get_position().height > 0.5
 
 
 def test_figures_of_privacy_are_saved_where_there_is_one(tmp_path: Path) -> None:

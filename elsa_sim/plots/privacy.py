@@ -17,8 +17,8 @@ from .style import CYCLE, INK, MARKERS, Runs, amount, axes, finish, scaled, seve
 
 #: Kinds of messages that codecs of hidden states work on.
 CUT = ("activation", "gradient")
-#: Characters of a line of a legend.
-WIDTH = 80
+#: Characters of a line of a legend, and of a label beside the axes.
+WIDTH, LABEL = 64, 46
 
 #: Columns of attacks in a run's privacy table, as they are called in figures.
 ATTACKS = {"nearest_mean": "nearest class mean", "complement": "nearest mean in the complement",
@@ -32,14 +32,14 @@ def tokens_recovered(run: Results, ax: Axes | None = None) -> Axes:
     if run.privacy is None:
         raise InputError("there is nothing to draw: the run has no privacy section")
     rows = run.privacy
-    ax = axes(ax, 7.2, 0.9 + 0.34 * len(rows))
+    labels = [fill(("own: " if chain == "own" else "") + str(codecs), LABEL) + f"\n{amount(size)} B per token"
+              for chain, codecs, size in zip(rows["chain"], rows["codecs"], rows["bytes_per_token"], strict=True)]  # fmt: skip
+    ax = axes(ax, 7.2, 0.9 + 0.13 * sum(2 + label.count("\n") for label in labels))
     ax.hlines(range(len(rows)), 0, 100.0 * rows["recovered"], color="#dddddd", linewidth=3.0, zorder=1)
     for i, (attack, name) in enumerate(ATTACKS.items()):
         if rows[attack].notna().any():
             ax.scatter(100.0 * rows[attack], range(len(rows)), marker=MARKERS[i], s=24, color=CYCLE[i],
                        edgecolors="white", linewidths=0.4, label=name, zorder=3)  # fmt: skip
-    labels = [("own: " if chain == "own" else "") + str(codecs) + f"\n{amount(size)} B per token"
-              for chain, codecs, size in zip(rows["chain"], rows["codecs"], rows["bytes_per_token"], strict=True)]  # fmt: skip
     ax.set_yticks(range(len(rows)), labels)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(0, 101)

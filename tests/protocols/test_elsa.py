@@ -255,8 +255,17 @@ def test_cloud_weights_by_hand() -> None:
 
 def test_coherence_by_hand() -> None:
     found = judgement([1, 1, 1]).value.divergences
-    assert coherence(found, [0, 1, 2]) == pytest.approx(np.exp(-1.0))
+    assert coherence(found, [0, 1, 2]) == pytest.approx(np.exp([-0.5, -1.5, -1.0]).mean())
     assert coherence(found, [2]) == coherence(found, []) == 1.0
+
+
+def test_one_client_unlike_the_others_does_not_silence_its_edge_server() -> None:
+    """Divergences as they were on real text: one of five clients is 100 medians away from everybody."""
+    apart = np.ones((10, 10)) - np.eye(10)
+    apart[4, :] = apart[:, 4] = 100.0
+    apart[4, 4] = 0.0
+    outlying, plain = coherence(apart, [0, 1, 2, 3, 4]), coherence(apart, [5, 6, 7, 8, 9])
+    assert outlying == pytest.approx(0.6 * plain)  # six pairs of ten are as before
 
 
 def test_a_client_in_quarantine_comes_back() -> None:

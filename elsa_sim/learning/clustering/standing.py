@@ -1,10 +1,11 @@
 """What clients' standing counts in an aggregation: data, trust, coherence (ELSA, arXiv:2601.13824).
 
 Edge k: w_n proportional to |D_n| t_n, and 0 for a client in quarantine. Cloud: w_k proportional to the data of the clients that
-took part, times the coherence exp(-mean R / median R) of these clients. Our reading: the mean is over pairs of the edge
-server's own clients, the median over all pairs, one client is coherent with itself, a client in quarantine adds neither data
-nor divergence, one that has not been judged yet is trusted, and the threshold of quarantine is relative to the median
-trust, so that it never empties the system.
+took part, times the coherence of these clients, the mean of exp(-R / median R). Our reading: the mean is over pairs of the
+edge server's own clients, and outside the exponential, because divergences spread over orders of magnitude: within it
+one client unlike the others would silence its edge server. The median is over all pairs, one client is coherent with
+itself, a client in quarantine adds neither data nor divergence, one that has not been judged yet is trusted, and the
+threshold of quarantine is relative to the median trust, so that it never empties the system.
 """
 
 from __future__ import annotations
@@ -116,8 +117,8 @@ class ByData(Weighed):
 
 
 def coherence(divergences: Array, members: Sequence[int]) -> float:
-    """exp(-mean divergence / median divergence) in (0, 1] of some clients, from R [N, N] of all."""
+    """The mean of exp(-R / median R), in (0, 1], over pairs of some clients, from R [N, N] of all."""
     if len(members) < 2:
         return 1.0
     own = divergences[np.ix_(members, members)]
-    return float(np.exp(-own[np.triu_indices(len(members), 1)].mean() / typical(divergences)))
+    return float(np.exp(-own[np.triu_indices(len(members), 1)] / typical(divergences)).mean())
