@@ -89,6 +89,15 @@ def test_perplexity_where_there_is_no_accuracy() -> None:
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), [20.0, 19.0, 18.0])
 
 
+def test_accuracy_over_rounds_is_what_was_measured_after_each() -> None:
+    runs = others()
+    ax = plots.accuracy_over_rounds(runs)
+    assert ax.get_xlabel() == "Rounds"
+    for one, line in zip(runs, ax.lines, strict=True):
+        np.testing.assert_array_equal(line.get_xdata(), one.rounds["round"])
+        np.testing.assert_array_equal(line.get_ydata(), one.rounds["accuracy"])
+
+
 def test_bytes_by_kind_stacks_the_directions() -> None:
     ways = R.bytes_by_direction(run().events, run().topology)
     ax = plots.bytes_by_kind(run())
@@ -317,7 +326,7 @@ def test_save_figures(tmp_path: Path) -> None:
     again = plots.save_figures([run()], tmp_path / "again")
     assert [p.read_bytes() for p in one] == [p.read_bytes() for p in again]
     several = plots.save_figures(others(), tmp_path / "several", formats=["png"])
-    assert [p.name for p in several] == ["accuracy_over_time.png", "accuracy_over_bytes.png", "bytes_by_kind.png",
+    assert [p.name for p in several] == ["accuracy_over_time.png", "accuracy_over_rounds.png", "accuracy_over_bytes.png", "bytes_by_kind.png",
                                          "energy_by_role.png"]  # fmt: skip
 
 

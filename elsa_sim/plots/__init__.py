@@ -4,7 +4,7 @@ Every number drawn of a run is a metric of :mod:`elsa_sim.results`, hence of the
 """
 
 from .bars import bytes_by_kind, bytes_by_link, energy_by_node, energy_by_role
-from .curves import accuracy_over_bytes, accuracy_over_time
+from .curves import accuracy_over_bytes, accuracy_over_rounds, accuracy_over_time
 from .joint import convergence, delay_over, delay_parts, rounds_over_rank
 from .privacy import privacy_trade_off, tokens_recovered
 from .save import save_figures
@@ -14,6 +14,7 @@ from .updates import influence_by_client, participation_by_client, staleness
 
 __all__ = [
     "accuracy_over_bytes",
+    "accuracy_over_rounds",
     "accuracy_over_time",
     "bytes_by_kind",
     "bytes_by_link",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from .. import results as table
 from ..errors import InputError
@@ -44,6 +45,15 @@ def accuracy_over_bytes(results: Runs, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@styled
+def accuracy_over_rounds(results: Runs, ax: Axes | None = None) -> Axes:
+    """Accuracy (perplexity or loss where there is none) over rounds: what is learned, whatever time it takes."""
+    ax = _curves(several(results), ax, "round", 1.0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel("Rounds")
+    return ax
+
+
 def _curves(runs: list[Results], ax: Axes | None, x: str, factor: float) -> Axes:
     what = measure(runs)
     if what is None:
@@ -59,6 +69,8 @@ def _curves(runs: list[Results], ax: Axes | None, x: str, factor: float) -> Axes
     ax.set_xlim(left=-0.02 * max(ax.get_xlim()[1], 1e-9))  # room for a mark at 0
     if what == "accuracy":
         ax.set_ylim(0, 1)
+    if what == "perplexity":  # falls from that of a guess over the whole vocabulary
+        ax.set_yscale("log")
     ax.set_ylabel(_NAMES[what])
     if len(runs) > 1:
         columns = max(1, min(len(runs), 60 // (longest + 6)))

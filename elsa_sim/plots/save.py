@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ..results import Results, transfers
 from ..updates import participation
 from .bars import bytes_by_kind, bytes_by_link, energy_by_node, energy_by_role
-from .curves import accuracy_over_bytes, accuracy_over_time, measure
+from .curves import accuracy_over_bytes, accuracy_over_rounds, accuracy_over_time, measure
 from .privacy import audited, privacy_trade_off, tokens_recovered
 from .style import styled
 from .timeline import timeline
@@ -40,6 +40,8 @@ def save_figures(results: Sequence[Results], folder: str | Path, formats: Sequen
     spent = all(run.events["energy_j"].sum() > 0 for run in runs)
     if measure(runs) is not None:
         figures["accuracy_over_time"] = lambda: accuracy_over_time(runs)
+        if len(runs) > 1:
+            figures["accuracy_over_rounds"] = lambda: accuracy_over_rounds(runs)
         if sent:
             figures["accuracy_over_bytes"] = lambda: accuracy_over_bytes(runs)
     if sent:
