@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import InputError
 from ..registry import Component
 from .allocation import Demand, Owners
-from .convex import Duals, case_of, least, solve
+from .convex import Duals, case_of, least, multipliers, solve
 from .rate import Floats, rate
 
 
@@ -136,6 +136,7 @@ def minimise(
     case = case_of(demand, owners, before, weights)
     watts, duals = solve(case)
     watts = within(least(case, watts), owners, demand.power, demand.total)
+    duals = multipliers(case, watts, duals)
     return Powers(watts, latest(demand, owners, watts, before, weights), duals)
 
 

@@ -43,9 +43,20 @@ class Search(Allocator):
 
 
 def greedy(stage: Stage) -> Owners:
-    """The paper's subchannels, for power split evenly; what nobody gains from so goes to who hears it best."""
+    """The paper's subchannels, for power split evenly; what nobody gains from so goes to who hears it best.
+
+    If somebody is left without a subchannel that it is heard on, one for each is found by assignment, if there is one.
+    """
+    gain = stage.demand.gain
     owners = Greedy().allocate(stage.demand, np.random.default_rng(0))
-    return np.where(owners < 0, np.argmax(stage.demand.gain, axis=0), owners)
+    owners = np.where(owners < 0, np.argmax(gain, axis=0), owners)
+    heard = gain[owners, np.arange(len(owners))] > 0.0
+    if len(np.unique(owners[heard])) < len(gain):
+        from scipy.optimize import linear_sum_assignment  # a tenth of a second: only where it is needed
+
+        client, subchannel = linear_sum_assignment(np.log(np.maximum(gain, 1e-300)), maximize=True)
+        owners[subchannel] = client
+    return owners
 
 
 def starts(stage: Stage, count: int) -> list[Owners]:
@@ -133,14 +144,13 @@ class _Least(_Judge):
 
 
 class _Even(_Judge):
-    """By the delay at evenly split powers, over the present one."""
+    """By the delay at evenly split powers."""
 
     def __init__(self, stage: Stage) -> None:
         self.stage, self.clients = stage, len(stage.demand.need)
-        self.now = 1.0
 
     def look(self, owners: Owners) -> None:
-        self.now = self.stage.value(self.stage.evenly(owners))
+        """Nothing to know: the delay does not depend on the present one."""
 
     def values(self, clients: npt.NDArray[np.int64], sets: Sets) -> Floats:
         demand = self.stage.demand
@@ -152,7 +162,7 @@ class _Even(_Judge):
 
     def together(self, values: Floats) -> Floats:
         late = (self.stage.before[:, None, :] + values).max(axis=2)
-        return np.asarray(self.stage.weights @ late / self.now)
+        return np.asarray(self.stage.weights @ late)
 
 
 def _step(judge: _Judge, owners: Owners) -> Owners | None:
@@ -186,6 +196,8 @@ def _step(judge: _Judge, owners: Owners) -> Owners | None:
         [(sets[a] & ~one[first]) | one[second], (sets[b] & ~one[second]) | one[first]]))  # fmt: skip
     swaps[row, a], swaps[row, b] = both[: len(row)], both[len(row) :]
     scores = judge.together(np.concatenate([moves, swaps]))
+    if not len(scores):
+        return None
     best = int(np.argmin(scores))
     if not scores[best] < float(judge.together(base[None])[0]) * (1.0 - 1e-9):
         return None

@@ -99,3 +99,21 @@ def test_without_needs_nobody_needs_power() -> None:
     found = optimise(replace(given, loads=loads))
     assert found.decision.federated.power.sum() == 0.0
     assert isinstance(found.decision.main, Allocation)
+
+
+def test_who_is_heard_on_one_subchannel_only_gets_that() -> None:
+    """Greedy gives it to somebody who hears it better and leaves one deaf; an assignment finds one for each."""
+    given = problem(4, 3, (3, 3))
+    gain = np.array([[1e-9, 2e-9, 0.0], [0.0, 1e-9, 0.0], [1e-9, 1e-9, 3e-9]])
+    found = optimise(replace(given, main=replace(given.main, gain=gain)))
+    assert found.decision.main.owners.tolist() == [0, 1, 2]
+    deaf = np.array([[1e-9, 2e-9, 0.0], [0.0, 1e-9, 0.0], [0.0, 3e-9, 0.0]])
+    with pytest.raises(InputError, match=r"the main uplink: 'client.' has a gain of 0"):
+        optimise(replace(given, main=replace(given.main, gain=deaf)))
+
+
+@pytest.mark.parametrize("even", [False, True])
+def test_one_client_has_all(even: bool) -> None:
+    found = optimise(problem(0, 1, (3, 2), 2), held=Held(even=even))
+    assert np.isfinite(found.total_s)
+    assert found.decision.main.owners.tolist() == [0, 0, 0]
