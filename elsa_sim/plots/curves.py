@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from .. import results as table
 from ..errors import InputError
@@ -11,6 +11,8 @@ from ..results import Results
 from .style import CYCLE, MARKERS, MUTED, Runs, axes, finish, run_labels, scaled, several, styled
 
 _NAMES = {"accuracy": "Test accuracy", "perplexity": "Test perplexity", "loss": "Test loss"}
+#: Perplexities that spread by more than this factor are drawn on a logarithmic axis.
+_WIDE = 10.0
 
 
 def measure(runs: list[Results]) -> str | None:
@@ -69,8 +71,12 @@ def _curves(runs: list[Results], ax: Axes | None, x: str, factor: float) -> Axes
     ax.set_xlim(left=-0.02 * max(ax.get_xlim()[1], 1e-9))  # room for a mark at 0
     if what == "accuracy":
         ax.set_ylim(0, 1)
-    if what == "perplexity":  # falls from that of a guess over the whole vocabulary
+    low, high = ax.get_ylim()
+    if what == "perplexity" and high > _WIDE * max(low, 1.0):  # falls from that of a guess over the whole vocabulary
         ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.yaxis.set_minor_locator(NullLocator())
     ax.set_ylabel(_NAMES[what])
     if len(runs) > 1:
         columns = max(1, min(len(runs), 60 // (longest + 6)))
