@@ -144,9 +144,19 @@ def test_any_protocol_can_have_its_uplinks_optimised(kind: str) -> None:
 def test_cuts_follow_the_rates_of_the_radio() -> None:
     """Whether a layer is worth its adapters depends on the uplink that the radio gives, not on the topology's."""
     base = ("protocol={kind: splitfed_v1, rounds: 1}", TWO_SERVERS[0], *EVEN, "split={policy: latency}")
-    plan = plan_of(*base, "wireless={stations: [edge0], bandwidth: 100 kHz}")
-    assert plan.cuts is not None
-    assert plan.cuts != plan_of(*base).cuts or plan.cuts["client0"].why != plan_of(*base).cuts["client0"].why  # type: ignore[index]
+    waits = {}
+    for bandwidth in ("100 kHz", "200 kHz"):
+        plan = plan_of(*base, f"wireless={{stations: [edge0], bandwidth: {bandwidth}}}")
+        assert plan.cuts is not None
+        assert plan.layout is not None
+        radio = radio_of(plan.scenario, plan.layout, plan.context.streams)
+        tell(radio, plan.needs)
+        size = 4 * 5 * 32 * 4 + 40
+        bits = 2 * 8 * size
+        wire = bits / radio.rate("client0", "edge0") + bits / min(radio.rate("edge0", "client0"), 1e9) + 4 * 0.003
+        assert f"wire {wire:.3g}" in plan.cuts["client0"].why
+        waits[bandwidth] = wire
+    assert waits["200 kHz"] < waits["100 kHz"]
     wanted = plan.needs[None]
     assert set(wanted.bits) == {"client0", "client1", "client2"}
     assert wanted.bits["client0"] == 2 * 8 * (4 * 5 * 32 * 4 + 40)
