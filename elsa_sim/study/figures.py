@@ -59,13 +59,14 @@ def curves(study: Study, cells: Sequence[Cell], column: str = "accuracy") -> Fig
     """``column`` of the tables of rounds over simulated time, mean and one standard deviation over the seeds."""
     done = [cell for cell in cells if cell.state == "done"]
     rows = pd.DataFrame([{**cell.labels, "cell": cell} for cell in done])
-    shown = list(panels(study, rows))
+    shown, counts = list(panels(study, rows)), set[int]()
     figure, axes = _grid(len(shown), 3.4, 2.6)
     for ax, (title, panel) in zip(axes, shown, strict=True):
         for i, label in enumerate(study.axes[study.series]):
             tables = [metrics.rounds_of(cell.folder) for cell in panel.loc[panel[study.series] == label, "cell"]]
             if not tables:
                 continue
+            counts.add(len(tables))
             time, mean, spread = over_time(tables, column)
             colour = CYCLE[i % len(CYCLE)]
             ax.plot(time, mean, color=colour, linestyle=DASHES[i // len(CYCLE) % len(DASHES)], label=label)
@@ -78,8 +79,8 @@ def curves(study: Study, cells: Sequence[Cell], column: str = "accuracy") -> Fig
             ax.set_ylim(0, 1)
         finish(ax, "both")
     handles = {text: handle for ax in axes for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-    seeds = len(study.options.seeds)
-    title = "mean ± 1 std, " + (f"{seeds} seeds" if seeds > 1 else "1 seed")
+    few, many = min(counts), max(counts)  # of a study that is not finished some have fewer
+    title = "mean ± 1 std, " + (f"{few} to " if few < many else "") + f"{many} seed{'s' if many > 1 else ''}"
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", title=title, title_fontsize=6.5)
     return figure
 

@@ -12,7 +12,7 @@ from small_runs import known as played
 from studies import STUDY, known, pretend
 
 from elsa_sim.study import Cell, metrics, play
-from elsa_sim.study.figures import over_time
+from elsa_sim.study.figures import curves, over_time
 
 TARGET = STUDY.replace("sim_time_s,", "sim_time_s, time_to_target_s, bytes_to_target,") + "target_accuracy: 0.6\n"
 
@@ -63,6 +63,14 @@ def test_one_axis_and_one_seed(tmp_path: Path) -> None:
                  pretend(lambda cell: {"accuracy": 0.5, "sim_time_s": 1.0})).table  # fmt: skip
     assert table["mean"].tolist() == [0.5, 0.5]
     assert table["std"].isna().all()
+
+
+def test_the_figure_of_an_unfinished_study_says_how_many_seeds_there_are(tmp_path: Path) -> None:
+    study = known(tmp_path)
+    found = play(study, tmp_path / "out", pretend(measured)).cells
+    for cells, seeds in ((found, "2 seeds"), (found[:4], "1 seed"), (found[:5], "1 to 2 seeds")):
+        (legend,) = curves(study, cells).legends
+        assert legend.get_title().get_text() == f"mean ± 1 std, {seeds}"
 
 
 def test_curves_are_averaged_over_time() -> None:
