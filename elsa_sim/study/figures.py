@@ -21,6 +21,8 @@ from .cells import Cell
 from .options import Study
 
 POINTS = 200
+#: Characters that fit in a line of a panel's title.
+TITLE = 28
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.6)), (0, (1, 1.2)))
 Array = npt.NDArray[np.float64]
 
@@ -32,7 +34,8 @@ def panels(study: Study, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFram
         yield "", table
         return
     for labels, rows in table.groupby(others, sort=False):
-        yield ", ".join(f"{axis} {label}" for axis, label in zip(others, labels, strict=True)), rows
+        texts = [f"{axis} {label}" for axis, label in zip(others, labels, strict=True)]
+        yield (", " if sum(map(len, texts)) < TITLE else ",\n").join(texts), rows
 
 
 def _grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
