@@ -66,8 +66,11 @@ def problem(
     if faults:
         raise InputFaults(faults)
     names = layout.clients
+    layers = plan.source.layers
+    if cuts is not None and (wrong := [cut for cut in cuts if not 1 <= cut < layers]):
+        raise InputFaults([Fault("split.p", f"{wrong[0]}: the backbone has {layers} layers; valid: 1 to {layers - 1}")])
     ranks = (scenario.backbone.lora.rank,) if ranks is None else ranks
-    cuts = range(1, plan.source.layers) if cuts is None else cuts
+    cuts = range(1, layers) if cuts is None else cuts
     loads, narrow = {}, []
     for rank in ranks:
         lora = scenario.backbone.lora.model_copy(update={"rank": rank})
