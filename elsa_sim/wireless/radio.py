@@ -4,8 +4,9 @@ The engine asks for the rates of a block of fading when flows are under way and 
 only when clients have moved (every ``interval``), subchannels are assigned anew, or a station falls silent. A link has its
 rate whether it is used or not: subchannels of clients that send nothing are not lent to others.
 
-Does not capture interference between cells (but as noise), retransmissions, control channels, the time that a handover
-takes, or power control; up and down fade independently (frequency division).
+Subchannels and powers that are chosen by gains are chosen anew in every block or by rounds, which may take time; until it is
+over the last choice holds. Does not capture interference between cells (but as noise), retransmissions, control channels, or
+the time that a handover takes; up and down fade independently (frequency division).
 """
 
 from __future__ import annotations
