@@ -162,16 +162,21 @@ class Learn(Update):
 class LearnJointly(Learn):
     """(adapters, moments, anchor, packed states [n_k, D] of K clients) -> K gradients [n_k, D], adapters, moments, loss.
 
-    One batch, that of all clients, and one step; it is :class:`Learn` of the joined states.
+    One batch, that of all clients, and one step: :class:`Learn` of the joined states, in chunks of rows, since there are many.
     """
 
     def __call__(self, *inputs: Any) -> Sequence[Any]:
         adapters, moments, anchor, *states = inputs
-        gradient, *after = super().__call__(adapters, moments, anchor, torch.cat(states))
-        return *torch.split(gradient, [len(each) for each in states]), *after
+        backbone, packed = self.backbone, torch.cat(states)
+        own = {name: adapters[name][None] for name in backbone.names(self.part)}
+        labels, tokens = _labels(self.batch, backbone), _packed(backbone, [self.batch])
+        losses, to_inputs, gradients = rows.learn(backbone, self.part, own, packed, [self.lengths], tokens, labels)
+        assert to_inputs[0] is not None
+        after = update(adapters, {name: each[0] for name, each in gradients.items()}, moments, self.optimizer, anchor)
+        return *torch.split(to_inputs[0], [len(each) for each in states]), *after, losses[0]
 
     def together(self, calls: Calls) -> list[Sequence[Any]]:
-        return [kernel(*inputs) for kernel, inputs in calls]  # as large as a batch needs to be
+        return [kernel(*inputs) for kernel, inputs in calls]
 
 
 def _labels(batch: Batch, backbone: Backbone) -> Tensor | None:
