@@ -18,7 +18,7 @@ from .style import CYCLE, INK, MARKERS, Runs, amount, axes, finish, scaled, seve
 #: Kinds of messages that codecs of hidden states work on.
 CUT = ("activation", "gradient")
 #: Characters of a line of a legend, and of a label beside the axes.
-WIDTH, LABEL = 64, 46
+WIDTH, LABEL = 78, 46
 
 #: Columns of attacks in a run's privacy table, as they are called in figures.
 ATTACKS = {"nearest_mean": "nearest class mean", "complement": "nearest mean in the complement",
@@ -66,7 +66,7 @@ def privacy_trade_off(results: Runs, ax: Axes | None = None) -> Axes:
     own = [run.privacy.loc[run.privacy["chain"] == "own"].iloc[0] for run in runs if run.privacy is not None]
     recovered = np.array([100.0 * row["of_clean"] for row in own])
     factor, unit = scaled(float(sent.max()), "B")
-    ax = axes(ax, 5.4, 3.4)
+    ax = axes(ax, 6.4, 3.4)
     shade = Normalize(0.0, 100.0)
     handles = []
     for i, (run, row) in enumerate(zip(runs, own, strict=True)):

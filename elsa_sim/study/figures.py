@@ -63,7 +63,7 @@ def curves(study: Study, cells: Sequence[Cell], column: str = "accuracy") -> Fig
     done = [cell for cell in cells if cell.state == "done"]
     rows = pd.DataFrame([{**cell.labels, "cell": cell} for cell in done])
     shown, counts = list(panels(study, rows)), set[int]()
-    figure, axes = _grid(len(shown), 3.4, 2.6)
+    figure, axes = _grid(len(shown), 3.4 if len(shown) > 1 else 5.2, 2.6)  # a legend stands beside the panels
     for ax, (title, panel) in zip(axes, shown, strict=True):
         for i, label in enumerate(study.axes[study.series]):
             tables = [metrics.rounds_of(cell.folder) for cell in panel.loc[panel[study.series] == label, "cell"]]
