@@ -40,7 +40,7 @@ from .scenario_file import Document, locate
 from .streams import Streams
 from .topology import LinkOptions, TopologyFile, TopologySource, Tree
 from .units import Seconds
-from .wireless import Allocator, Mobility, PathLoss, WirelessOptions
+from .wireless import Allocator, Mobility, PathLoss, PowerControl, WirelessOptions
 
 #: Packages whose modules define components.
 PACKAGES = ("codecs", "learning.splits", "learning.tasks", "links", "protocols", "topology", "wireless")
@@ -238,7 +238,7 @@ def _families() -> tuple[type[Component], ...]:
 
 
 #: Families that a scenario chooses from within a section.
-_NESTED = (Straggler, Downtime, Mobility, PathLoss, Allocator, Assigner)
+_NESTED = (Straggler, Downtime, Mobility, PathLoss, Allocator, PowerControl, Assigner)
 
 
 @cache
@@ -247,7 +247,11 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
     slow: Any = Items[tuple[any_of(Straggler), ...]]  # type: ignore[misc]
     away: Any = Items[tuple[any_of(Downtime), ...]]  # type: ignore[misc]
     air: Any = with_choices(
-        WirelessOptions, mobility=any_of(Mobility), path_loss=any_of(PathLoss), allocator=any_of(Allocator)
+        WirelessOptions,
+        mobility=any_of(Mobility),
+        path_loss=any_of(PathLoss),
+        allocator=any_of(Allocator),
+        power_control=any_of(PowerControl),
     )
     roles: dict[str, type[Options]] = {"client": ClientOptions, "edge": EdgeOptions, "cloud": CloudOptions}
     return with_choices(
