@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 class TrustOptions(Options):
     """Trust in clients by what they say about public probe texts."""
 
-    threshold: float = Field(0.85, ge=0.0, le=1.0)
+    threshold: float = Field(0.6, ge=0.0, le=1.0)
     """Clients with less than this share of the median trust are in quarantine, until a later probing trusts them again."""
     consistency: Literal["centred", "predictions", "similarity"] = "centred"
     """What has to agree: predicted distributions without or with each client's class prior, or, for clients with different
