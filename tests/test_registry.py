@@ -206,14 +206,15 @@ def test_a_plugin_registers_what_it_defines(plugins: Path) -> None:
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("assert False, 'not today'", "AssertionError: not today"),
-        ("\0", ""),  # SyntaxError or ValueError, by the version of Python
+        ("\0", "SyntaxError|ValueError"),  # by the version of Python
     ],
 )
 def test_a_plugin_that_fails_is_an_input_error(plugins: Path, source: str, reason: str) -> None:
     (plugins / "plugin_that_fails.py").write_text(source, encoding="utf-8")
     with pytest.raises(InputError) as caught:
         load_plugin("plugin_that_fails")
-    assert str(caught.value).startswith(f"plugin 'plugin_that_fails' cannot be imported: {reason}")
+    said = tuple(f"plugin 'plugin_that_fails' cannot be imported: {each}" for each in reason.split("|"))
+    assert str(caught.value).startswith(said)
 
 
 @pytest.mark.parametrize("name", ["", ".", ".relative", "no such module", "a/b.py", "nowhere.at.all", "x\0y"])

@@ -116,6 +116,7 @@ def test_greedy_serves_the_slowest() -> None:
             times[kind].append(slowest(problem, given_to(kind, problem, seed=i)))
     mean = {kind: float(np.mean(np.log(each))) for kind, each in times.items()}
     assert mean["greedy"] < min(m for kind, m in mean.items() if kind not in ("greedy", "min_delay")) - 0.1
+    assert mean["min_delay"] < mean["greedy"]
     assert mean["proportional"] < mean["equal"]
 
 
