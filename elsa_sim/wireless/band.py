@@ -96,7 +96,7 @@ class Band:
         if len(members) > self.size:
             turn = np.sort((block * self.size + np.arange(self.size)) % len(members))
         names = tuple(members[i] for i in turn)
-        controls = self.budget is None and (self.total is not None or not isinstance(control, Even))
+        controls = self.budget is None
         if names == self._turn and not (due and (allocator.looks or (controls and control.looks))):
             return
         again = names == self._turn and not allocator.looks
@@ -120,7 +120,7 @@ class Band:
             return np.full(self.size, self.budget / self.size)
         if self._controlled is not None:
             return self._controlled
-        count = Counter(self.owners)
+        count = Counter(self.owners)  # assigned by hand: evenly, where nothing is stated
         watts = np.array([0.0 if owner is None else limits[owner] / count[owner] for owner in self.owners])
         for client, stated in self._stated.items():
             watts[self.of(client)] = stated

@@ -128,7 +128,7 @@ class WirelessOptions(Options):
     """When subchannels and powers that depend on the gains are chosen anew: in every block of fading, or when a round of
     training has ended."""
     reallocation_time: Seconds = 0.0
-    """How long that takes: until then the last choice holds (a choice is by the gains of the block that it begins in)."""
+    """How long that takes: until then the last choice holds. A choice is by the fading of the block that it begins in."""
     handover: HandoverOptions = HandoverOptions()
     """When a client changes its station."""
 

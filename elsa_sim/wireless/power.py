@@ -124,13 +124,13 @@ def minimise(
     names: Sequence[str] = (),
     where: str = "the uplink",
 ) -> Powers:
-    """The powers of least sum_j weights_j max_k (before_jk + need_k / R_k): J = 1 is the problem above.
+    """The powers of least sum_j weights_j max_k (before_jk + need_k / R_k); see :mod:`.convex`.
 
     ``before`` (s) is J x K and takes the place of ``demand.before``; ``weights`` are J, above 0. A client that has
     nothing to send (``need`` 0) gets no power.
 
     Raises:
-        InputError: a client can never send what it has, with its name and the reason, or the solver gave up.
+        InputError: a client can never send what it has, with its name and the reason.
     """
     refuse(demand, owners, names, where)
     case = case_of(demand, owners, before, weights)

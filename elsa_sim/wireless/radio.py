@@ -77,6 +77,7 @@ class Radio:
         self._block = -1
         self._stale = True
         self._due = 0.0  # when the next choice by changed gains takes effect (s)
+        self._begun = 0  # the block in which that choice began
         self._cells: dict[str, tuple[str, ...]] = {}
         self._timed = False  # whether blocks make a difference
         self._rates: dict[tuple[str, str], float] = {}  # of the links that are there
@@ -171,7 +172,7 @@ class Radio:
     def reallocate(self) -> None:
         """A round has ended: if subchannels and powers are chosen by rounds, they are chosen anew."""
         if self.options.reallocate == "round":
-            self._due = self.env.now + self.options.reallocation_time
+            self._due, self._begun = self.env.now + self.options.reallocation_time, self._block_of(self.env.now)
             self._stale = True
             self.network.refresh()
 
@@ -221,7 +222,7 @@ class Radio:
         block = self._block_of(now)
         if self.options.reallocate == "block" and (self._stale or (self._timed and block != self._block)):
             begin = now if self._stale else block * self.options.coherence
-            self._due = min(self._due, begin + self.options.reallocation_time)
+            self._due, self._begun = min(self._due, begin + self.options.reallocation_time), block
         due = self._due <= now * (1.0 + 1e-12) + 1e-12
         if not self._stale and not (due and self._choices) and (block == self._block or not self._timed):
             return
@@ -251,11 +252,12 @@ class Radio:
     def _share(self, members: tuple[str, ...], mean: Floats, band: Band, block: int,
                due: bool) -> Iterable[tuple[str, float]]:  # fmt: skip
         """The members of a band with their rates in this block (bit/s)."""
-        demand, options = self._demand(members, mean, band, block), self.options
-        band.allocate(members, demand, options.allocator, block,
+        options, now = self.options, self._demand(members, mean, band, block)
+        known = self._demand(members, mean, band, self._begun) if due and self._begun != block else now
+        band.allocate(members, known, options.allocator, block,
                       lambda: self._streams.numpy("subchannels", band.station, band.direction, block),
                       control=options.power_control, due=due)  # fmt: skip
-        return zip(members, band.rates(members, demand, self.limits).tolist(), strict=True)
+        return zip(members, band.rates(members, now, self.limits).tolist(), strict=True)
 
     def _demand(self, members: tuple[str, ...], mean: Floats, band: Band, block: int) -> Demand:
         """What an allocator is told of the members of a band in a block, ``mean`` being their mean gains [K, 1]."""
