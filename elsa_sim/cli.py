@@ -142,10 +142,7 @@ def plot(
 
     loaded = [results.load(folder) for folder in runs]
     folder = out or (runs[0] / "figures" if len(runs) == 1 else Path("figures"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {folder}: no figures can be written there: {error.strerror}") from None
+    _made(folder)
     for path in plots.save_figures(loaded, folder):
         typer.echo(path)
 
@@ -234,6 +231,8 @@ def optimise(
     def loaded(more: list[str]) -> Loaded:
         return _load(scenario_file, [*changes, *more], seed, plugin)
 
+    if out is not None:
+        _made(out)
     chosen = study.Choice.read(cuts, ranks, runs, target, None if out is None else out / "rounds.json")
     found = study.compared(loaded, chosen, over, draws, lambda done: typer.echo(done, err=True))
     console().print(screens.optimised(found))
@@ -310,6 +309,14 @@ def _usable(folder: Path, scenario_file: Path) -> None:
     kept = folder / "scenario.yaml"
     if kept.exists() and kept.samefile(scenario_file) and not (folder / "summary.json").exists():
         raise InputError(f"--out {folder}: the run would overwrite {scenario_file}; name another folder")
+
+
+def _made(folder: Path) -> None:
+    """Make a folder for figures, if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {folder}: no figures can be written there: {error.strerror}") from None
 
 
 def _free(folder: Path) -> Path:

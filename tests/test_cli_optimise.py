@@ -83,6 +83,7 @@ def test_everything_at_once(
         ((*CHANGES, "--over", "wireless.bandwidth"), "expected KEY.PATH=V"),
         ((*CHANGES, "--over", "wireless.bandwith=1 MHz"), "did you mean 'bandwidth'"),
         ((*CHANGES, "--set", "protocol.federated=null"), "name a node beside the cloud"),
+        ((*CHANGES, "--out", "small.yaml"), "no figures can be written there"),
         ((), "nothing to allocate without wireless"),
     ],
 )
@@ -90,6 +91,20 @@ def test_what_cannot_be(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, scenario: Path, words: tuple[str, ...],
     words_said: str,
 ) -> None:  # fmt: skip
+    monkeypatch.chdir(scenario.parent)
     status, _, err = said(capsys, monkeypatch, "optimise", scenario, *words)
     assert status == 2
     assert words_said in err
+
+
+def test_a_broken_study_is_bad_input(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, scenario: Path, tmp_path: Path
+) -> None:
+    for text in ("{", "[]", '{"protocol": "sflllm"}'):
+        cell = tmp_path / "study" / "cells" / "a"
+        cell.mkdir(parents=True, exist_ok=True)
+        (cell / "summary.json").write_text(text, encoding="utf-8")
+        words = ("--runs", tmp_path / "study", "--target", "loss=1")
+        status, _, err = said(capsys, monkeypatch, "optimise", scenario, *CHANGES, *words)
+        assert status == 2
+        assert "is no summary of a run" in err

@@ -160,3 +160,13 @@ def test_cuts_follow_the_rates_of_the_radio() -> None:
     wanted = plan.needs[None]
     assert set(wanted.bits) == {"client0", "client1", "client2"}
     assert wanted.bits["client0"] == 2 * 8 * (4 * 5 * 32 * 4 + 40)
+
+
+def test_one_run_one_trace_whatever_was_solved_between() -> None:
+    """Compiled programmes are kept between solves; nothing of one solve is left in the next."""
+    changes = (*two("rounds: 1, local_steps: 2"), *EVEN, *MORE, "wireless.fading=selective",
+               "wireless.allocator=min_delay", "wireless.power_control=min_delay")  # fmt: skip
+    first = played(*changes)
+    optimise(problem(plan_of(*changes)))
+    played(*changes, "wireless.bandwidth=1 MHz")
+    assert played(*changes).summary["trace_sha256"] == first.summary["trace_sha256"]

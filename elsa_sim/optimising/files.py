@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import scenario
-from ..errors import InputError
 from ..joint import PARTS
 from ..plots import convergence, delay_over, delay_parts, rounds_over_rank
 from ..plots.save import write_figure
@@ -19,15 +18,7 @@ from .study import Found, Sweep
 
 
 def save(found: Found, folder: Path) -> list[Path]:
-    """Write tables (CSV), figures (PNG, PDF) and ``scenario.yaml``; returns their paths.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--out {folder}: nothing can be written there: {error.strerror}") from None
+    """Write tables (CSV), figures (PNG, PDF) and ``scenario.yaml`` into a folder that exists; returns their paths."""
     tables = {"delay": found.table} | {f"delay_over_{sweep.key}": sweep.table for sweep in found.sweeps}
     written = []
     for name, table in tables.items():

@@ -23,6 +23,7 @@ from ..learning.backbone_options import Part, adapted, two_parts
 from ..learning.footprint import FLOAT, Outline
 from ..learning.work import TensorSpec
 from ..planning import Plan
+from ..protocols.sflllm import SflLLM
 from ..resources import machine, radio_of
 from ..wireless import Radio
 from ..wireless.rate import Floats
@@ -56,12 +57,15 @@ def problem(
     Raises:
         InputFaults: the scenario has no such problem, or no cut fits.
     """
-    scenario, layout = plan.scenario, plan.layout
+    scenario, layout, protocol = plan.scenario, plan.layout, plan.scenario.protocol
     if layout is None:
         raise InputFaults([Fault("wireless", "there is nothing to allocate without wireless access; add the section")])
+    if not isinstance(protocol, SflLLM):
+        what = f"protocol {protocol.kind!r} has no main server that takes all activations as one batch"
+        raise InputFaults([Fault("protocol.kind", f"{what}; valid: {SflLLM().kind}")])
     radio = radio_of(scenario, layout, plan.context.streams)
     main = plan.topology.cloud
-    federated = scenario.protocol.aggregator or main
+    federated = protocol.federated or main
     faults = [*_faults(plan, main, federated)]
     if faults:
         raise InputFaults(faults)
@@ -87,9 +91,9 @@ def problem(
         main=_uplink(plan, radio, main),
         federated=_uplink(plan, radio, federated),
         loads=loads,
-        steps=scenario.protocol.local_steps,
+        steps=protocol.local_steps,
         rounds=dict.fromkeys(ranks, 1.0) if rounds is None else rounds,
-        barrier=bool(getattr(scenario.protocol, "barrier", True)),
+        barrier=protocol.barrier,
     )
 
 
@@ -111,9 +115,6 @@ def stated(decision: Decision, problem: Problem, plan: Plan) -> list[str]:
 
 def _faults(plan: Plan, main: str, federated: str) -> Iterator[Fault]:
     scenario = plan.scenario
-    if scenario.protocol.head != "server":
-        what = f"protocol {scenario.protocol.kind!r} has no main server that takes all activations as one batch"
-        yield Fault("protocol.kind", f"{what}; valid: sflllm")
     assert scenario.wireless is not None
     stations = scenario.wireless.stations or plan.topology.names("edge") or plan.topology.names("cloud")
     if main == federated:

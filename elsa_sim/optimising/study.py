@@ -18,14 +18,12 @@ from ..joint import Problem, Result, optimise
 from ..joint.rounds import Fit, fit, load, measured
 from ..joint.rounds import save as keep
 from ..planning import Plan
+from ..protocols.sflllm import SflLLM
 from .comparison import compare
 from .problem import problem, stated
 
 if TYPE_CHECKING:
     from ..scenario import Loaded, Scenario
-
-#: The protocol whose rounds are counted.
-JOINT = "sflllm"
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Choice:
 
 
 def rounds_of(runs: Sequence[Path], target: str, cache: Path | None) -> Fit:
-    """E(r) from run directories, or from all runs with a joint batch in folders of studies.
+    """E(r) from run directories, or from all runs of SflLLM in folders of studies.
 
     ``target`` is ``MEASURE=VALUE``. With a ``cache`` (JSON), runs that were read before are not read again: its key is a hash
     of the target and of the runs' scenarios.
@@ -72,26 +70,31 @@ def rounds_of(runs: Sequence[Path], target: str, cache: Path | None) -> Fit:
         raise InputError("rounds to a target need both --runs DIR and --target MEASURE=VALUE, such as loss=3.5")
     folders = [folder for run in runs for folder in _played(run)]
     if not folders:
-        raise InputError(f"--runs {runs[0]}: there are no finished runs of {JOINT} in it")
+        raise InputError(f"--runs {runs[0]}: there are no finished runs of {SflLLM().kind} in it")
     parts = [target, *(hashlib.sha256((folder / "scenario.yaml").read_bytes()).hexdigest() for folder in folders)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     found = load(cache, key) if cache is not None else None
     if found is None:
         found = fit(measured(folders, value, measure))
         if cache is not None:
-            cache.parent.mkdir(parents=True, exist_ok=True)
             keep(cache, key, found)
     return found
 
 
 def _played(folder: Path) -> list[Path]:
-    """A run directory itself, or the finished runs of a study that have a joint batch, by name."""
+    """A run directory itself, or the finished runs of SflLLM of a study, by name."""
     if (folder / "summary.json").exists():
         return [folder]
-    summaries = {
-        path.parent: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("cells/*/summary.json"))
-    }
-    return [path for path, summary in summaries.items() if summary["protocol"] == JOINT and summary["complete"]]
+    found = []
+    for path in sorted(folder.glob("cells/*/summary.json")):
+        try:
+            summary = json.loads(path.read_text("utf-8"))
+            counts = summary["protocol"] == SflLLM().kind and summary["complete"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is no summary of a run: {error}") from error
+        if counts:
+            found.append(path.parent)
+    return found
 
 
 @dataclass(frozen=True)
