@@ -9,10 +9,6 @@ import pandas as pd
 from ..joint import BASELINES, Problem, Result, baseline, optimise
 from ..streams import Streams
 
-OPTIMISED = "optimised"
-#: The systems that are compared; those with something at random are drawn several times.
-SYSTEMS = (OPTIMISED, *BASELINES)
-
 
 def compare(
     problems: Mapping[float | str, Problem],
@@ -32,7 +28,7 @@ def compare(
     """
     rows = []
     for value, made in problems.items():
-        rows.append(_row(value, OPTIMISED, 0, optimise(made)))
+        rows.append(_row(value, "optimised", 0, optimise(made)))
         for name in BASELINES:
             for draw in range(draws if "random" in name else 1):
                 rows.append(_row(value, name, draw, _drawn(name, made, streams, draw)))

@@ -12,7 +12,16 @@ from small_models import CASES, CLASSES, CONFIGS, LINEAR, PAD, VOCABULARY, batch
 from elsa_sim.context import Context
 from elsa_sim.learning import segments
 from elsa_sim.learning.backbone import Backbone, Objective
-from elsa_sim.learning.backbone_options import TARGETS, BackboneOptions, LoraOptions, Part, locate, three_parts, whole
+from elsa_sim.learning.backbone_options import (
+    TARGETS,
+    BackboneOptions,
+    LoraOptions,
+    Part,
+    locate,
+    three_parts,
+    two_parts,
+    whole,
+)
 from elsa_sim.learning.footprint import KEPT, Footprint, Outline
 from elsa_sim.learning.optim import Optimizer, update
 from elsa_sim.streams import Streams
@@ -154,3 +163,14 @@ def test_a_vocabulary_that_is_still_to_be_learned() -> None:
         - Outline.of(source, LoraOptions(), causal_lm=False, labels=2, vocabulary=0).frozen([whole(4)])
         == 64 * VOCABULARY
     )
+
+
+@pytest.mark.parametrize("objective", ["classification", "causal_lm"])
+def test_a_server_with_the_head_holds_it_once(tmp_path: Path, objective: Objective) -> None:
+    """Three clients with one cut, a fourth with another: the layers and the head of the larger part, once."""
+    outline, backbone = pair(tmp_path, "gpt2", objective, LoraOptions(rank=2))
+    large, small = two_parts(backbone.layers, 1)[1], two_parts(backbone.layers, 2)[1]
+    served = outline.served([large] * 3 + [small], 4, 8, shared=True)
+    assert served.weights == backbone.bytes(large)
+    assert served.adapters == 4 * 4 * (outline.trained([large]) + outline.trained([small]))
+    assert served.activations == 3 * outline.activations([large], 4, 8) + outline.activations([small], 4, 8)
