@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from .devices import DeviceOptions
@@ -22,72 +23,63 @@ from .units import format_bytes
 Need: TypeAlias = tuple[str, Footprint, int]
 
 
-def footprints(
-    scenario: Scenario,
-    outline: Outline,
-    layers: int,
-    cuts: Mapping[str, Cut] | None,
-    topology: Topology,
-    edge_of: Mapping[str, str],
-) -> dict[str, Need]:
-    """Node -> what is trained and stored there."""
-    trained = _trained(scenario, outline, layers, cuts, topology, edge_of)
-    return trained | _stored(scenario, outline, trained, topology, edge_of)
+@dataclass(frozen=True)
+class Demand:
+    """What a scenario trains and stores on its nodes, with the whole model on one device where ``cuts`` is ``None``."""
 
+    scenario: Scenario
+    outline: Outline
+    layers: int
+    cuts: Mapping[str, Cut] | None
+    topology: Topology
+    edge_of: Mapping[str, str]
 
-def _trained(
-    scenario: Scenario,
-    outline: Outline,
-    layers: int,
-    cuts: Mapping[str, Cut] | None,
-    topology: Topology,
-    edge_of: Mapping[str, str],
-) -> dict[str, Need]:
-    """Node -> what is trained there."""
-    clients, (cloud,) = topology.names("client"), topology.names("cloud")
-    size, length = scenario.task.batch_size, scenario.task.max_length
-    if cuts is None:
-        footprint = outline.training([backbone_options.whole(layers)], size, length)
-        nodes = (cloud,) if scenario.protocol.kind == "centralized" else clients
+    def footprints(self) -> dict[str, Need]:
+        """Node -> what is trained and stored there."""
+        trained = self._whole() if self.cuts is None else self._parts(self.cuts)
+        return trained | self._stored(trained)
+
+    def _whole(self) -> dict[str, Need]:
+        task, topology = self.scenario.task, self.topology
+        footprint = self.outline.training([backbone_options.whole(self.layers)], task.batch_size, task.max_length)
+        nodes = topology.names("cloud" if self.scenario.protocol.kind == "centralized" else "client")
         return dict.fromkeys(nodes, ("the whole model", footprint, 1))
-    parts = {client: cut.parts(layers) for client, cut in cuts.items()}
-    needs = {
-        client: ("Part 1 and Part 3" if last else "Part 1", outline.training([first, *last], size, length), 1)
-        for client, (first, _, *last) in parts.items()
-    }
-    served: defaultdict[str, list[Part]] = defaultdict(list)
-    for client, server in server_of(scenario.protocol, topology, edge_of).items():
-        served[server].append(parts[client][1])
-    for name, copies in served.items():
-        count = len(set(copies)) if scenario.protocol.shared else len(copies)
-        what = f"{count} {'copies' if count > 1 else 'copy'} of Part 2"
-        if len(set(copies)) == 1 and not scenario.protocol.shared:
-            needs[name] = (what, outline.training(copies[:1], size, length), count)
-        else:
-            needs[name] = (what, outline.served(copies, size, length, shared=scenario.protocol.shared), 1)
-    return needs
 
+    def _parts(self, cuts: Mapping[str, Cut]) -> dict[str, Need]:
+        size, length = self.scenario.task.batch_size, self.scenario.task.max_length
+        outline, protocol = self.outline, self.scenario.protocol
+        parts = {client: cut.parts(self.layers) for client, cut in cuts.items()}
+        needs = {
+            client: ("Part 1 and Part 3" if last else "Part 1", outline.training([first, *last], size, length), 1)
+            for client, (first, _, *last) in parts.items()
+        }
+        served: defaultdict[str, list[Part]] = defaultdict(list)
+        for client, server in server_of(protocol, self.topology, self.edge_of).items():
+            served[server].append(parts[client][1])
+        for name, copies in served.items():
+            count = len(set(copies)) if protocol.shared else len(copies)
+            what = f"{count} {'copies' if count > 1 else 'copy'} of Part 2"
+            if len(set(copies)) == 1 and not protocol.shared:
+                needs[name] = (what, outline.training(copies[:1], size, length), count)
+            else:
+                needs[name] = (what, outline.served(copies, size, length, shared=protocol.shared), 1)
+        return needs
 
-def _stored(
-    scenario: Scenario,
-    outline: Outline,
-    needs: Mapping[str, Need],
-    topology: Topology,
-    edge_of: Mapping[str, str],
-) -> dict[str, Need]:
-    """The needs of servers that aggregate, with what the protocol stores there; weights are held once."""
-    if (stored := scenario.protocol.storage(outline, scenario.task.max_length)) is None:
-        return {}
-    found = {}
-    for name in dict.fromkeys((topology.cloud, *(edge_of.values() if scenario.protocol.edges else ()))):
-        what, kept = stored
-        if name in needs:
-            also, own, copies = needs[name]
-            weights = max(own.weights, kept.weights)  # one of them has the layers of the other
-            each = (copies * own.adapters + kept.adapters, copies * own.activations + kept.activations)
-            what, kept = f"{also} and {what}", Footprint(weights, *each)
-        found[name] = (what, kept, 1)
-    return found
+    def _stored(self, trained: Mapping[str, Need]) -> dict[str, Need]:
+        """The needs of servers that aggregate, with what the protocol stores there; weights are held once."""
+        protocol = self.scenario.protocol
+        if (stored := protocol.storage(self.outline, self.scenario.task.max_length)) is None:
+            return {}
+        found = {}
+        for name in dict.fromkeys((self.topology.cloud, *(self.edge_of.values() if protocol.edges else ()))):
+            what, kept = stored
+            if name in trained:
+                also, own, copies = trained[name]
+                weights = max(own.weights, kept.weights)  # one of them has the layers of the other
+                each = (copies * own.adapters + kept.adapters, copies * own.activations + kept.activations)
+                what, kept = f"{also} and {what}", Footprint(weights, *each)
+            found[name] = (what, kept, 1)
+        return found
 
 
 def server_of(protocol: Protocol, topology: Topology, edge_of: Mapping[str, str]) -> dict[str, str]:

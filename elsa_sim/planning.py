@@ -129,7 +129,7 @@ def check(loaded: Loaded) -> Plan:
             pairs = {(cut.p, cut.q) for cut in cuts.values()}
             faults.extend(loaded.located(scenario.protocol.cut_faults(pairs), "protocol"))
         if not faults:
-            asked = memory.footprints(scenario, outline, source.layers, cuts, topology, edge_of)
+            asked = memory.Demand(scenario, outline, source.layers, cuts, topology, edge_of).footprints()
             faults.extend(loaded.located(memory.too_large(asked, devices), "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
