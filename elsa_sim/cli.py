@@ -279,9 +279,9 @@ def list_(
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a scenario file, for editors."""
-    from . import scenario
+    from .scenario_schema import schema as made
 
-    typer.echo(json.dumps(scenario.schema(), indent=1))
+    typer.echo(json.dumps(made(), indent=1))
 
 
 def _plugins(modules: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The scenario: what a scenario file may say, validated as a whole, and written out again in full.
+"""The scenario: what a scenario file may say, validated as a whole.
 
 Every section is either fixed options or a choice among the registered kinds of a family, so a plugin's kinds are valid
 like any other. ``load`` reads a file; what only building the world can find out is added by `Loaded.located`.
@@ -13,16 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, SerializeAsAny, ValidationError
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic import AfterValidator, Field, SerializeAsAny
 
 from . import scenario_file, validation
-from .choices import any_of, key_of, renewed, with_choices
+from .choices import any_of, renewed, with_choices
 from .codecs.base import Codec
 from .context import Context
 from .devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, Straggler
 from .errors import Fault, InputFaults, ScenarioError
-from .learning.backbone_options import BUILT_IN, BackboneOptions
+from .learning.backbone_options import BackboneOptions
 from .learning.clustering.assign import Assigner
 from .learning.conduct import UnreliableOptions
 from .learning.partition import Iid, Partition
@@ -32,13 +31,13 @@ from .learning.tasks.base import Task
 from .learning.tasks.synthetic import Synthetic
 from .links import LinkModel
 from .network.options import NetworkOptions
-from .plain_yaml import brief, write
+from .plain_yaml import brief
 from .privacy.options import PrivacyOptions
 from .protocols.base import Protocol
 from .registry import Component, Items, Options, discover, load_entry_points
 from .scenario_file import Document, locate
 from .streams import Streams
-from .topology import LinkOptions, TopologyFile, TopologySource, Tree
+from .topology import LinkOptions, TopologySource, Tree
 from .units import Seconds
 from .wireless import Allocator, Mobility, PathLoss, PowerControl, WirelessOptions
 
@@ -223,7 +222,7 @@ def _completed(document: Document) -> Document:
 def scenario_type() -> type[Scenario]:
     """The scenario model in which every family is a choice among the kinds that are registered now."""
     _discovered()
-    return _scenario_type(tuple((family, *family.members.values()) for family in _families()))
+    return _scenario_type(tuple((family, *family.members.values()) for family in families()))
 
 
 @cache
@@ -233,7 +232,8 @@ def _discovered() -> None:
     load_entry_points()
 
 
-def _families() -> tuple[type[Component], ...]:
+def families() -> tuple[type[Component], ...]:
+    """The families that a scenario chooses kinds of."""
     return (Protocol, Task, Partition, TopologySource, SplitPolicy, Codec, LinkModel, *_NESTED)
 
 
@@ -270,108 +270,3 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
         wireless=air | None,
         privacy=with_choices(PrivacyOptions, under=Items[tuple[chain, ...]]) | None,
     )
-
-
-def dump(loaded: Loaded) -> str:
-    """The scenario as YAML that repeats the run from any folder: defaults written out, files by their absolute paths.
-
-    A section that refuses options without effect is written as it was given.
-    """
-    data: dict[str, Any] = {}
-    for name in Scenario.model_fields:
-        section = getattr(loaded.scenario, name)
-        if section is None:
-            continue  # a section that is left out
-        data[name] = _plain(section)
-        data[name] = _files_absolute(data[name], loaded.context)
-        if name == "backbone":
-            data[name]["name"] = _folder_absolute(data[name]["name"], loaded.context)
-        if isinstance(section, BaseModel):
-            try:
-                type(section).model_validate(data[name])
-            except ValidationError:
-                given = _plain(section, only_given=True)
-                data[name] = {key: value for key, value in data[name].items() if key in given}
-    return write(data)
-
-
-#: Names of options that name a file, in whatever section.
-_FILES = ("train", "test", "file", "trace")
-
-
-def _files_absolute(value: Any, context: Context) -> Any:
-    if isinstance(value, list):
-        return [_files_absolute(item, context) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: _file_absolute(item, context)
-        if key in _FILES and isinstance(item, str)
-        else _files_absolute(item, context)
-        for key, item in value.items()
-    }
-
-
-def _file_absolute(path: str, context: Context) -> str:
-    try:
-        return str(context.file(path, ""))
-    except InputFaults:
-        return path
-
-
-def _folder_absolute(path: str, context: Context) -> str:
-    if path in (*BUILT_IN, "minilm"):
-        return path
-    for place in (Path(path), context.folder / path):
-        try:
-            if (place / "config.json").is_file():
-                return str(place.resolve())
-        except (OSError, ValueError):
-            break
-    return path  # a name on the hub
-
-
-def _plain(value: Any, only_given: bool = False) -> Any:
-    """Options as plain data, by the keys of a scenario file; null is left out where it is the default."""
-    if isinstance(value, BaseModel):
-        fields = type(value).model_fields
-        names = sorted(fields, key=lambda name: name != "kind")
-        given = {name: getattr(value, name) for name in names if not only_given or name in value.model_fields_set}
-        return {
-            fields[name].alias or name: _plain(each, only_given)
-            for name, each in given.items()
-            if each is not None or fields[name].default is not None
-        }
-    if isinstance(value, dict):
-        return {key: _plain(each, only_given) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each, only_given) for each in value]
-    return value
-
-
-def schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a scenario file, for editors."""
-    made = scenario_type().model_json_schema(schema_generator=_WithUnits)
-    definitions = made["$defs"]
-    for family in _families():
-        for member in family.members.values():
-            name = f"{member.__module__}__{member.__qualname__}".replace(".", "__")  # where two have one class name
-            definition = definitions.get(member.__name__) or definitions.get(name, {"required": []})
-            if member is not TopologyFile:  # told by its key `file`
-                definition["required"] = list(dict.fromkeys([key_of(family), *definition.get("required", ())]))
-    for chain in definitions["CodecOptions"]["properties"].values():
-        several = {key: chain.pop(key) for key in ("type", "items")}
-        chain["anyOf"] = [several, several["items"]]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
-
-
-class _WithUnits(GenerateJsonSchema):
-    """The description of a field goes in front of that of its type, which tells the unit, instead of replacing it."""
-
-    def generate_inner(self, schema: Any) -> JsonSchemaValue:
-        made = super().generate_inner(schema)
-        if schema["type"] == "model-field":
-            unit = super().generate_inner(schema["schema"]).get("description")
-            if unit and unit != made.get("description"):
-                made["description"] = f"{made['description']} {unit[0].upper()}{unit[1:]}."
-        return made

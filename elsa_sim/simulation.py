@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import simpy
 
-from . import assembly, planning, results, scenario, updates
+from . import assembly, planning, results, scenario_dump, updates
 from .errors import InputError, InvariantViolation, RunFailed
 from .invariants import book_faults, invariants, link_faults
 from .recorder import Recorder
@@ -65,7 +65,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _clear(folder)
-            _write(folder / "scenario.yaml", scenario.dump(loaded))
+            _write(folder / "scenario.yaml", scenario_dump.dump(loaded))
         except OSError as error:
             raise InputError(f"{folder}: no run can be written there: {error.strerror}") from None
         _write(folder / "topology.json", json.dumps(describe(plan.played), indent=1))

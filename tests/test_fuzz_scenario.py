@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 from elsa_sim.errors import ScenarioError
 from elsa_sim.plain_yaml import write
-from elsa_sim.scenario import Loaded, dump, load
+from elsa_sim.scenario import Loaded, load
+from elsa_sim.scenario_dump import dump
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "250"))
 HANGS_AFTER_S = 20.0

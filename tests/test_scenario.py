@@ -16,8 +16,10 @@ from elsa_sim import scenario
 from elsa_sim.codecs.base import Codec
 from elsa_sim.errors import Fault, InputFaults, ScenarioError
 from elsa_sim.protocols.base import Protocol
-from elsa_sim.scenario import Loaded, Scenario, dump, load, scenario_type, schema, validated
+from elsa_sim.scenario import Loaded, Scenario, load, scenario_type, validated
+from elsa_sim.scenario_dump import dump
 from elsa_sim.scenario_file import parse
+from elsa_sim.scenario_schema import schema
 
 FULL = """\
 name: trec-minilm
@@ -325,7 +327,8 @@ def test_no_tensor_library_is_needed(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(FULL)
     code = (
-        "import sys; from elsa_sim.scenario import load, schema, dump\n"
+        "import sys\nfrom elsa_sim.scenario import load\nfrom elsa_sim.scenario_dump import dump\n"
+        "from elsa_sim.scenario_schema import schema\n"
         f"dump(load({str(path)!r})); schema()\n"
         "print([m for m in ('torch', 'transformers', 'peft', 'pandas', 'sklearn', 'matplotlib') if m in sys.modules])"
     )
@@ -334,7 +337,7 @@ def test_no_tensor_library_is_needed(tmp_path: Path) -> None:
 
 
 def test_every_package_of_components_is_looked_into() -> None:
-    kinds = {family.family: set(family.members) for family in scenario._families()}
+    kinds = {family.family: set(family.members) for family in scenario.families()}
     assert kinds["protocol"] >= {"elsa", "splitfed_v1", "fedavg", "centralized"}
     assert kinds["codec"] >= {"sketch", "ssop", "float16", "int8"}
     assert kinds["task"] >= {"synthetic", "text_file", "hub"}

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .. import scenario
+from .. import scenario_dump
 from ..joint import PARTS
 from ..plots import convergence, delay_over, delay_parts, rounds_over_rank
 from ..plots.save import write_figure
@@ -25,7 +25,7 @@ def save(found: Found, folder: Path) -> list[Path]:
         written.append(folder / f"{name}.csv")
         table.to_csv(written[-1], index=False)
     written.append(folder / "scenario.yaml")
-    written[-1].write_text(scenario.dump(found.played), encoding="utf-8")
+    written[-1].write_text(scenario_dump.dump(found.played), encoding="utf-8")
     for name, draw in figures(found).items():
         figure = draw().figure
         assert isinstance(figure, Figure)

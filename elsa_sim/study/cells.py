@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .. import planning, scenario
+from .. import planning, scenario, scenario_dump
 from ..errors import ElsaError, Fault, ScenarioError
 from ..version import __version__
 from .options import Configuration, Study
@@ -83,7 +83,7 @@ def cells(study: Study, folder: Path, only: Mapping[str, frozenset[str]] | None 
 def _cells(study: Study, configuration: Configuration, folder: Path) -> Iterator[Cell]:
     for seed in study.options.seeds:
         loaded = scenario.validated(configuration.document, seed=seed)
-        text = scenario.dump(loaded)
+        text = scenario_dump.dump(loaded)
         key = hashlib.sha256(f"{__version__}\n{text}".encode()).hexdigest()[:16]
         cell = Cell(configuration.labels, seed, text, folder / key)
         if seed == study.options.seeds[0] and cell.state == "open":
