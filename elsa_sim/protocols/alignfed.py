@@ -11,14 +11,15 @@ The abstract's: the three modules. Our reading: everything else, above all the o
 is merged with its own updates' weights. Calibration texts are the task's public ones, held by every server that merges.
 Heard r times as often, a client's updates are about an r-th as stale, so what its samples count goes with r^(1 - b + a):
 equal exponents cancel, and b = 1 + a (exactly: a = 0, b = 1) makes all samples count alike; see docs/design.md.
-``grouping``, ``alignment`` and ``fairness`` switch a module off: without grouping, all updates count as one group that began
-from the oldest version among them.
+``grouping``, ``alignment`` and ``fairness`` switch a module off: without grouping, all changes are one group and are aligned as
+if they had begun from the oldest version among them (without alignment, grouping makes no difference).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -69,15 +70,15 @@ class AlignFed(Buffered):
         return [self.server_lr * share for share in shares]
 
     def merge(self, world: World, server: Server, updates: Sequence[Update], weights: Sequence[float]) -> Verb:
-        groups = defaultdict[int, list[int]](list)
-        oldest = min(update.version for update in updates)
-        for index, update in enumerate(updates):
-            groups[update.version if self.grouping else oldest].append(index)
         theta, now = server.theta, server.version + 1
+        if not self.grouping:
+            updates = yield from self._moved(world, server, updates)
+        groups = defaultdict[int, list[int]](list)
+        for index, update in enumerate(updates):
+            groups[update.version].append(index)
         for version, indices in sorted(groups.items()):
             group = [updates[i] for i in indices]
-            (base,) = {id(u.base): u.base for u in group if u.version == version}.values()
-            adapters = [update.adapters for update in group]
+            base, adapters = group[0].base, [update.adapters for update in group]
             alpha = None
             if self.alignment and version < server.version:
                 batch = world.public(self.calibration)
@@ -88,6 +89,18 @@ class AlignFed(Buffered):
             work = world.model.change(theta, base, adapters, [weights[i] for i in indices], alpha)
             theta = yield from insist(world, server.node, work, round=now)
         return theta
+
+    def _moved(self, world: World, server: Server, updates: Sequence[Update]) -> Verb:
+        """The same changes as if all had begun from the oldest version among them."""
+        oldest = min(updates, key=lambda update: update.version)
+        moved = []
+        for update in updates:
+            if update.version != oldest.version:
+                work = world.model.change(oldest.base, update.base, [update.adapters], [1.0])
+                adapters = yield from insist(world, server.node, work, round=server.version + 1)
+                update = replace(update, version=oldest.version, base=oldest.base, adapters=adapters)
+            moved.append(update)
+        return moved
 
 
 def fair(

@@ -107,6 +107,37 @@ def test_what_a_sample_counts_goes_with_a_power_of_its_clients_speed(
     assert slope == pytest.approx(power, abs=0.15)
 
 
+def test_grouping_is_for_alignment() -> None:
+    """Merging is linear in the changes: grouped or not, it is the same but for what alignment makes of them."""
+    slow = {f"client{i}": {"launch": s} for i, s in enumerate((1, 2, 3, 5, 9))}
+
+    def found(more: str) -> tuple[Any, dict[str, torch.Tensor]]:
+        protocol = (
+            f"protocol={{kind: alignfed, rounds: 6, buffer: 3, local_steps: 2, lr: 2.0e-2, calibration: 4, {more}}}"
+        )
+        results, adapters = adapters_of(
+            protocol,
+            *ALIKE,
+            "topology.clients=5",
+            f"devices.overrides={json.dumps(slow)}",
+            "task.public=8",
+            "task.max_length=4",
+        )
+        assert updates(results)["staleness"].max() >= 2
+        return results, adapters[-1]
+
+    def apart(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
+        return max(float((one[name] - two[name]).abs().max()) for name in one)
+
+    (_, expected), (_, plain) = (found(f"alignment: false, grouping: {grouping}") for grouping in ("true", "false"))
+    assert apart(expected, plain) < 1e-6
+    (grouped, by_version), (pooled, by_oldest) = (found(f"grouping: {grouping}") for grouping in ("true", "false"))
+    assert apart(by_version, by_oldest) > 1e-5
+    for results, several in ((grouped, True), (pooled, False)):
+        rows = results.events[(results.events["kind"] == "update") & (results.events["detail"] != "update")]
+        assert bool(rows.groupby("round").size().max() > 1) == several  # groups that were aligned in a merge
+
+
 def update(member: str, weight: float, staleness: int = 0) -> Update:
     return Update(0, member, 0, None, None, weight, 0, staleness)  # type: ignore[arg-type]
 
