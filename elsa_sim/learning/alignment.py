@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -43,8 +43,17 @@ def scaled(delta: Adapters, modules: Sequence[str], alpha: Tensor) -> dict[str, 
     return {name: alpha[place[module_of(name)]] * tensor for name, tensor in delta.items()}
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A piece of f = f_n(...f_1(x)): a function of adapters and what comes in, and the modules whose adapters it reads."""
+
+    function: Callable[[Adapters, Tensor], Tensor]
+    modules: frozenset[str]
+
+
 def coefficients(
-    represent: Callable[[Adapters], Tensor],
+    stages: Sequence[Stage],
+    start: Tensor,
     base: Adapters,
     present: Adapters,
     delta: Adapters,
@@ -55,7 +64,8 @@ def coefficients(
     """The modules of ``delta``, and alpha [modules].
 
     Args:
-        represent: f, differentiable in forward mode.
+        stages: f in pieces, differentiable in forward mode.
+        start: x, which no coefficient changes.
         base: theta_v, where ``delta`` began.
         present: theta_t.
         steps: number of Gauss-Newton steps.
@@ -63,23 +73,21 @@ def coefficients(
     modules = list(dict.fromkeys(module_of(name) for name in delta))
     count = len(modules)
     like = next(iter(delta.values()))
+
+    def represent(adapters: Adapters) -> Tensor:
+        return reduce(lambda x, stage: stage.function(adapters, x), stages, start)
+
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no forward mode
         shift = represent(_plus(base, delta)) - represent(base)
         target = represent(present) + shift
         weight = float(shift.square().sum())
         if not weight:
             return modules, np.ones(count)
-
-        def shifted(alpha: Tensor) -> Tensor:
-            return (represent(_plus(present, scaled(delta, modules, alpha))) - target).flatten()
-
         alpha = np.ones(count)
         for _ in range(steps):
             at = torch.tensor(alpha, dtype=like.dtype, device=like.device)
-            units = torch.eye(count, dtype=like.dtype, device=like.device)
-            # one pass for all columns: what does not depend on the column is computed once
-            found: Any = torch.func.vmap(partial(_slope, shifted, at), out_dims=(0, 1))(units)
-            apart, slopes = (each.double().cpu().numpy() for each in (found[0][0], found[1]))
+            value, by = _linearised(stages, start, present, delta, modules, at)
+            apart, slopes = (each.double().cpu().numpy() for each in ((value - target).flatten(), by.flatten(1).T))
             rows = np.vstack([slopes / np.sqrt(weight), np.eye(count) * np.sqrt(ridge / count)])
             wanted = np.concatenate(
                 [(slopes @ alpha - apart) / np.sqrt(weight), np.full(count, np.sqrt(ridge / count))]
@@ -88,9 +96,39 @@ def coefficients(
     return modules, alpha
 
 
-def _slope(function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) -> Any:
-    """The value of ``function`` and its derivative ``along`` a direction."""
-    return torch.func.jvp(function, (at,), (along,))
+def _linearised(
+    stages: Sequence[Stage], start: Tensor, present: Adapters, delta: Adapters, modules: Sequence[str], at: Tensor
+) -> tuple[Tensor, Tensor]:
+    """f(present + alpha * delta) at alpha = ``at``, and its derivatives by every coefficient [modules, ...].
+
+    A stage is differentiated only by the coefficients of itself and of those before it, all of them in one pass: what does
+    not depend on the direction is computed once.
+    """
+    x, by, before = start, start.new_zeros(0, *start.shape), list[int]()
+    units = torch.eye(len(modules), dtype=at.dtype, device=at.device)
+    for stage in stages:
+        own = [index for index, module in enumerate(modules) if module in stage.modules and index not in before]
+        moves = {name: tensor for name, tensor in delta.items() if module_of(name) in stage.modules}
+
+        def moved(alpha: Tensor, x: Tensor, stage: Stage = stage, moves: Adapters = moves) -> Tensor:
+            return stage.function(_plus(present, scaled(moves, modules, alpha)), x)
+
+        if not before and not own:
+            x = moved(at, x)
+            by = x.new_zeros(0, *x.shape)
+            continue
+        before = [*before, *own]
+        into = torch.cat([by, x.new_zeros(len(own), *x.shape)])
+        found: Any = torch.func.vmap(partial(_slope, moved, at, x))(units[before], into)
+        x, by = found[0][0], found[1]
+    every = by.new_zeros(len(modules), *by.shape[1:])
+    every[before] = by
+    return x, every
+
+
+def _slope(function: Callable[[Tensor, Tensor], Tensor], at: Tensor, x: Tensor, along: Tensor, into: Tensor) -> Any:
+    """The value of ``function`` at (``at``, ``x``) and its derivative in the direction (``along``, ``into``)."""
+    return torch.func.jvp(function, (at, x), (along, into))
 
 
 def _plus(one: Adapters, other: Adapters) -> dict[str, Tensor]:
@@ -105,21 +143,28 @@ class Align:
     """
 
     backbone: Backbone
-    part: Part
     batch: Batch
     weights: tuple[float, ...]
     ridge: float
     steps: int
 
     def __call__(self, base: Adapters, present: Adapters, *trained: Adapters) -> tuple[dict[str, float]]:
-        delta = mean_change(base, trained, self.weights)
-        lengths = torch.from_numpy(self.batch.lengths).to(self.backbone.device)
-        tokens = self.backbone.tensor(self.batch)
+        backbone, delta = self.backbone, mean_change(base, trained, self.weights)
+        lengths = torch.from_numpy(self.batch.lengths).to(backbone.device)
 
-        def represent(adapters: Adapters) -> Tensor:
-            return pack(self.backbone.call(adapters, self.part, tokens, lengths), self.batch.lengths)
+        def through(part: Part) -> Stage:
+            names = backbone.names(part)
 
-        modules, alpha = coefficients(represent, base, present, delta, ridge=self.ridge, steps=self.steps)
+            def states(adapters: Adapters, x: Tensor) -> Tensor:
+                return backbone.call({name: adapters[name] for name in names}, part, x, lengths)
+
+            return Stage(states, frozenset(map(module_of, names)))
+
+        parts = [Part("layer", index, index + 1) for index in range(backbone.layers)]
+        ended = Stage(lambda _, x: pack(x, self.batch.lengths), frozenset())
+        start = backbone.call({}, Part("embeddings", 0, 0, first=True), backbone.tensor(self.batch), lengths)
+        stages = [*map(through, parts), ended]
+        modules, alpha = coefficients(stages, start, base, present, delta, ridge=self.ridge, steps=self.steps)
         return ({module: float(value) for module, value in zip(modules, alpha, strict=True)},)
 
 

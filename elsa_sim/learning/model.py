@@ -159,12 +159,13 @@ class Model:
     ) -> Work:
         """Cross-version semantic alignment of a group of updates (see ``alignment``). Output: alpha by module.
 
-        A Gauss-Newton step costs a forward pass, and one more for each module that has adapters.
+        A Gauss-Newton step costs a forward pass, and one more for each module that has adapters; that a module's derivative
+        begins at its layer is not made use of in the count.
         """
         part = Part("align", 0, self.layers, first=True, last=False)
         modules = len({module_of(name) for name in self.specs})
         flops = float((3 + (1 + modules) * steps) * self.counter.flops(part, "forward", *batch.shape))
-        function = Align(self.backbone, part, batch, tuple(weights), ridge, steps)
+        function = Align(self.backbone, batch, tuple(weights), ridge, steps)
         return Work("align", function, (base, present, *trained), (None,), flops)
 
     def server_step(self, theta: Ref, mean: Ref, state: Ref | None, optimizer: Adaptive) -> Work:

@@ -9,7 +9,7 @@ from scipy.optimize import lsq_linear
 from test_model import model, samples, start
 from torch import Tensor
 
-from elsa_sim.learning.alignment import Change, coefficients, mean_change, module_of
+from elsa_sim.learning.alignment import Change, Stage, coefficients, mean_change, module_of
 from elsa_sim.learning.data import Batches
 from elsa_sim.learning.executor import Executor
 from elsa_sim.learning.work import Ref
@@ -32,10 +32,11 @@ def problem(seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, 
 def test_a_linear_model_has_a_closed_form(seed: int, ridge: float) -> None:
     data, base, present, delta = problem(seed)
 
-    def represent(adapters: dict[str, Tensor]) -> Tensor:
-        return sum(adapters["gain"][i] * (data[m] @ adapters[m]) for i, m in enumerate(MODULES))  # type: ignore
+    def term(i: int, m: str) -> Stage:
+        return Stage(lambda adapters, x: x + adapters["gain"][i] * (data[m] @ adapters[m]), frozenset({m}))
 
-    modules, found = coefficients(represent, base, present, delta, ridge=ridge, steps=1)
+    stages = [term(i, m) for i, m in enumerate(MODULES)]
+    modules, found = coefficients(stages, torch.zeros(20), base, present, delta, ridge=ridge, steps=1)
     assert modules == list(MODULES)
     columns = np.stack([(data[m] @ delta[m]).numpy() for m in MODULES], 1).astype(np.float64)
     shift = columns @ base["gain"].numpy().astype(np.float64)
@@ -46,15 +47,39 @@ def test_a_linear_model_has_a_closed_form(seed: int, ridge: float) -> None:
     assert found == pytest.approx(lsq_linear(rows, wanted, (0, 1), tol=1e-12).x, abs=1e-3)
 
 
+def test_in_stages_or_as_a_whole() -> None:
+    """Three layers in a row, of which two have a coefficient and a fourth coefficient has none: as one stage with all."""
+    draw = torch.Generator().manual_seed(0)
+    base, present, delta = ({m: 0.4 * torch.randn(6, 6, generator=draw) for m in "abcd"} for _ in range(3))
+    delta = {m: 0.3 * delta[m] for m in "acd"}
+    start = torch.randn(9, 6, generator=draw)
+    layers = [Stage(lambda adapters, x, m=m: torch.tanh(x @ adapters[m]), frozenset({m})) for m in "abc"]
+
+    def through(adapters: dict[str, Tensor], x: Tensor) -> Tensor:
+        for layer in layers:
+            x = layer.function(adapters, x)
+        return x
+
+    one, two = (
+        coefficients(stages, start, base, present, delta, ridge=1e-2, steps=3)
+        for stages in (layers, [Stage(through, frozenset("abcd"))])
+    )
+    assert one[0] == two[0] == ["a", "c", "d"]
+    assert one[1] == pytest.approx(two[1], abs=1e-4)
+    assert all(0.01 < each < 0.99 for each in one[1][:2])
+    assert one[1][2] == 1.0
+
+
 def test_nothing_is_to_be_aligned_within_a_version() -> None:
     data, base, _, delta = problem(0)
-    _, found = coefficients(
-        lambda a: sum(a["gain"][i] * torch.tanh(data[m] @ a[m]) for i, m in enumerate(MODULES)),  # type: ignore
-        base, base, delta, ridge=1e-3, steps=2,
-    )  # fmt: skip
+    whole = Stage(
+        lambda a, x: x + sum(a["gain"][i] * torch.tanh(data[m] @ a[m]) for i, m in enumerate(MODULES)),
+        frozenset(MODULES),
+    )
+    _, found = coefficients([whole], torch.zeros(20), base, base, delta, ridge=1e-3, steps=2)
     assert found == pytest.approx(np.ones(3), abs=1e-3)
     nothing = {name: torch.zeros_like(tensor) for name, tensor in delta.items()}
-    _, found = coefficients(lambda a: a["one"], base, base, nothing, ridge=0.0, steps=1)
+    _, found = coefficients([whole], torch.zeros(20), base, base, nothing, ridge=0.0, steps=1)
     assert found.tolist() == [1.0] * 3
 
 
