@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def closing(results: Results) -> Table:
         table.add_row("retries", str(summary["retries"]))
     if summary["missing"]:
         table.add_row("missing from rounds", str(summary["missing"]))
+    for name, told in _updates(summary["updates"]) if "updates" in summary else ():
+        table.add_row(name, told)
     table.add_row("energy", format_energy(summary["energy_j"]))
     host = summary["host"]
     share = f"{100 * host['math_s'] / host['wall_s']:.0f} % of it tensor math" if host["wall_s"] else ""
@@ -56,6 +58,16 @@ def closing(results: Results) -> Table:
     table.add_row("peak memory of the host", format_bytes(host["peak_rss_bytes"]))
     table.add_row("invariants", str(summary["invariants"]))
     return table
+
+
+def _updates(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What became of asynchronous updates."""
+    yield "updates merged / rejected", f"{found['merged']} / {found['rejected']}"
+    if found["merged"]:
+        yield "  staleness", f"{found['staleness_mean']:.2g} versions on average, {found['staleness_max']} at most"
+        yield "  participation", f"{found['participation_jain']:.3f}  (Jain's index over clients)"
+        yield "  influence of a sample", f"{found['influence_jain']:.3f}  (Jain's index over clients)"
+    yield "  clients idle", f"{100 * found['client_idle']:.0f} % of the time"
 
 
 def planned(loaded: Loaded, plan: Plan) -> Table:

@@ -180,6 +180,20 @@ def test_run_says_what_it_did(plain: Command, tmp_path: Path) -> None:
     assert "Run directory: runs/small" in said.out
 
 
+def test_run_says_what_became_of_updates(plain: Command) -> None:
+    said = plain(
+        "run", "small.yaml", "--set", "protocol={kind: fedbuff, rounds: 2, buffer: 2}", "--set", "codec={}", *TIMING
+    )
+    assert said.status == 0
+    for words in (
+        "updates merged / rejected  4 / 0",
+        "versions on average",
+        "Jain's index over clients",
+        "% of the time",
+    ):
+        assert words in said.out
+
+
 def test_run_directories_are_numbered(plain: Command, tmp_path: Path) -> None:
     for _ in range(3):
         assert plain("run", "small.yaml", "--quiet", *TIMING) == (0, "", "")  # quiet: prints nothing
