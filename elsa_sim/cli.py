@@ -247,33 +247,8 @@ def list_(
     plugin: Plugins = [],  # noqa: B006
 ) -> None:
     """List protocols, codecs, link models, tasks, backbones and more, one line each."""
-    from rich.table import Table
-
-    from . import scenario
-    from .learning.backbone_options import BUILT_IN
-    from .registry import families, summary
-
     _plugins(plugin)
-    scenario.scenario_type()
-    rows = {name: {k: summary(c) for k, c in members.items()} for name, members in families().items()}
-    rows["backbone"] = {name: f"{kind}, randomly initialised, no download" for name, (kind, _) in BUILT_IN.items()}
-    rows["backbone"] |= {
-        "minilm": "all-MiniLM-L6-v2, pretrained BERT of 6 layers (extra [pretrained])",
-        "FOLDER": "a local folder with config.json and safetensors weights",
-        "HUB/ID": "a model of the Hugging Face hub, safetensors only",
-    }
-    wanted = None if kind is None else kind.rstrip("s").replace("-", "_")
-    if wanted is not None and wanted not in rows:
-        from difflib import get_close_matches
-
-        near = get_close_matches(wanted, rows, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"no family {kind!r}{hint} Valid: {', '.join(sorted(rows))}")
-    table = Table("family", "kind", "what it is", box=None, pad_edge=False, header_style="bold")
-    for family in sorted(rows) if wanted is None else [wanted]:
-        for name in sorted(rows[family]):
-            table.add_row(family, name, rows[family][name])
-    console().print(table)
+    console().print(screens.kinds(kind))
 
 
 @app.command()

@@ -89,6 +89,38 @@ def planned(loaded: Loaded, plan: Plan) -> Table:
     return table
 
 
+def kinds(family: str | None) -> Table:
+    """What there is to choose from: all kinds of all families, or of one.
+
+    Raises:
+        InputError: there is no such family.
+    """
+    from rich.table import Table
+
+    from . import scenario
+    from .errors import InputError
+    from .learning.backbone_options import BUILT_IN
+    from .registry import families, summary
+    from .validation import hint
+
+    scenario.scenario_type()
+    rows = {name: {k: summary(c) for k, c in members.items()} for name, members in families().items()}
+    rows["backbone"] = {name: f"{kind}, randomly initialised, no download" for name, (kind, _) in BUILT_IN.items()}
+    rows["backbone"] |= {
+        "minilm": "all-MiniLM-L6-v2, pretrained BERT of 6 layers (extra [pretrained])",
+        "FOLDER": "a local folder with config.json and safetensors weights",
+        "HUB/ID": "a model of the Hugging Face hub, safetensors only",
+    }
+    wanted = None if family is None else family.rstrip("s").replace("-", "_")
+    if wanted is not None and wanted not in rows:
+        raise InputError(f"no family {family!r}{hint(wanted, sorted(rows))}")
+    table = Table("family", "kind", "what it is", box=None, pad_edge=False, header_style="bold")
+    for name in sorted(rows) if wanted is None else [wanted]:
+        for kind in sorted(rows[name]):
+            table.add_row(name, kind, rows[name][kind])
+    return table
+
+
 def optimised(found: Found) -> Table:
     """What the joint optimiser decided, and what that is worth."""
     from .optimising.comparison import mean_delays
