@@ -67,6 +67,8 @@ class SplitTrainer:
 
     def __init__(self, world: World, optimizer: Optimizer, keep: bool) -> None:
         self.world, self.optimizer, self.keep = world, optimizer, keep
+        #: That of Part 2.
+        self.serving = optimizer
         #: Client -> the server it last trained with, and what it trained.
         self._before: dict[str, tuple[str, Trained, Trained, Trained]] = {}
 
@@ -132,7 +134,7 @@ class SplitTrainer:
 
     def serve_backward(self, compute: Serve, middle: Trained, tape: Ref, gradient: Ref, lengths: Lengths) -> Verb:
         """Part 2 backward on the server; returns the gradient of its input, and Part 2 after the step."""
-        g1, *after = yield from compute(self.world.model.backward(middle, tape, gradient, lengths, self.optimizer))
+        g1, *after = yield from compute(self.world.model.backward(middle, tape, gradient, lengths, self.serving))
         return g1, middle.stepped(*after)
 
 

@@ -4,8 +4,9 @@ The cloud is the main server and the federated server: it trains a single Part 2
 time in the order of arrival, and averages the client parts every ``local_steps`` steps. The paper's: V2's one server part,
 updated batch by batch, and no averaging on the server's side. Our reading: with the label-private, U-shaped cut (Part 3
 with the head stays on the client) a batch visits the server twice, so its gradient is that of the adapters which its
-forward pass met, and is applied to those that its backward pass meets. Batches of clients that do not finish a round have
-trained the server part all the same. Clients with different cuts share a Part 2 with those of the same cut.
+forward pass met, and is applied to those that its backward pass meets; Part 2 may have a learning rate of its own. Batches
+of clients that do not finish a round have trained the server part all the same. Clients with different cuts share a Part 2
+with those of the same cut.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import simpy
+from pydantic import Field
 
 from ..participation import gather, insist
 from .base import Protocol
@@ -36,10 +38,14 @@ class SplitFedV2(Protocol):
     server: ClassVar[Literal["edge", "cloud"] | None] = "cloud"
     shared: ClassVar[bool] = True
     kind: Literal["splitfed_v2"] = "splitfed_v2"
+    server_lr: float | None = Field(None, gt=0)
+    """Learning rate of Part 2, which makes a step for every client's batch where clients average theirs; default: lr."""
 
     def run(self, world: World) -> Verb:
         theta = world.model.initial()
-        trainer = SharedTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
+        rates = (self.lr, self.lr if self.server_lr is None else self.server_lr)
+        own, shared = (world.model.optimizer(rate, self.weight_decay) for rate in rates)
+        trainer = SharedTrainer(world, own, shared, self.keep_optimizer)
         if world.evaluate(theta, round=0):
             return
         for g in range(1, self.rounds + 1):
@@ -60,8 +66,9 @@ class SplitFedV2(Protocol):
 class SharedTrainer(SplitTrainer):
     """Split training in which the server has one Part 2 for all clients with the same cut."""
 
-    def __init__(self, world: World, optimizer: Optimizer, keep: bool) -> None:
+    def __init__(self, world: World, optimizer: Optimizer, shared: Optimizer, keep: bool) -> None:
         super().__init__(world, optimizer, keep)
+        self.serving = shared
         self._turn = simpy.Resource(world.env)
         self._now: dict[Part, Trained] = {}
         self._kept: dict[Part, Trained] = {}

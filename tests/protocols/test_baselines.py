@@ -144,6 +144,20 @@ def test_the_server_part_is_not_averaged() -> None:
         torch.testing.assert_close(theta[name], tensor)
 
 
+def test_the_server_part_has_a_learning_rate_of_its_own() -> None:
+    """Next to none: Part 2 stays where it began, while the clients' parts move as far as they do otherwise."""
+    moved = {}
+    for rate in ("", ", server_lr: 1.0e-12"):
+        with trainers() as made:
+            begin, *_, end = adapters(f"protocol={{kind: splitfed_v2, {TWO}{rate}}}")
+        served = set(next(iter(made[0]._now.values())).adapters.value)
+        far = {name: float((end[name] - begin[name]).abs().max()) for name in end}
+        moved[rate] = [max(far[name] for name in far if (name in served) == part) for part in (True, False)]
+    (both, ours), (still, alone) = moved.values()
+    assert both > 1e-3 > 1e-7 > still
+    assert alone == pytest.approx(ours, rel=0.2)
+
+
 def test_who_comes_first_matters() -> None:
     slow = "devices.overrides.client0={slowdown: 30}"
     kinds = {kind: [known(f"protocol={{kind: {kind}, {TWO}}}", *change).rounds["loss"].tolist()
