@@ -142,7 +142,7 @@ def optimised(found: Found) -> Table:
         table.add_row("rounds to a target", "not known: delays are those of one round, and the smallest rank wins")
     else:
         how = choice.rounds.at(decision.rank).how
-        law = "" if how == "measured" else f"; the law is within {choice.rounds.worst:.0%} of what was measured"
+        law = "" if how == "measured" else f"; the law is within {100 * choice.rounds.worst:.0f} % of what was measured"
         table.add_row("rounds to the target", f"{parts.rounds:.3g}  ({how}{law})")
         table.add_row("all rounds", format_seconds(parts.total_s))
     means = mean_delays(found.table).iloc[0]
