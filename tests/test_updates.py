@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_runs import known, played
 
 from elsa_sim.plots import save_figures
+from elsa_sim.plots.updates import influence_by_client
 from elsa_sim.recorder import Recorder
+from elsa_sim.results import Results, frame
 from elsa_sim.trace import write_trace
 from elsa_sim.updates import influence, jain, participation, summary, updates
 
@@ -48,6 +51,20 @@ def test_a_table_by_hand() -> None:
     counted = influence(table, TOPOLOGY)
     assert counted.tolist() == pytest.approx([0.075 / 0.175 * 3, 0.0, 0.1 / 0.175 * 3])
     assert summary(known("protocol={kind: fedavg, rounds: 2, local_steps: 2, lr: 5.0e-3}").events, TOPOLOGY) == {}
+
+
+def test_no_marker_is_cut_off() -> None:
+    """Influences that are nearly even lie near the top of their figure, not across it."""
+    recorder = Recorder()
+    for i, weight in enumerate((0.9, 1.0, 1.1)):
+        facts = {"base": 0, "staleness": 0, "weight": weight, "samples": 10.0}
+        recorder.add("update", 1, 2, "cloud", peer=f"client{i}", detail="update", metrics=facts)
+    ax = influence_by_client(Results(frame(recorder.close()), pd.DataFrame(), {"protocol": "fedbuff"}, TOPOLOGY))
+    (line,) = [each for each in ax.lines if each.get_marker() not in ("", "None")]
+    ends = ax.transData.transform(line.get_xydata())[:, 1]
+    radius = line.get_markersize() / 2 * ax.figure.dpi / 72
+    assert ax.bbox.y0 < ends.min() - radius
+    assert ends.max() + radius < ax.bbox.y1
 
 
 def test_a_run_tells_of_its_updates(tmp_path: Path) -> None:

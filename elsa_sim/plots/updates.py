@@ -67,6 +67,6 @@ def influence_by_client(results: Runs, ax: Axes | None = None) -> Axes:
     else:
         ax.set_xlabel("Clients, by their updates")
     ax.set_ylabel("Influence of a sample (1: mean)")
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, 1.08 * ax.dataLim.y1)  # no marker is cut off
     ax.legend()
     return finish(ax, "y")
