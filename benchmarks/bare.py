@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 from workloads import LORA, MAX_LENGTH, load
 
-from elsa_sim import planning
-from elsa_sim.evaluation import TOKENS
-from elsa_sim.learning.data import Batch, Batches, in_chunks
+from elsa_sim.learning.backbone.tokenizers import tokenizer_for
 from elsa_sim.learning.tasks.base import Dataset, tokenize
-from elsa_sim.learning.tokenizers import tokenizer_for
+from elsa_sim.learning.tasks.data import Batch, Batches, in_chunks
+from elsa_sim.run import checks
+from elsa_sim.world.evaluation import TOKENS
 
 Padding = Literal["fixed", "longest"]
 State = dict[str, Tensor]
@@ -35,7 +35,7 @@ class Prepared:
 
     def __init__(self, sizes: dict[str, Any]) -> None:
         loaded = load(sizes)
-        plan = planning.check(loaded)
+        plan = checks.check(loaded)
         streams, task = plan.context.streams, loaded.scenario.task
         self.sizes, self.source, self._seed = sizes, plan.source, streams.integer("backbone")
         self.data: Dataset = tokenize(plan.texts, tokenizer_for(plan.source, task, plan.texts), task)

@@ -21,7 +21,7 @@ import torch
 from bare import Prepared, accuracy, tensors
 from torch import Tensor, nn
 
-from elsa_sim.learning.data import collate
+from elsa_sim.learning.tasks.data import collate
 
 
 class ForPfl(nn.Module):

@@ -32,8 +32,8 @@ ROUNDS = {"real": 1, "timing": 10, "minilm": 1}
 
 def scenario_of(mode: str, clients: int, rounds: int, executor: str, threads: int) -> Any:
     """The scenario of a row."""
-    from elsa_sim import scenario
-    from elsa_sim.scenario_file import Document
+    from elsa_sim.scenario import model
+    from elsa_sim.scenario.document import Document
 
     if mode == "minilm":
         return workloads.load({"clients": clients, "rounds": rounds, "steps": 1, "batch": 16,
@@ -50,12 +50,12 @@ def scenario_of(mode: str, clients: int, rounds: int, executor: str, threads: in
         "devices": {"edge": {"slots": 50, "memory": "1 TiB"}},
         "execution": {"mode": "timing" if mode == "timing" else "real", "executor": executor, "threads": threads},
     }  # fmt: skip
-    return scenario.validated(Document("scale", data))
+    return model.validated(Document("scale", data))
 
 
 def child(arguments: argparse.Namespace) -> None:
     """One row, in this process: prints a JSON object."""
-    from elsa_sim import simulation
+    from elsa_sim.run import simulation
 
     begin = time.perf_counter()
     loaded = scenario_of(arguments.child, arguments.clients[0], arguments.rounds, arguments.executor, arguments.threads)

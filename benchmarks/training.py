@@ -37,8 +37,8 @@ QUICK = {"W": {"clients": 4, "rounds": 1, "steps": 2}, "W-tiny": {"clients": 20,
 
 def programs(workload: str) -> list[str]:
     """All programs that are compared, by default."""
-    from elsa_sim.learning.executor import EXECUTORS
-    from elsa_sim.scenario import ExecutionOptions
+    from elsa_sim.learning.execution.executor import EXECUTORS
+    from elsa_sim.scenario.model import ExecutionOptions
 
     layers = workloads.WORKLOADS[workload]["backbone"].get("config", {}).get("num_hidden_layers", 6)
     models = ["split", "whole"] if layers >= 3 else ["whole"]  # three parts have a layer each
@@ -56,8 +56,8 @@ def run(program: str, sizes: dict[str, Any], threads: int) -> dict[str, float]:
 
         torch.set_num_threads(threads)
         return bare.run(sizes, "fixed" if program == "bare-32" else "longest")
-    from elsa_sim import simulation
-    from elsa_sim.world import Observer
+    from elsa_sim.run import simulation
+    from elsa_sim.world.world import Observer
 
     class Clock(Observer):
         """Host time at the end of every evaluation."""

@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    from elsa_sim import simulation
+    from elsa_sim.run import simulation
 
     sizes = workloads.describe(arguments.workload, {"clients": 4, "rounds": 1} if arguments.quick else {})
     execution = {"executor": arguments.executor, "threads": arguments.threads}

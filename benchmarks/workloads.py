@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from elsa_sim import scenario
-from elsa_sim.scenario import Loaded
-from elsa_sim.scenario_file import Document
+from elsa_sim.scenario import model
+from elsa_sim.scenario.document import Document
+from elsa_sim.scenario.model import Loaded
 
 MAX_LENGTH = 32
 LORA = {"rank": 8, "alpha": 16, "targets": ["query", "value"]}
@@ -47,4 +47,4 @@ def load(sizes: dict[str, Any], *, protocol: str = "fedavg", network: bool = Tru
         "network": {"model": "max-min" if network else "ideal"},
         "execution": execution,
     }  # fmt: skip
-    return scenario.validated(Document("benchmark", data))
+    return model.validated(Document("benchmark", data))

@@ -20,51 +20,51 @@ from typing import TYPE_CHECKING, Any
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import plots as plots
+    from .base.errors import Divergence as Divergence
+    from .base.errors import ElsaError as ElsaError
+    from .base.errors import InputError as InputError
+    from .base.errors import InvariantViolation as InvariantViolation
+    from .base.errors import RunFailed as RunFailed
+    from .base.errors import ScenarioError as ScenarioError
     from .codecs.base import Codec as Codec
-    from .errors import Divergence as Divergence
-    from .errors import ElsaError as ElsaError
-    from .errors import InputError as InputError
-    from .errors import InvariantViolation as InvariantViolation
-    from .errors import RunFailed as RunFailed
-    from .errors import ScenarioError as ScenarioError
-    from .learning.partition import Partition as Partition
     from .learning.tasks.base import Task as Task
+    from .learning.tasks.partition import Partition as Partition
     from .links import LinkModel as LinkModel
-    from .planning import check as check
     from .protocols.base import Protocol as Protocol
-    from .results import Results as Results
-    from .results import load as load_results
-    from .scenario import Scenario as Scenario
-    from .scenario import load as load_scenario
-    from .simulation import run as run
+    from .results import plots
+    from .results.metrics import Results as Results
+    from .results.metrics import load as load_results
+    from .run.checks import check as check
+    from .run.simulation import run as run
+    from .scenario.model import Scenario as Scenario
+    from .scenario.model import load as load_scenario
     from .topology import TopologySource as TopologySource
-    from .world import Observer as Observer
-    from .world import World as World
+    from .world.world import Observer as Observer
+    from .world.world import World as World
 
 #: Public name -> (module, name there; "" for the module itself).
 _PUBLIC: dict[str, tuple[str, str]] = {
     "Codec": ("codecs.base", "Codec"),
-    "Divergence": ("errors", "Divergence"),
-    "ElsaError": ("errors", "ElsaError"),
-    "InputError": ("errors", "InputError"),
-    "InvariantViolation": ("errors", "InvariantViolation"),
+    "Divergence": ("base.errors", "Divergence"),
+    "ElsaError": ("base.errors", "ElsaError"),
+    "InputError": ("base.errors", "InputError"),
+    "InvariantViolation": ("base.errors", "InvariantViolation"),
     "LinkModel": ("links", "LinkModel"),
-    "Observer": ("world", "Observer"),
-    "Partition": ("learning.partition", "Partition"),
+    "Observer": ("world.world", "Observer"),
+    "Partition": ("learning.tasks.partition", "Partition"),
     "Protocol": ("protocols.base", "Protocol"),
-    "Results": ("results", "Results"),
-    "RunFailed": ("errors", "RunFailed"),
-    "Scenario": ("scenario", "Scenario"),
-    "ScenarioError": ("errors", "ScenarioError"),
+    "Results": ("results.metrics", "Results"),
+    "RunFailed": ("base.errors", "RunFailed"),
+    "Scenario": ("scenario.model", "Scenario"),
+    "ScenarioError": ("base.errors", "ScenarioError"),
     "Task": ("learning.tasks.base", "Task"),
     "TopologySource": ("topology", "TopologySource"),
-    "World": ("world", "World"),
-    "check": ("planning", "check"),
-    "load_results": ("results", "load"),
-    "load_scenario": ("scenario", "load"),
-    "plots": ("plots", ""),
-    "run": ("simulation", "run"),
+    "World": ("world.world", "World"),
+    "check": ("run.checks", "check"),
+    "load_results": ("results.metrics", "load"),
+    "load_scenario": ("scenario.model", "load"),
+    "plots": ("results.plots", ""),
+    "run": ("run.simulation", "run"),
 }
 __all__ = ["__version__", *_PUBLIC]
 

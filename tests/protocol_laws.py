@@ -14,13 +14,14 @@ import torch
 from in_process import InProcess
 from small_runs import drawn_batches, known, loaded, played, same_rows, transfers, work, world_of
 
-from elsa_sim import planning, scenario, simulation
 from elsa_sim.devices import Device
-from elsa_sim.learning.crew import CREWS
-from elsa_sim.learning.work import Ref
-from elsa_sim.results import Results, load
-from elsa_sim.scenario import Loaded
-from elsa_sim.world import World
+from elsa_sim.learning.execution.pools import CREWS
+from elsa_sim.learning.execution.work import Ref
+from elsa_sim.results.metrics import Results, load
+from elsa_sim.run import checks, simulation
+from elsa_sim.scenario import model
+from elsa_sim.scenario.model import Loaded
+from elsa_sim.world.world import World
 
 Law = Callable[[str], None]
 LAWS: dict[str, Law] = {}
@@ -243,7 +244,7 @@ def adapters_stay_finite(protocol: str) -> None:
     assert np.isfinite(losses).all()
     assert losses.nunique() == len(losses)  # it learns something every round
     evaluated = []
-    with patch("elsa_sim.world.World.evaluate", autospec=True) as evaluate:
+    with patch("elsa_sim.world.world.World.evaluate", autospec=True) as evaluate:
         evaluate.side_effect = lambda world, adapters, *, round: bool(evaluated.append(adapters))
         world_of(f"protocol={protocol}", CODEC)
     assert len(evaluated) == 3
@@ -257,7 +258,7 @@ def adapters_stay_finite(protocol: str) -> None:
 def a_written_scenario_repeats_the_run(protocol: str, folder: Path | None = None) -> None:
     assert folder is not None
     first = played(f"protocol={protocol}", CODEC, "seed=3", folder=folder / "run")
-    again: Loaded = scenario.load(folder / "run" / "scenario.yaml")
+    again: Loaded = model.load(folder / "run" / "scenario.yaml")
     assert trace(simulation.run(again)) == trace(first) == trace(load(folder / "run"))
 
 
@@ -291,5 +292,5 @@ def its_steps_are_announced(protocol: str) -> None:
     _, world = world_of(f"protocol={protocol}", TIMING)
     assert world._steps >= world._total_steps > 0
     assert continuous(protocol) or world._steps == world._total_steps
-    expected = made.scenario.protocol.steps(len(planning.check(made).samples))
+    expected = made.scenario.protocol.steps(len(checks.check(made).samples))
     assert world._total_steps == expected

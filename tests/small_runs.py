@@ -12,13 +12,13 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
-from elsa_sim import assembly, simulation
-from elsa_sim.learning.data import Batch, Batches
-from elsa_sim.learning.flops import FlopCounter
-from elsa_sim.results import Results
-from elsa_sim.scenario import Loaded, validated
-from elsa_sim.scenario_file import parse
-from elsa_sim.world import Observer, World
+from elsa_sim.learning.backbone.flops import FlopCounter
+from elsa_sim.learning.tasks.data import Batch, Batches
+from elsa_sim.results.metrics import Results
+from elsa_sim.run import builder, simulation
+from elsa_sim.scenario.document import parse
+from elsa_sim.scenario.model import Loaded, validated
+from elsa_sim.world.world import Observer, World
 
 #: D of the small backbone.
 HIDDEN = 32
@@ -73,13 +73,13 @@ def known(*changes: str, seed: int | None = None) -> Results:
 def worlds() -> Iterator[list[World]]:
     """The worlds that are built meanwhile."""
     made: list[World] = []
-    build = assembly.build
+    build = builder.build
 
     def kept(*args: Any) -> World:
         made.append(build(*args))
         return made[-1]
 
-    with patch.object(assembly, "build", kept):
+    with patch.object(builder, "build", kept):
         yield made
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import simpy
 
-from elsa_sim.recorder import Recorder
-from elsa_sim.results import Results, frame, rounds_table, summarise
+from elsa_sim.results.event_table import Recorder
+from elsa_sim.results.metrics import Results, frame, rounds_table, summarise
 
 MB = 1_000_000
 

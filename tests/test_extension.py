@@ -16,11 +16,12 @@ import pytest
 from protocol_laws import LAWS
 from small_runs import TEXT, loaded, played, transfers, work
 
-from elsa_sim import cli, results
+from elsa_sim.base.errors import ScenarioError
+from elsa_sim.cli import commands
 from elsa_sim.codecs.base import Codec
-from elsa_sim.errors import ScenarioError
 from elsa_sim.links import LinkModel
 from elsa_sim.protocols.base import Protocol
+from elsa_sim.results import metrics
 
 PROTOCOL = '''
 """Ring: clients train the whole model one after another; each hands its adapters to the next through the cloud."""
@@ -134,9 +135,9 @@ def elsa(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["elsa-sim", *args])
         patch.setattr(sys, "path", [*sys.path])
-        patch.setattr(cli, "_figures", lambda results, folder: [])
+        patch.setattr(commands, "_figures", lambda results, folder: [])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            commands.main()
     out, err = capsys.readouterr()
     assert end.value.code in (0, None), err
     return out
@@ -153,7 +154,7 @@ def test_it_runs_from_the_command_line(
     monkeypatch.chdir(folder)
     elsa(capsys, "run", "small.yaml", "--out", "out", "--quiet", *(f"--plugin={name}" for name in FILES),
          "--set", f"protocol={RING}", "--set", "codec.adapters=[every_other]", "--set", "network.model=halves")  # fmt: skip
-    made = results.load(folder / "out")
+    made = metrics.load(folder / "out")
     assert (made.protocol, made.summary["rounds"], made.summary["invariants"]) == ("ring", 2, "hold")
     assert len(transfers(made.events, "adapters")) == 2 * 2 * 3
 

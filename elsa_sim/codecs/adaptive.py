@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..lazy import lazy
-from ..learning.work import TensorSpec
+from ..base.lazy import lazy
+from ..learning.execution.work import TensorSpec
 from .base import Codec, Encoded, EncodedSpec, Passage
 from .cast import saturate
 from .public import Basis, Public

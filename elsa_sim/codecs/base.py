@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ..learning.work import TensorSpec
-from ..registry import Component
+from ..base.registry import Component
+from ..learning.execution.work import TensorSpec
 
 if TYPE_CHECKING:
     import torch

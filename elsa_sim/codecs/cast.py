@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ..lazy import lazy
-from ..learning.work import TensorSpec
+from ..base.lazy import lazy
+from ..learning.execution.work import TensorSpec
 from .base import Codec, Encoded, EncodedSpec, Passage
 
 if TYPE_CHECKING:

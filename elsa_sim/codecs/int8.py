@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..lazy import lazy
-from ..learning.work import TensorSpec
+from ..base.lazy import lazy
+from ..learning.execution.work import TensorSpec
 from .base import Codec, Encoded, EncodedSpec, Passage
 from .cast import saturate
 

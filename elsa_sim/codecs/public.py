@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from ..lazy import lazy
+from ..base.lazy import lazy
 
 if TYPE_CHECKING:
     import torch

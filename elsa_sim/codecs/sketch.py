@@ -30,9 +30,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ..lazy import lazy
-from ..learning.work import TensorSpec
-from ..streams import Streams
+from ..base.lazy import lazy
+from ..base.streams import Streams
+from ..learning.execution.work import TensorSpec
 from .base import Codec, Encoded, EncodedSpec, Keys, Passage
 from .cast import saturate
 

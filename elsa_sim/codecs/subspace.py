@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
-from ..lazy import lazy
-from ..learning.work import TensorSpec
+from ..base.lazy import lazy
+from ..learning.execution.work import TensorSpec
 from .base import Codec, Encoded, EncodedSpec, Passage
 from .cast import saturate
 from .public import Basis, BasisKind, Public

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from ..lazy import lazy
-from ..learning.work import TensorSpec
+from ..base.lazy import lazy
+from ..learning.execution.work import TensorSpec
 from .base import Codec, Encoded, EncodedSpec, Passage
 from .bits import pack, unpack
 

@@ -7,14 +7,7 @@ first come, first served. Does not capture caches, memory bandwidth, batching ef
 
 from .device import Device, Execution
 from .downtime import Crash, Downtime, OnOff, Trace
-from .options import (
-    ClientOptions,
-    CloudOptions,
-    DeviceOptions,
-    DevicesOptions,
-    EdgeOptions,
-    PowerOptions,
-)
+from .options import ClientOptions, CloudOptions, DeviceOptions, DevicesOptions, EdgeOptions, PowerOptions
 from .profiles import known, profile
 from .stragglers import Background, LogNormal, Scripted, ShiftedExponential, Straggler, Throttling
 

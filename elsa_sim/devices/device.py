@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import simpy
 
-from ..intervals import Interval, Presence
-from ..streams import Streams
+from ..base.intervals import Interval, Presence
+from ..base.streams import Streams
 from .options import DeviceOptions
 
 

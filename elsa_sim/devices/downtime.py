@@ -12,12 +12,12 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from annotated_types import Gt
 
-from ..context import Context
-from ..errors import Fault, InputFaults
-from ..intervals import Interval, alternation
-from ..registry import Component
+from ..base.context import Context
+from ..base.errors import Fault, InputFaults
+from ..base.intervals import Interval, alternation
+from ..base.registry import Component
+from ..base.units import Seconds
 from ..topology.traces import read_trace
-from ..units import Seconds
 
 
 class Downtime(Component):

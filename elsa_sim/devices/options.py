@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypeVar
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
-from ..choices import member_of
-from ..context import Context
-from ..errors import Fault, InputFaults
-from ..registry import Items, Options
+from ..base.choices import member_of
+from ..base.context import Context
+from ..base.errors import Fault, InputFaults
+from ..base.registry import Items, Options
+from ..base.units import Frequency, Power, Seconds, Size, Speed
 from ..topology import Topology
-from ..units import Frequency, Power, Seconds, Size, Speed
 from .downtime import Downtime
 from .profiles import profile
 from .stragglers import Straggler

@@ -15,9 +15,9 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 from pydantic import model_validator
 
-from ..intervals import alternation
-from ..registry import Component, Items
-from ..units import Seconds
+from ..base.intervals import alternation
+from ..base.registry import Component, Items
+from ..base.units import Seconds
 
 Factor = Annotated[float, Gt(0.0)]
 PositiveSeconds = Annotated[Seconds, Gt(0)]

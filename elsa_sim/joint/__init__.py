@@ -4,7 +4,7 @@ A :class:`Problem` states what things cost in s and bits, whoever counted them; 
 :class:`Decision`, and :func:`optimise` looks for a good one. No clock, no tensors: pure functions over NumPy arrays.
 """
 
-from ..wireless.stage import Allocation
+from ..wireless.uplink import Allocation
 from .baselines import BASELINES, baseline
 from .delay import PARTS, Breakdown, delay
 from .exhaustive import exhaustive

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..wireless.power import rates
 from ..wireless.rate import Floats
-from ..wireless.stage import Allocation
+from ..wireless.uplink import Allocation
 from .problem import Decision, Load, Problem, Uplink
 
 #: What a round is made of, in the order of time.

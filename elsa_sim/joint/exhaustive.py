@@ -10,9 +10,9 @@ from itertools import product
 
 import numpy as np
 
-from ..errors import InputError
+from ..base.errors import InputError
 from ..wireless.rate import Floats, rate
-from ..wireless.stage import Allocation, Stage
+from ..wireless.uplink import Allocation, Stage
 from .problem import Decision, Problem, Uplink
 from .uplinks import stages
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import InputError
+from ..base.errors import InputError
 from ..wireless.allocation import Owners
 from ..wireless.power import refuse, within
 from ..wireless.search import greedy, improved, starts
-from ..wireless.stage import Allocation, Stage
+from ..wireless.uplink import Allocation, Stage
 from .delay import Breakdown, delay
 from .problem import Decision, Pair, Problem, Uplink
 from .uplinks import stages

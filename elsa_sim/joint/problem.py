@@ -15,10 +15,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from ..errors import InputError
+from ..base.errors import InputError
 from ..wireless.allocation import Demand
 from ..wireless.rate import Floats
-from ..wireless.stage import Allocation
+from ..wireless.uplink import Allocation
 
 #: A cut (layers on the client) and a LoRA rank.
 Pair: TypeAlias = tuple[int, int]

@@ -23,8 +23,8 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from .. import results
-from ..errors import InputError
+from ..base.errors import InputError
+from ..results import metrics
 
 #: Measures of which more is better; of the others (loss, perplexity) less is.
 RISING = ("accuracy", "clean_accuracy", "macro_f1")
@@ -134,7 +134,7 @@ def measured(folders: Iterable[str | Path], target: float, measure: str = "accur
     """
     found = []
     for folder in folders:
-        run = results.load(folder)
+        run = metrics.load(folder)
         if measure not in run.rounds or not run.rounds[measure].notna().any():
             there = ", ".join(c for c in ("accuracy", "loss", "perplexity") if c in run.rounds)
             raise InputError(f"{folder}: there is no {measure}; measured were {there or 'no such thing'}")

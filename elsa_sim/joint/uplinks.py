@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..wireless.stage import Stage
+from ..wireless.uplink import Stage
 from .problem import Load, Problem
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..registry import Component
+from ..base.registry import Component
 
 Rates = NDArray[np.float64]
 

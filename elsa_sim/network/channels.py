@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
-from ..errors import InputError
-from ..intervals import Interval, Presence
-from ..streams import Streams
+from ..base.errors import InputError
+from ..base.intervals import Interval, Presence
+from ..base.streams import Streams
 from ..topology import Link, Topology
 from .downtimes import presence
 from .options import NetworkOptions

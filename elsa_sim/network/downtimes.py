@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..intervals import Interval, Presence, alternation
-from ..streams import Streams
+from ..base.intervals import Interval, Presence, alternation
+from ..base.streams import Streams
 from ..topology import Link, Topology
 from .options import Failure, NetworkOptions
 

@@ -17,16 +17,16 @@ from typing import Any, Literal
 
 import simpy
 
-from ..errors import InputError
+from ..base.errors import InputError
+from ..base.streams import Streams
 from ..links import MaxMin
-from ..streams import Streams
 from ..topology import Topology
-from .alarm import Alarm, at
+from .airtime import Meter
 from .channels import Bandwidths, Channels
 from .fluid import Flow, Fluid, ResolveAll
-from .grouped import Grouped
-from .meter import Meter
+from .incremental import Grouped
 from .options import NetworkOptions
+from .timer import Alarm, at
 from .transfer import Tally, Transfer
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..links import LinkModel, Rates
-from .meter import Meter
+from .airtime import Meter
 
 #: Two completions closer than this (s) are one; far below the 1e-9 s that any comparison of times resolves.
 RESOLUTION_S = 1e-11

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, SerializeAsAny, model_validator
 
-from ..choices import member_of
-from ..errors import Fault, InputFaults
+from ..base.choices import member_of
+from ..base.errors import Fault, InputFaults
+from ..base.registry import Items, Options
+from ..base.units import Seconds, Size
 from ..links import LinkModel, MaxMin
-from ..registry import Items, Options
 from ..topology import Topology
-from ..units import Seconds, Size
 
 Model = Annotated[SerializeAsAny[LinkModel], member_of(LinkModel)]
 

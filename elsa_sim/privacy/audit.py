@@ -21,20 +21,20 @@ from torch import Tensor
 from ..codecs.base import Codec
 from ..codecs.base import wire as layout
 from ..codecs.public import Sample
+from ..codecs.public_text import hidden
 from ..codecs.ssop import SSOP
-from ..learning.data import Batch, collate, in_chunks
-from ..learning.work import TensorSpec
-from ..public_text import hidden
+from ..learning.execution.work import TensorSpec
+from ..learning.tasks.data import Batch, collate, in_chunks
 from . import identify, measures
 from .inversion import invert
 from .options import PrivacyOptions
 
 if TYPE_CHECKING:
-    from ..learning.model import Model
+    from ..base.streams import Streams
     from ..learning.tasks.base import Dataset
-    from ..streams import Streams
-    from ..wire import Wire
-    from ..world import Client
+    from ..learning.training.model import Model
+    from ..world.codec_pipeline import Wire
+    from ..world.world import Client
 
 #: Padded tokens of a batch of public text, at most.
 TOKENS = 2048

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, SerializeAsAny
 
+from ..base.registry import Items, Options
 from ..codecs.base import Codec
-from ..registry import Items, Options
 
 
 class InversionOptions(Options):

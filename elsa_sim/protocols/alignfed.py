@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ..errors import Fault
-from ..participation import insist
+from ..base.errors import Fault
+from ..world.rounds import insist
 from .fedbuff import Buffered
 
 if TYPE_CHECKING:
-    from ..learning.footprint import Footprint, Outline
+    from ..learning.backbone.memory import Footprint, Outline
     from ..learning.tasks.base import Task
     from ..topology import Topology
-    from ..world import Verb, World
+    from ..world.world import Verb, World
     from .versions import Server, Update
 
 

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..errors import Lost
-from ..participation import attend, while_there
-from ..registry import Options
+from ..base.errors import Lost
+from ..base.registry import Options
+from ..world.rounds import attend, while_there
 from .base import Protocol
 from .local import SplitTrainer, WholeTrainer
 from .versions import Server, Update
 
 if TYPE_CHECKING:
-    from ..learning.work import Ref
-    from ..world import Client, Verb, World
+    from ..learning.execution.work import Ref
+    from ..world.world import Client, Verb, World
 
 
 class StalenessOptions(Options):

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from ..participation import WaitOptions
-from ..registry import Component
+from ..base.registry import Component
+from ..world.rounds import WaitOptions
 
 if TYPE_CHECKING:
-    from ..errors import Fault
-    from ..learning.footprint import Footprint, Outline
+    from ..base.errors import Fault
+    from ..learning.backbone.memory import Footprint, Outline
     from ..learning.tasks.base import Task
     from ..topology import Topology
-    from ..world import Verb, World
+    from ..world.world import Verb, World
 
 
 class Protocol(Component):

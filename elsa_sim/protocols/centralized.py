@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import Lost
-from ..participation import attend
+from ..base.errors import Lost
+from ..world.rounds import attend
 from .base import Protocol
 from .local import WholeTrainer
 
 if TYPE_CHECKING:
-    from ..learning.work import Ref
-    from ..world import Verb, World
+    from ..learning.execution.work import Ref
+    from ..world.world import Verb, World
 
 
 class Centralized(Protocol):

@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, SerializeAsAny
 
-from ..choices import AnyOf
-from ..errors import Fault
+from ..base.choices import AnyOf
+from ..base.errors import Fault
+from ..base.registry import Options
 from ..learning.clustering.assign import Assigner
-from ..registry import Options
-from .behaviour import Census, ProbingOptions
+from .hierarchical import TwoLevels
 from .local import SplitTrainer
-from .two_levels import TwoLevels
+from .profiling import Census, ProbingOptions
 
 if TYPE_CHECKING:
     from ..learning.tasks.base import Task
     from ..topology import Topology
-    from ..world import Verb, World
+    from ..world.world import Verb, World
 
 
 class TrustOptions(Options):

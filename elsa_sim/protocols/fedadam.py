@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from ..participation import insist
+from ..world.rounds import insist
 from .fedavg import WholeModels
 
 if TYPE_CHECKING:
-    from ..learning.work import Ref
-    from ..world import Verb, World
+    from ..learning.execution.work import Ref
+    from ..world.world import Verb, World
 
 
 class AdaptiveServer(WholeModels):

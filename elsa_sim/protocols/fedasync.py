@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ..participation import insist
+from ..world.rounds import insist
 from .asynchronous import Asynchronous
 
 if TYPE_CHECKING:
-    from ..world import Verb, World
+    from ..world.world import Verb, World
     from .versions import Server, Update
 
 

@@ -12,9 +12,9 @@ from .base import Protocol
 from .local import WholeTrainer, average
 
 if TYPE_CHECKING:
-    from ..learning.optim import Optimizer
-    from ..learning.work import Ref
-    from ..world import Verb, World
+    from ..learning.execution.work import Ref
+    from ..learning.training.optim import Optimizer
+    from ..world.world import Verb, World
 
 
 class WholeModels(Protocol):

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ..participation import insist
-from ..units import Seconds
+from ..base.units import Seconds
+from ..world.rounds import insist
 from .asynchronous import Asynchronous
 from .versions import Server, Update
 
 if TYPE_CHECKING:
-    from ..world import Verb, World
+    from ..world.world import Verb, World
 
 
 class Buffered(Asynchronous):

@@ -14,8 +14,8 @@ from pydantic import Field
 from .fedavg import WholeModels
 
 if TYPE_CHECKING:
-    from ..learning.optim import Optimizer
-    from ..world import World
+    from ..learning.training.optim import Optimizer
+    from ..world.world import World
 
 
 class FedProx(WholeModels):

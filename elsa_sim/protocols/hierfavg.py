@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from .hierarchical import TwoLevels
 from .local import WholeTrainer
-from .two_levels import TwoLevels
 
 if TYPE_CHECKING:
-    from ..world import Verb, World
+    from ..world.world import Verb, World
 
 
 class HierFAvg(TwoLevels):

@@ -9,17 +9,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..learning.work import Work
-from ..participation import WaitOptions, gather, insist
+from ..learning.execution.work import Work
+from ..world.rounds import WaitOptions, gather, insist
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from ..learning.model import Trained
-    from ..learning.optim import Optimizer
-    from ..learning.work import Ref
-    from ..world import Client, Verb, World
+    from ..learning.execution.work import Ref
+    from ..learning.training.model import Trained
+    from ..learning.training.optim import Optimizer
+    from ..world.world import Client, Verb, World
 
     Lengths: TypeAlias = npt.NDArray[np.int64]
     Serve: TypeAlias = Callable[[Work], Verb]

@@ -28,20 +28,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import simpy
 
-from ..errors import Fault, Lost
-from ..participation import gather, insist
+from ..base.errors import Fault, Lost
+from ..world.rounds import gather, insist
 from .base import Protocol
 from .local import hand_on, trains
 
 if TYPE_CHECKING:
-    from ..learning.backbone_options import Part
-    from ..learning.data import Batch
-    from ..learning.model import Trained
-    from ..learning.optim import Optimizer
+    from ..learning.backbone.options import Part
+    from ..learning.execution.work import Ref
     from ..learning.tasks.base import Task
-    from ..learning.work import Ref
+    from ..learning.tasks.data import Batch
+    from ..learning.training.model import Trained
+    from ..learning.training.optim import Optimizer
     from ..topology import Topology
-    from ..world import Client, Verb, World
+    from ..world.world import Client, Verb, World
 
 
 class SflLLM(Protocol):

@@ -15,7 +15,7 @@ from .base import Protocol
 from .local import SplitTrainer, average
 
 if TYPE_CHECKING:
-    from ..world import Verb, World
+    from ..world.world import Verb, World
 
 
 class SplitFedV1(Protocol):

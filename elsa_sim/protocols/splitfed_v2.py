@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import simpy
 from pydantic import Field
 
-from ..participation import gather, insist
+from ..world.rounds import gather, insist
 from .base import Protocol
 from .local import SplitTrainer
 
 if TYPE_CHECKING:
-    from ..learning.backbone_options import Part
-    from ..learning.model import Trained
-    from ..learning.optim import Optimizer
-    from ..learning.work import Ref
-    from ..world import Client, Verb, World
+    from ..learning.backbone.options import Part
+    from ..learning.execution.work import Ref
+    from ..learning.training.model import Trained
+    from ..learning.training.optim import Optimizer
+    from ..world.world import Client, Verb, World
     from .local import Lengths, Serve
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import simpy
 
 if TYPE_CHECKING:
-    from ..learning.work import Ref
+    from ..learning.execution.work import Ref
 
 
 @dataclass(frozen=True, eq=False)

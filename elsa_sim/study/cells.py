@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .. import planning, scenario, scenario_dump
-from ..errors import ElsaError, Fault, ScenarioError
+from ..base.errors import ElsaError, Fault, ScenarioError
+from ..run import checks
+from ..scenario import dump, model
 from ..version import __version__
 from .options import Configuration, Study
 
@@ -82,12 +83,12 @@ def cells(study: Study, folder: Path, only: Mapping[str, frozenset[str]] | None 
 
 def _cells(study: Study, configuration: Configuration, folder: Path) -> Iterator[Cell]:
     for seed in study.options.seeds:
-        loaded = scenario.validated(configuration.document, seed=seed)
-        text = scenario_dump.dump(loaded)
+        loaded = model.validated(configuration.document, seed=seed)
+        text = dump.dump(loaded)
         key = hashlib.sha256(f"{__version__}\n{text}".encode()).hexdigest()[:16]
         cell = Cell(configuration.labels, seed, text, folder / key)
         if seed == study.options.seeds[0] and cell.state == "open":
-            planning.check(loaded)
+            checks.check(loaded)
         yield cell
 
 
@@ -103,13 +104,14 @@ def play(text: str, folder: Path) -> None:
 
     The folder appears at once, with everything in it, when the run has ended.
     """
-    from .. import scenario_file, simulation
+    from ..run import simulation
+    from ..scenario.document import parse
 
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        simulation.run(scenario.validated(scenario_file.parse(text, "scenario.yaml", partial)), partial)
+        simulation.run(model.validated(parse(text, "scenario.yaml", partial)), partial)
     except ElsaError as error:
         (partial / REASON).write_text(f"{error}", encoding="utf-8")
     except Exception as error:  # whatever it is, the other cells go on

@@ -13,8 +13,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
-from ..registry import load_plugin
+from ..base.errors import InputError
+from ..base.registry import load_plugin
 from .cells import REASON, Cell, play, settle
 from .options import Study
 

@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..plots.save import write_figure
-from ..plots.style import CYCLE, INK, amount, finish, scaled, styled
+from ..results.plots.save import write_figure
+from ..results.plots.style import CYCLE, INK, amount, finish, scaled, styled
 from . import metrics
 from .cells import Cell
 from .options import Study

@@ -26,12 +26,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from .. import scenario_file, validation
-from ..errors import Fault, InputError, ScenarioError
-from ..plain_yaml import brief
-from ..registry import Items, Options
-from ..scenario_file import Document
-from ..validation import hint
+from ..base.errors import Fault, InputError, ScenarioError
+from ..base.registry import Items, Options
+from ..scenario import validation
+from ..scenario.document import Document, override
+from ..scenario.document import read as read_document
+from ..scenario.validation import hint
+from ..scenario.yaml_reader import brief
 from . import metrics
 
 #: Key path -> value.
@@ -138,7 +139,7 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> Study:
     Raises:
         ScenarioError: the file or its base scenario cannot be used; all its faults.
     """
-    document = scenario_file.read(path)
+    document = read_document(path)
     options, faults = validation.examine(StudyOptions, document)
     if options is None:
         raise ScenarioError(str(path), faults)
@@ -151,7 +152,7 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> Study:
             axes[axis] = {}
     faults += [document.fault(place, message) for place, message in _unfit(options, axes)]
     try:
-        base = scenario_file.read(document.folder / options.scenario)
+        base = read_document(document.folder / options.scenario)
     except ScenarioError as error:
         faults += [document.fault(("scenario",), f"{options.scenario}: {fault}") for fault in error.faults]
         base = Document()
@@ -160,7 +161,7 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> Study:
     if faults:
         raise ScenarioError(str(path), validation.in_order(faults))
     for text in overrides:
-        base = scenario_file.override(base, text)
+        base = override(base, text)
     return Study(options, axes, base, path)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import InputError
+from ..base.errors import InputError
 from . import figures, tables
 from .cells import Cell, cells
 from .execution import Runner

@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..units import format_seconds
+from ..base.units import format_seconds
 from .cells import Cell, summary
 from .metrics import value
 from .play import Watcher

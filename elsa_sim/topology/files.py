@@ -23,8 +23,8 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 from pydantic import Field
 
-from ..context import Context
-from ..errors import Fault, InputFaults
+from ..base.context import Context
+from ..base.errors import Fault, InputFaults
 from .formats import RawLink, Reader, read_csv, read_graphml, read_json
 from .model import Link, Node, Topology, natural
 from .options import LinkOptions

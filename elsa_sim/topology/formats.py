@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import networkx as nx
 
-from ..units import parse
+from ..base.units import parse
 from .model import ROLES, Node, Role
 from .options import Duplex, profile_fault
 

@@ -16,9 +16,9 @@ import numpy as np
 from annotated_types import Ge, Le, MultipleOf
 from pydantic import Field
 
-from ..context import Context
-from ..errors import Fault, InputFaults
-from ..units import Distance
+from ..base.context import Context
+from ..base.errors import Fault, InputFaults
+from ..base.units import Distance
 from .model import Link, Node, Topology
 from .options import LinkOptions
 from .source import Count, TopologySource, access_links, checked

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import networkx as nx
 
-from ..errors import Fault, InputError
+from ..base.errors import Fault, InputError
 from .options import Duplex, LinkOptions
 
 Role = Literal["cloud", "edge", "client", "router"]

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from annotated_types import Gt
 from pydantic import Field, model_validator
 
-from ..registry import Items, Options
-from ..units import Bandwidth, Seconds
+from ..base.registry import Items, Options
+from ..base.units import Bandwidth, Seconds
 
 Duplex = Literal["full", "half"]
 PositiveBandwidth = Annotated[Bandwidth, Gt(0)]

@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar
 from annotated_types import Ge, Le
 from pydantic import ValidationError
 
-from ..context import Context
-from ..errors import Fault, InputFaults
-from ..registry import Component
+from ..base.context import Context
+from ..base.errors import Fault, InputFaults
+from ..base.registry import Component
 from .model import Link, Node, Topology, faults_of
 from .options import LinkOptions
 from .traces import traced

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 
-from ..context import Context
-from ..errors import Fault, InputFaults
+from ..base.context import Context
+from ..base.errors import Fault, InputFaults
 from .options import LinkOptions, profile_fault
 
 MOST_ROWS = 1_000_000

@@ -5,9 +5,8 @@ subchannels of a station are assigned to its clients, and power to subchannels; 
 hysteresis. What is not captured stands with each of these.
 """
 
-from .air import Air
 from .allocation import Allocator, Best, ByNeed, Demand, Equal, Greedy, Random
-from .band import Band, Direction
+from .channel_state import Air
 from .convex import Duals
 from .layout import Layout
 from .mobility import Mobility, Paths, RandomWaypoint, Static
@@ -17,6 +16,7 @@ from .propagation import DualSlope, Fading, LogDistance, PathLoss, Shadowing, fr
 from .radio import Handover, Radio
 from .rate import from_db, rate, snr, to_db
 from .search import Search
+from .subcarriers import Band, Direction
 
 __all__ = [
     "Air",

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..registry import Component
+from ..base.registry import Component
 from .rate import Floats, rate
 
 Owners = npt.NDArray[np.int64]

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from .allocation import Demand, Owners
 from .rate import Floats
-from .water import NATS, least_delay, level, poured
+from .water_filling import NATS, least_delay, level, poured
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import Fault, InputFaults
-from ..streams import Streams
+from ..base.errors import Fault, InputFaults
+from ..base.streams import Streams
 from ..topology import Node, Topology, listed
 from .mobility import Point
 

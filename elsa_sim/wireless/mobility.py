@@ -14,9 +14,9 @@ import numpy as np
 from annotated_types import Gt, Le
 from pydantic import Field, model_validator
 
-from ..errors import Fault
-from ..registry import Component, Items
-from ..units import Seconds
+from ..base.errors import Fault
+from ..base.registry import Component, Items
+from ..base.units import Seconds
 
 Point = tuple[float, float]
 Metres = Annotated[float, Field(ge=-1e9, le=1e9)]

@@ -10,18 +10,18 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, SerializeAsAny
 
-from ..choices import member_of
-from ..errors import Fault, InputError, InputFaults
-from ..registry import Items, Options
-from ..streams import Streams
+from ..base.choices import member_of
+from ..base.errors import Fault, InputError, InputFaults
+from ..base.registry import Items, Options
+from ..base.streams import Streams
+from ..base.units import Bandwidth, Decibels, Distance, Frequency, NoiseDensity, Power, Seconds
 from ..topology import Topology, listed
-from ..units import Bandwidth, Decibels, Distance, Frequency, NoiseDensity, Power, Seconds
 from .allocation import Allocator, Equal
-from .band import Band
 from .layout import Layout, place
 from .mobility import Metres, Mobility, Static
 from .power import Even, PowerControl
 from .propagation import LogDistance, PathLoss
+from .subcarriers import Band
 
 Positive = Annotated[Power, Gt(0)]
 Count = Annotated[int, Ge(1), Le(10_000)]

@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..errors import InputError
-from ..registry import Component
+from ..base.errors import InputError
+from ..base.registry import Component
 from .allocation import Demand, Owners
 from .convex import Duals, case_of, least, multipliers, solve
 from .rate import Floats, rate

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
-from ..registry import Component
-from ..streams import Streams
-from ..units import Decibels, Distance, Frequency
+from ..base.registry import Component
+from ..base.streams import Streams
+from ..base.units import Decibels, Distance, Frequency
 from .rate import Floats
 
 LIGHT_M_S = 299_792_458.0

@@ -20,16 +20,16 @@ from typing import Any
 import numpy as np
 import simpy
 
-from ..errors import InputError
+from ..base.errors import InputError
+from ..base.streams import Streams
 from ..network import Network, Transfer
-from ..streams import Streams
-from .air import Air
 from .allocation import Demand
-from .band import Band, Direction
+from .channel_state import Air
 from .layout import Layout
 from .options import NodeRadio, WirelessOptions
 from .propagation import Fading
 from .rate import Floats
+from .subcarriers import Band, Direction
 
 
 @dataclass(frozen=True, slots=True)

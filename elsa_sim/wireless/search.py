@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from .allocation import Allocator, Best, Demand, Greedy, Owners, Random
 from .rate import Floats, rate
-from .stage import Stage
-from .water import NATS, least_delay, least_power
+from .uplink import Stage
+from .water_filling import NATS, least_delay, least_power
 
 Sets = npt.NDArray[np.bool_]
 

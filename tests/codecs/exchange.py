@@ -12,7 +12,7 @@ import torch
 
 from elsa_sim.codecs.base import Codec, Encoded, Keys, Passage, buffers, decode, encode, resolved
 from elsa_sim.codecs.public import Public, Sample
-from elsa_sim.learning.work import TensorSpec
+from elsa_sim.learning.execution.work import TensorSpec
 
 
 def spec_of(x: torch.Tensor) -> TensorSpec:

@@ -15,7 +15,7 @@ from elsa_sim.codecs.cast import BFloat16, Float16
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.codecs.sketch import Sketch
 from elsa_sim.codecs.ssop import SSOP
-from elsa_sim.learning.work import TensorSpec
+from elsa_sim.learning.execution.work import TensorSpec
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_new_codec_is_one_class_and_inherits_the_contract() -> None:
 
 def test_importing_codecs_needs_no_tensor_library() -> None:
     program = (
-        "import sys; from elsa_sim.registry import discover; discover('elsa_sim.codecs');"
+        "import sys; from elsa_sim.base.registry import discover; discover('elsa_sim.codecs');"
         "from elsa_sim.codecs.base import Codec; assert len(Codec.members) >= 5;"
         "print(*sorted({'torch', 'simpy', 'scipy'} & set(sys.modules)))"
     )

@@ -20,7 +20,7 @@ from elsa_sim.codecs.sketch import Sketch
 from elsa_sim.codecs.ssop import SSOP
 from elsa_sim.codecs.subspace import Subspace
 from elsa_sim.codecs.topk import TopK
-from elsa_sim.learning.work import TensorSpec
+from elsa_sim.learning.execution.work import TensorSpec
 
 
 def relative(y: torch.Tensor, x: torch.Tensor) -> float:

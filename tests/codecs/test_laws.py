@@ -12,8 +12,8 @@ import pytest
 import torch
 from exchange import MadeUp, Pair, hidden, leaves, spec_of
 
+from elsa_sim.base.registry import discover, summary
 from elsa_sim.codecs.base import Codec, Encoded, Keys, Passage, chain_flops, encode, faults, resolved, wire
-from elsa_sim.registry import discover, summary
 
 discover("elsa_sim.codecs")
 MEMBERS = {kind: member for kind, member in Codec.members.items() if member.__module__.startswith("elsa_sim.")}

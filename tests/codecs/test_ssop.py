@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from elsa_sim.codecs.base import Codec, Keys, Passage, encode, gradient_chain
 from elsa_sim.codecs.sketch import Sketch
 from elsa_sim.codecs.ssop import SSOP, Secret, principal, rotation
-from elsa_sim.learning.work import TensorSpec
+from elsa_sim.learning.execution.work import TensorSpec
 
 
 def matrix(pair: Pair, width: int = 48) -> torch.Tensor:

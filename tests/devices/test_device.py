@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import simpy
 
+from elsa_sim.base.errors import InputFaults
+from elsa_sim.base.streams import Streams
 from elsa_sim.devices import ClientOptions, Device, DeviceOptions, DevicesOptions, Execution, PowerOptions
-from elsa_sim.errors import InputFaults
-from elsa_sim.streams import Streams
 from elsa_sim.topology import Link, Node, Topology
 
 

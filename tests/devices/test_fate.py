@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import simpy
 
-from elsa_sim.context import Context
+from elsa_sim.base.context import Context
+from elsa_sim.base.errors import InputFaults
+from elsa_sim.base.intervals import Presence
+from elsa_sim.base.streams import Streams
 from elsa_sim.devices import (
     Background,
     Crash,
@@ -30,9 +33,6 @@ from elsa_sim.devices import (
     Trace,
     known,
 )
-from elsa_sim.errors import InputFaults
-from elsa_sim.intervals import Presence
-from elsa_sim.streams import Streams
 from elsa_sim.topology import Link, Node, Topology
 
 PAIR = Topology((Node("cloud", "cloud"), Node("client0", "client")), (Link("client0", "cloud", 1.0, 1.0),))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from elsa_sim.errors import InputError
+from elsa_sim.base.errors import InputError
 from elsa_sim.joint import Allocation, Decision, Load, Problem, Uplink, delay
 
 #: 1 MHz at an SNR of 3 is 2 Mbit/s; at 1, 1 Mbit/s.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from instances import problem
 
-from elsa_sim.errors import InputError
+from elsa_sim.base.errors import InputError
 from elsa_sim.joint import Allocation, Decision, Held, Problem, delay, optimise
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from elsa_sim.errors import InputError
+from elsa_sim.base.errors import InputError
 from elsa_sim.joint.rounds import Estimate, Fit, Point, fit, load, measured, save
 
 LAW = {rank: 20.0 + 60.0 * rank**-0.8 for rank in (1, 2, 4, 16)}
@@ -83,12 +83,12 @@ def test_the_file(tmp_path: Path) -> None:
 
 def run(folder: Path, rank: int, rounds: list[int], losses: list[float], monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stand-in for a run directory: its scenario, and what loading it gives."""
-    from elsa_sim.results import Results
+    from elsa_sim.results.metrics import Results
 
     folder.mkdir()
     (folder / "scenario.yaml").write_text(yaml.safe_dump({"backbone": {"lora": {"rank": rank}}}))
     table = pd.DataFrame({"round": rounds, "loss": losses, "accuracy": np.nan})
-    monkeypatch.setattr("elsa_sim.results.load", lambda _: Results(pd.DataFrame(), table, {}, {}, folder))
+    monkeypatch.setattr("elsa_sim.results.metrics.load", lambda _: Results(pd.DataFrame(), table, {}, {}, folder))
     return folder
 
 

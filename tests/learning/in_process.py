@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import cloudpickle
 import torch
 
-from elsa_sim.learning.backbone import Backbone
-from elsa_sim.learning.shipment import Hand
+from elsa_sim.learning.backbone.model import Backbone
+from elsa_sim.learning.execution.serialisation import Hand
 
 
 class InProcess:

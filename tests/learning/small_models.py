@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from elsa_sim.context import Context
-from elsa_sim.learning.backbone import Backbone, Objective, build
-from elsa_sim.learning.backbone_options import DECODERS, ENCODERS, BackboneOptions, LoraOptions, locate
-from elsa_sim.learning.data import Batch
+from elsa_sim.base.context import Context
+from elsa_sim.base.streams import Streams
+from elsa_sim.learning.backbone.model import Backbone, Objective, build
+from elsa_sim.learning.backbone.options import DECODERS, ENCODERS, BackboneOptions, LoraOptions, locate
 from elsa_sim.learning.tasks.base import Split
-from elsa_sim.streams import Streams
+from elsa_sim.learning.tasks.data import Batch
 
 VOCABULARY, CLASSES, LAYERS, HIDDEN, INNER, HEADS = 29, 3, 3, 16, 24, 4
 _LLAMA = {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "num_key_value_heads": 2,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from second_opinion import Message, simulate
 
-from elsa_sim.errors import InputError
+from elsa_sim.base.errors import InputError
 from elsa_sim.links import Ideal, LinkModel
 from elsa_sim.network import Delivery, Network, NetworkOptions
 from elsa_sim.topology import Link, Node, Topology

@@ -10,10 +10,10 @@ import simpy
 from test_engine import net
 from test_link_troubles import MODELS, send
 
-from elsa_sim.errors import InputFaults
-from elsa_sim.intervals import Interval
+from elsa_sim.base.errors import InputFaults
+from elsa_sim.base.intervals import Interval
+from elsa_sim.base.streams import Streams
 from elsa_sim.network import Network, NetworkOptions
-from elsa_sim.streams import Streams
 from elsa_sim.topology import Link, Node, Topology
 
 ONE = net(Link("a", "b", 8e6, 8e6))

@@ -9,10 +9,10 @@ import pytest
 import simpy
 from test_engine import net, play
 
-from elsa_sim.errors import InputFaults
+from elsa_sim.base.errors import InputFaults
+from elsa_sim.base.streams import Streams
 from elsa_sim.links import LinkModel
 from elsa_sim.network import Delivery, Network, NetworkOptions
-from elsa_sim.streams import Streams
 from elsa_sim.topology import Link, Topology
 
 MODELS = sorted(LinkModel.members)

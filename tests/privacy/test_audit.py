@@ -13,13 +13,14 @@ import torch
 from exchange import leaves
 from small_runs import HIDDEN, known, loaded, played, transfers, world_of
 
-from elsa_sim import results, simulation
+from elsa_sim.base.errors import ScenarioError
 from elsa_sim.codecs.ssop import Secret
-from elsa_sim.errors import ScenarioError
-from elsa_sim.learning.work import Ref
-from elsa_sim.planning import check
+from elsa_sim.learning.execution.work import Ref
 from elsa_sim.privacy.audit import ATTACKS
-from elsa_sim.results import Results
+from elsa_sim.results import metrics
+from elsa_sim.results.metrics import Results
+from elsa_sim.run import simulation
+from elsa_sim.run.checks import check
 
 ROTATED = "codec={activation: [{kind: ssop, rank: 6}, {kind: subspace, rank: 20, refresh_every: 1}, {kind: int8}]}"
 PUBLIC = "task.public=30"
@@ -70,13 +71,13 @@ def test_it_leaves_no_trace() -> None:
 
 def test_written_and_read_again(tmp_path: Path) -> None:
     made = simulation.run(loaded(ROTATED, PUBLIC, SECTION, "protocol.rounds=1"), tmp_path)
-    read = results.load(tmp_path)
+    read = metrics.load(tmp_path)
     assert read.privacy is not None
     assert made.privacy is not None
     pd.testing.assert_frame_equal(read.privacy, pd.read_csv(tmp_path / "privacy.csv"))
     assert json.loads((tmp_path / "summary.json").read_text())["privacy"]["codecs"].startswith("ssop")
     simulation.run(loaded("protocol.rounds=1"), tmp_path)
-    assert results.load(tmp_path).privacy is None, "an earlier run's table must not be taken for this run's"
+    assert metrics.load(tmp_path).privacy is None, "an earlier run's table must not be taken for this run's"
 
 
 def test_without_pairs_and_without_training() -> None:

@@ -12,9 +12,9 @@ import pytest
 import torch
 from small_runs import known, loaded, played, transfers
 
-from elsa_sim import planning
-from elsa_sim.errors import ScenarioError
+from elsa_sim.base.errors import ScenarioError
 from elsa_sim.protocols.splitfed_v2 import SharedTrainer
+from elsa_sim.run import checks
 
 #: Two rounds, so that the state of a server matters.
 TWO = "rounds: 2, local_steps: 2, lr: 5.0e-3"
@@ -23,7 +23,7 @@ TWO = "rounds: 2, local_steps: 2, lr: 5.0e-3"
 def adapters(*changes: str) -> list[dict[str, torch.Tensor]]:
     """The adapters that each evaluation of a run gets, from round 0 on."""
     seen: list[Any] = []
-    with patch("elsa_sim.world.World.evaluate", autospec=True) as evaluate:
+    with patch("elsa_sim.world.world.World.evaluate", autospec=True) as evaluate:
         evaluate.side_effect = lambda world, theta, *, round: bool(seen.append(theta))
         played(*changes)
     return [theta.value for theta in seen]
@@ -104,7 +104,7 @@ def test_hierfavg_with_one_edge_and_one_edge_round_is_fedavg() -> None:
 def test_a_hierarchy_needs_an_edge_server(kind: str) -> None:
     star = "topology={kind: star, clients: 3, access: {up: 10 Mbit/s}}"
     with pytest.raises(ScenarioError, match=f"protocol {kind} needs an edge server"):
-        planning.check(loaded(f"protocol={{kind: {kind}}}", star))
+        checks.check(loaded(f"protocol={{kind: {kind}}}", star))
 
 
 # -- SplitFed V2 -------------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_one_copy_of_part_2_needs_less_memory() -> None:
     needs = {}
     for kind in ("splitfed_v1", "splitfed_v2"):
         with pytest.raises(ScenarioError) as fault:
-            planning.check(loaded(f"protocol={{kind: {kind}}}", "devices.cloud.memory=1 KiB"))
+            checks.check(loaded(f"protocol={{kind: {kind}}}", "devices.cloud.memory=1 KiB"))
         needs[kind] = str(fault.value)
     assert "3 copies of Part 2" in needs["splitfed_v1"]
     assert "1 copy of Part 2" in needs["splitfed_v2"]

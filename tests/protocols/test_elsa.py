@@ -19,15 +19,16 @@ from protocol_laws import LAWS, TIMING, timeline
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
 from small_runs import HIDDEN, known, played, transfers, work, world_of
 
-from elsa_sim import planning, scenario, simulation
-from elsa_sim.errors import ScenarioError
-from elsa_sim.learning.clustering.judgement import Judgement
-from elsa_sim.learning.clustering.standing import Standing, coherence
-from elsa_sim.learning.flops import FlopCounter
-from elsa_sim.learning.partition import Iid
+from elsa_sim.base.errors import ScenarioError
+from elsa_sim.learning.backbone.flops import FlopCounter
+from elsa_sim.learning.clustering.scores import Judgement
+from elsa_sim.learning.clustering.weights import Standing, coherence
+from elsa_sim.learning.execution.work import Ref
 from elsa_sim.learning.tasks.base import Split
-from elsa_sim.learning.work import Ref
-from elsa_sim.results import Results
+from elsa_sim.learning.tasks.partition import Iid
+from elsa_sim.results.metrics import Results
+from elsa_sim.run import checks, simulation
+from elsa_sim.scenario import model
 
 TEXTS = 8
 PROBED = "trust: {}, probing: {texts: 8, warm_up: 1}, recluster_every: 1"
@@ -210,13 +211,13 @@ class Plain:
     """As much of a model as an aggregation needs."""
 
     def mean(self, adapters: list[Ref], weights: list[float]) -> Any:
-        from elsa_sim.learning.model import Model
+        from elsa_sim.learning.training.model import Model
 
         return Model.mean(self, adapters, weights)  # type: ignore[arg-type]
 
 
 def adapters(*values: float) -> list[Ref]:
-    from elsa_sim.learning.work import TensorSpec
+    from elsa_sim.learning.execution.work import TensorSpec
 
     return [Ref.of({"x": torch.tensor([value])}, {"x": TensorSpec((1,))}) for value in values]
 
@@ -270,11 +271,11 @@ def test_one_client_unlike_the_others_does_not_silence_its_edge_server() -> None
 
 def test_a_client_in_quarantine_comes_back() -> None:
     """Distrusted at the first probing, trusted at the second: without weight in between, with weight afterwards."""
-    from elsa_sim.learning.clustering import answers
-    from elsa_sim.learning.clustering.standing import Weighed
+    from elsa_sim.learning.clustering import reports
+    from elsa_sim.learning.clustering.weights import Weighed
 
     found = iter(([1.0, 0.1, 1.0], [1.0, 1.0, 1.0]))
-    real = answers.judge
+    real = reports.judge
 
     def planted(reports: Any, groups: int, **more: bool) -> Judgement:
         made = real(reports, groups, **more)
@@ -290,7 +291,7 @@ def test_a_client_in_quarantine_comes_back() -> None:
         return weight
 
     options = "trust: {threshold: 0.5}, probing: {texts: 8, warm_up: 0}, recluster_every: 2"
-    with patch.object(answers, "judge", planted), patch.object(Weighed, "trust", kept):
+    with patch.object(reports, "judge", planted), patch.object(Weighed, "trust", kept):
         results = played(f"protocol={small(options, rounds=4)}")
     before, after = seen.values()
     assert set(before) == {0.0}
@@ -318,7 +319,10 @@ def test_layers_are_averaged_across_different_cuts_as_by_hand() -> None:
         return result
 
     evaluated: list[dict[str, torch.Tensor]] = []
-    with patch.object(SplitTrainer, "train", kept), patch("elsa_sim.world.World.evaluate", autospec=True) as evaluate:
+    with (
+        patch.object(SplitTrainer, "train", kept),
+        patch("elsa_sim.world.world.World.evaluate", autospec=True) as evaluate,
+    ):
         evaluate.side_effect = lambda world, theta, *, round: bool(evaluated.append(dict(theta.value)))
         played("protocol={kind: elsa, rounds: 1, edge_rounds: 1, local_steps: 2, lr: 5.0e-3}", *DEEP, UNEQUAL,
                "split={policy: score, weights: {memory: 0, rate: 0}}", "partition={kind: quantity, alpha: 1.0}")  # fmt: skip
@@ -351,7 +355,7 @@ def test_the_cost_model_is_what_a_step_takes() -> None:
     one = ("topology.clients=1", "topology.edges=1", "task.length=[20, 20]", "task.max_length=22", "split=latency",
            "backbone.config.num_hidden_layers=6")  # fmt: skip
     results = played("protocol={kind: elsa, rounds: 1, edge_rounds: 1, local_steps: 3}", *one, TIMING)
-    made = planning.check(small_runs.loaded("protocol={kind: elsa}", *one))
+    made = checks.check(small_runs.loaded("protocol={kind: elsa}", *one))
     predicted = float(made.cuts["client0"].why.split(" s a step")[0])  # type: ignore[index]
     rows = work(results.events)
     starts = rows.loc[rows["detail"] == "part1.forward", "t_start_s"].tolist()
@@ -367,7 +371,7 @@ def entire(*changes: str) -> Results:
     """A round of the example with all parts, without arithmetic."""
     example = Path(__file__).parents[2] / "scenarios" / "elsa.yaml"
     with patch.object(FlopCounter, "_counted", small_runs._counted_once):
-        return simulation.run(scenario.load(example, ("protocol.rounds=1", TIMING, *changes)))
+        return simulation.run(model.load(example, ("protocol.rounds=1", TIMING, *changes)))
 
 
 @pytest.mark.parametrize(
@@ -415,16 +419,16 @@ def test_still_adapters_end_a_run() -> None:
 )
 def test_faults(change: str, said: str) -> None:
     with pytest.raises(ScenarioError) as error:
-        planning.check(small_runs.loaded(change))
+        checks.check(small_runs.loaded(change))
     assert said in str(error.value)
 
 
 def test_check_tells_cuts_and_what_timing_leaves_out(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from elsa_sim import cli
+    from elsa_sim.cli import commands
 
     file = tmp_path / "small.yaml"
     file.write_text(small_runs.TEXT)
-    cli.check(file, [f"protocol={small(f'clustering: similar, {PROBED}')}", TIMING, "split=latency"])
+    commands.check(file, [f"protocol={small(f'clustering: similar, {PROBED}')}", TIMING, "split=latency"])
     said = capsys.readouterr().out
     assert "s a step: client" in said
     assert "clustering similar needs arithmetic" in said

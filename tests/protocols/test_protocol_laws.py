@@ -10,8 +10,8 @@ import pytest
 from protocol_laws import LAWS, TIMING
 from small_runs import drawn_batches, known, loaded, played, same_rows, transfers, work
 
+from elsa_sim.base.registry import discover
 from elsa_sim.protocols.base import Protocol
-from elsa_sim.registry import discover
 
 discover("elsa_sim.protocols")
 KINDS = sorted(kind for kind, member in Protocol.members.items() if member.__module__.startswith("elsa_sim."))

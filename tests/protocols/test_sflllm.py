@@ -11,14 +11,14 @@ import pytest
 import torch
 from small_runs import drawn_batches, known, loaded, played, transfers, work, world_of
 
-from elsa_sim import planning
-from elsa_sim.errors import ScenarioError
-from elsa_sim.learning.data import joined
-from elsa_sim.learning.optim import Optimizer, update
-from elsa_sim.learning.segments import learn
-from elsa_sim.learning.work import Ref
+from elsa_sim.base.errors import ScenarioError
+from elsa_sim.learning.execution.work import Ref
+from elsa_sim.learning.tasks.data import joined
+from elsa_sim.learning.training.optim import Optimizer, update
+from elsa_sim.learning.training.reference import learn
 from elsa_sim.protocols.sflllm import Meeting
-from elsa_sim.world import World
+from elsa_sim.run import checks
+from elsa_sim.world.world import World
 
 LR = 5.0e-3
 ONE_STEP = f"protocol={{kind: sflllm, rounds: 1, local_steps: 1, lr: {LR}}}"
@@ -128,7 +128,7 @@ def test_free_riders_are_not_waited_for() -> None:
 )  # fmt: skip
 def test_what_cannot_be(changes: tuple[str, ...], said: str) -> None:
     with pytest.raises(ScenarioError, match=said):
-        planning.check(loaded(*changes))
+        checks.check(loaded(*changes))
 
 
 def test_who_waits_for_whom() -> None:

@@ -12,12 +12,12 @@ from in_process import InProcess
 from protocol_laws import CODEC, TIMING, timeline
 from small_runs import drawn_batches, known, loaded, played, transfers, work, world_of
 
-from elsa_sim import planning
-from elsa_sim.errors import ScenarioError
-from elsa_sim.learning.conduct import KINDS
-from elsa_sim.learning.crew import CREWS
+from elsa_sim.base.errors import ScenarioError
+from elsa_sim.base.registry import discover
+from elsa_sim.learning.execution.pools import CREWS
+from elsa_sim.learning.misbehaviour.base import KINDS
 from elsa_sim.protocols.base import Protocol
-from elsa_sim.registry import discover
+from elsa_sim.run import checks
 
 discover("elsa_sim.protocols")
 #: Those in rounds; of continuous ones, the clock says how often a client comes.
@@ -126,5 +126,5 @@ def test_faults() -> None:
         ("unreliable={clients: {client9: noise}}", "unreliable.clients.client9: there is no client 'client9'"),
     ):
         with pytest.raises(ScenarioError) as error:
-            planning.check(loaded(change))
+            checks.check(loaded(change))
         assert said in str(error.value)

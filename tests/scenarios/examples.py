@@ -10,10 +10,10 @@ import networkx as nx
 import numpy as np
 from small_runs import _counted_once
 
-from elsa_sim import simulation
-from elsa_sim.learning.flops import FlopCounter
-from elsa_sim.results import Results
-from elsa_sim.scenario import load
+from elsa_sim.learning.backbone.flops import FlopCounter
+from elsa_sim.results.metrics import Results
+from elsa_sim.run import simulation
+from elsa_sim.scenario.model import load
 
 HERE = Path(__file__).parents[2] / "scenarios"
 TIMING, REAL = "execution.mode=timing", "execution.mode=real"

@@ -25,7 +25,7 @@ from examples import (
     total,
 )
 
-from elsa_sim.results import Results
+from elsa_sim.results.metrics import Results
 
 #: Learned in a few rounds.
 EASY = ("task.train_size=240", "task.test_size=120", "task.topic_words=3", "task.purity=1.0", "protocol.lr=2.0e-2")

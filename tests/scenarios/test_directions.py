@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from examples import HERE, half_bandwidth, run, seconds, stretched, total
 
-from elsa_sim import results
-from elsa_sim.results import Results
+from elsa_sim.results import metrics
+from elsa_sim.results.metrics import Results
 
 
 def arrivals(run: Results) -> int:
@@ -34,7 +34,7 @@ def test_outages_finish_later_and_waste_bytes() -> None:
     assert lost["wasted"] > 0
     assert lost["aborted"] > 0
     assert failing.summary["retries"] > 0
-    assert set(results.missing(failing.events)["node"]) == {"client1"}
+    assert set(metrics.missing(failing.events)["node"]) == {"client1"}
     assert [whole.summary["bytes"][name] for name in ("wasted", "aborted")] == [0, 0]
     assert whole.summary["retries"] == whole.summary["missing"] == 0
     assert arrivals(failing) == arrivals(whole) - failing.summary["missing"]
@@ -52,7 +52,7 @@ def test_stragglers_a_deadline_makes_rounds_shorter_and_loses_arrivals() -> None
     assert seconds(first) < seconds(waiting)
     assert late.rounds["sim_time_s"].diff().max() < waiting.rounds["sim_time_s"].diff().max()
     assert late.summary["missing"] > 0
-    assert set(results.missing(late.events)["node"]) == {"client3"}
+    assert set(metrics.missing(late.events)["node"]) == {"client3"}
     assert arrivals(late) == arrivals(waiting) - late.summary["missing"]
     assert arrivals(first) == 2 * 3 * 8 < arrivals(waiting) == 8 * 8
     assert total(late) < total(waiting)
@@ -63,7 +63,7 @@ def test_failover_to_the_next_edge_server_keeps_clients_in() -> None:
     whole = run("failover", "devices.overrides={}")
     assert arrivals(waiting) < arrivals(following) < arrivals(whole)
     assert waiting.summary["missing"] > following.summary["missing"] > whole.summary["missing"] == 0
-    rows = results.missing(following.events)
+    rows = metrics.missing(following.events)
     assert set(rows["node"]) == {"edge1", "client1", "client3", "client5"}
     assert set(rows["reason"]) == {"edge1 went away"}
     later = following.events[following.events["t_start_s"] > rows["at_s"].max()]

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_runs import known, played, transfers, work, world_of
 
-from elsa_sim import results
-from elsa_sim.errors import RunFailed, ScenarioError
-from elsa_sim.planning import check
-from elsa_sim.results import Results
-from elsa_sim.world import World
+from elsa_sim.base.errors import RunFailed, ScenarioError
+from elsa_sim.results import metrics
+from elsa_sim.results.metrics import Results
+from elsa_sim.run.checks import check
+from elsa_sim.world.world import World
 
 TIMING = "execution.mode=timing"
 PROTOCOLS = {
@@ -37,7 +37,7 @@ def crash(node: str, at: float, duration: float | None = None) -> str:
 
 
 def absent(run: Results) -> pd.DataFrame:
-    return results.missing(run.events)
+    return metrics.missing(run.events)
 
 
 def round_of(run: Results, number: int) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def assert_books_are_kept(run: Results, world: World) -> None:
         assert world.books.ledger.aborted[kind] == of.loc[of["status"] == "aborted", "bytes"].sum()
     assert world.network.in_flight == ()
     assert math.isclose(sum(world.network.carried_bytes.values()), _on_links(rows), rel_tol=1e-6, abs_tol=100.0)
-    table = results.energy_by_node(run.events, run.topology)
+    table = metrics.energy_by_node(run.events, run.topology)
     for name, device in world.devices.items():
         assert device._slots.count == 0
         assert not device._slots.queue
@@ -244,7 +244,7 @@ def test_overlapping_downtimes_and_one_without_end() -> None:
 
 def test_a_link_that_never_comes_back_is_no_endless_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message waits forever, while another device comes and goes forever."""
-    monkeypatch.setattr("elsa_sim.simulation.STUCK", 2000)
+    monkeypatch.setattr("elsa_sim.run.simulation.STUCK", 2000)
     with pytest.raises(RunFailed, match=r"nothing happens any more .* under way: .*transfer"):
         played(protocol(), TIMING, "topology.overrides={client0: {profile: [[0.1, 0]]}}",
                "devices.overrides.client1={downtimes: [{kind: on_off, on: 5, off: 5}]}")  # fmt: skip

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import elsa_sim
-from elsa_sim.results import Results
+from elsa_sim.results.metrics import Results
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "mobility.yaml"
 SHORT = ["execution.mode=timing", "protocol.rounds=3"]

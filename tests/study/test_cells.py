@@ -9,7 +9,9 @@ import pytest
 from small_runs import TEXT
 from studies import STUDY, known
 
-from elsa_sim import results, scenario, simulation
+from elsa_sim.results import metrics
+from elsa_sim.run import simulation
+from elsa_sim.scenario import model
 from elsa_sim.study import cells
 from elsa_sim.study.cells import play
 
@@ -35,8 +37,8 @@ def test_a_cell_is_a_run_directory_that_its_scenario_repeats(tmp_path: Path) -> 
     assert cell.state == "open"
     play(cell.text, cell.folder)
     assert cell.state == "done"
-    first = results.load(cell.folder)
-    again = simulation.run(scenario.load(cell.folder / "scenario.yaml"))
+    first = metrics.load(cell.folder)
+    again = simulation.run(model.load(cell.folder / "scenario.yaml"))
     assert first.summary["trace_sha256"] == again.summary["trace_sha256"]
     assert first.summary["seed"] == 1
     assert not list(cell.folder.parent.glob("*.partial"))
@@ -44,7 +46,7 @@ def test_a_cell_is_a_run_directory_that_its_scenario_repeats(tmp_path: Path) -> 
 
 def test_nothing_is_there_until_a_run_has_ended(tmp_path: Path) -> None:
     cell = cells(known(tmp_path), tmp_path / "cells")[0]
-    with patch("elsa_sim.simulation.run", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    with patch("elsa_sim.run.simulation.run", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         play(cell.text, cell.folder)
     assert cell.state == "open"
     (cell.folder.with_name(f"{cell.key}.partial") / "stale").touch()
@@ -60,6 +62,6 @@ def test_why_a_run_failed_is_kept(tmp_path: Path) -> None:
     assert cell.state == "failed"
     assert "training diverged" in cell.reason
     cell.forget()
-    with patch("elsa_sim.simulation.run", side_effect=ZeroDivisionError("a slip")):
+    with patch("elsa_sim.run.simulation.run", side_effect=ZeroDivisionError("a slip")):
         play(cell.text, cell.folder)
     assert cell.reason == "ZeroDivisionError: a slip"

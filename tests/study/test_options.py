@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from studies import STUDY, known, written
 
-from elsa_sim.errors import InputError, ScenarioError
+from elsa_sim.base.errors import InputError, ScenarioError
 from elsa_sim.study import cells, read
 
 

@@ -15,11 +15,11 @@ import pytest
 from small_runs import TEXT
 from studies import STUDY, TIMING, known, pretend, written
 
-from elsa_sim.errors import InputError
+from elsa_sim.base.errors import InputError
 from elsa_sim.study import Cell, play, runner
 from elsa_sim.study.execution import DIED
 
-MAIN = [sys.executable, "-c", "from elsa_sim.cli import main; main()"]
+MAIN = [sys.executable, "-c", "from elsa_sim.cli.commands import main; main()"]
 DEADLY = '''
 import os, signal
 from typing import Literal

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elsa_sim.context import Context
-from elsa_sim.errors import InputFaults
-from elsa_sim.streams import Streams
+from elsa_sim.base.context import Context
+from elsa_sim.base.errors import InputFaults
+from elsa_sim.base.streams import Streams
 from elsa_sim.topology import Topology, TopologyFile
 
 HERE = Path(__file__).parents[2] / "topologies"

@@ -8,10 +8,10 @@ import networkx as nx
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from elsa_sim.context import Context
-from elsa_sim.errors import InputFaults
-from elsa_sim.registry import choice
-from elsa_sim.streams import Streams
+from elsa_sim.base.context import Context
+from elsa_sim.base.errors import InputFaults
+from elsa_sim.base.registry import choice
+from elsa_sim.base.streams import Streams
 from elsa_sim.topology import Topology, TopologySource
 
 ACCESS = {"up": "20 Mbit/s", "down": "50 Mbit/s", "latency": "10 ms"}

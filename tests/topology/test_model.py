@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elsa_sim.errors import InputError
+from elsa_sim.base.errors import InputError
 from elsa_sim.topology import Link, Node, Topology, faults_of, natural
 
 

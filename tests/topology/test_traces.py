@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from elsa_sim.context import Context
-from elsa_sim.errors import InputFaults
-from elsa_sim.streams import Streams
+from elsa_sim.base.context import Context
+from elsa_sim.base.errors import InputFaults
+from elsa_sim.base.streams import Streams
 from elsa_sim.topology import LinkOptions, Star, Topology
 
 

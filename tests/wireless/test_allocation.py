@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elsa_sim.errors import InputError
+from elsa_sim.base.errors import InputError
 from elsa_sim.wireless import Allocator, Band, Best, ByNeed, Demand, Equal, Greedy, Random
 
 KINDS = sorted(Allocator.members)

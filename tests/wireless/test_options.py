@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from elsa_sim.errors import InputFaults
-from elsa_sim.streams import Streams
+from elsa_sim.base.errors import InputFaults
+from elsa_sim.base.streams import Streams
+from elsa_sim.base.units import parse
 from elsa_sim.topology import Link, Node, Topology
-from elsa_sim.units import parse
 from elsa_sim.wireless import Greedy, WirelessOptions
 
 NODES = (

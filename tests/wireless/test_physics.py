@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elsa_sim.streams import Streams
+from elsa_sim.base.streams import Streams
 from elsa_sim.wireless import (
     DualSlope,
     Fading,

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elsa_sim.errors import InputError
+from elsa_sim.base.errors import InputError
 from elsa_sim.wireless import Demand, Even, Greedy, MinDelay, PowerControl, Powers
 from elsa_sim.wireless.convex import case_of
 from elsa_sim.wireless.power import minimise, rates
 from elsa_sim.wireless.rate import Floats
-from elsa_sim.wireless.water import least_delay, least_power, most
+from elsa_sim.wireless.water_filling import least_delay, least_power, most
 
 
 def cell(seed: int, clients: int = 5, subchannels: int = 20, **more: Any) -> Demand:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import simpy
 
-from elsa_sim.errors import InputError
+from elsa_sim.base.errors import InputError
+from elsa_sim.base.streams import Streams
 from elsa_sim.links import LinkModel
 from elsa_sim.network import Delivery, Network, NetworkOptions
-from elsa_sim.streams import Streams
 from elsa_sim.topology import Link, Node, Topology
 from elsa_sim.wireless import Fading, Handover, Radio, WirelessOptions, rate
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from wireless.test_radio import Site, at, tree
 
-from elsa_sim.errors import InputFaults
+from elsa_sim.base.errors import InputFaults
 from elsa_sim.wireless import WirelessOptions
 
 SELECTIVE: dict[str, Any] = {"fading": "selective", "coherence": 0.1, "subchannels": 8, "allocator": "greedy",

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ...registry import Component
-from ...units import Seconds
+from ...base.registry import Component
+from ...base.units import Seconds
 from .fingerprint import Array
 
 Labels = NDArray[np.int64]

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..backbone_options import Part
-from ..data import Batch
-from ..model import Model, Trained
-from ..work import Ref, TensorSpec, Work
-from .answers import Fit, Judge, Report, Through, predict
+from ..backbone.options import Part
+from ..execution.work import Ref, TensorSpec, Work
+from ..tasks.data import Batch
+from ..training.model import Model, Trained
+from .reports import Fit, Judge, Report, Through, predict
 
 #: Iterations of the fixed point of trust that are charged.
 _ITERATIONS = 20

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ...errors import Fault, InputFaults
-from ...registry import Component
-from ..backbone_options import Part, three_parts, two_parts
-from ..footprint import Outline
+from ...base.errors import Fault, InputFaults
+from ...base.registry import Component
+from ..backbone.memory import Outline
+from ..backbone.options import Part, three_parts, two_parts
 
 #: Who has the task head.
 Head = Literal["client", "server"]

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from .. import formulas
+from ..backbone import flops_closed_form
 from .base import ClientResources, Cut, Head, Resources, SplitPolicy, no_room, tail, too_many
 
 Array = NDArray[np.float64]
@@ -86,17 +86,17 @@ def cost(resources: Resources, client: ClientResources, p: int, q: int) -> Cost:
     """What a local step of ``client`` takes at (p, q), without waiting."""
     outline, rows, width = resources.outline, resources.batch, resources.length
     first, middle, *last = Cut(p, q).parts(resources.layers)
-    own = sum(formulas.flops(outline, part, "both", rows, width) for part in (first, *last))
+    own = sum(flops_closed_form.flops(outline, part, "both", rows, width) for part in (first, *last))
     crossings = 1 + len(last)  # each way
-    theirs = formulas.flops(outline, middle, "both", rows, width)
+    theirs = flops_closed_form.flops(outline, middle, "both", rows, width)
     up, down = resources.crossing
     server = resources.servers[client.server]
     return Cost(
         client.machine.seconds(
-            own + formulas.update(outline, [first, *last]) + resources.codec[0], pieces=2 + len(last)
+            own + flops_closed_form.update(outline, [first, *last]) + resources.codec[0], pieces=2 + len(last)
         ),
         crossings * (2 * client.latency + 8 * (up / client.up + down / client.down)),
-        server.seconds(theirs + formulas.update(outline, [middle]) + resources.codec[1], pieces=crossings),
+        server.seconds(theirs + flops_closed_form.update(outline, [middle]) + resources.codec[1], pieces=crossings),
     )
 
 

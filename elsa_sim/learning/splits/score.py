@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from ...errors import Fault, InputFaults
-from ...registry import Options
+from ...base.errors import Fault, InputFaults
+from ...base.registry import Options
 from .base import ClientResources, Cut, Head, Resources, SplitPolicy, no_room, tail, too_many
 
 

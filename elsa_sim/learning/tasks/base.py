@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ...context import Context
-from ...errors import Fault, InputFaults
-from ...registry import Component
+from ...base.context import Context
+from ...base.errors import Fault, InputFaults
+from ...base.registry import Component
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

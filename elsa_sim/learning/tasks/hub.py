@@ -12,9 +12,9 @@ import importlib
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from ...context import Context
-from ...errors import Fault, InputFaults
-from ...registry import Items
+from ...base.context import Context
+from ...base.errors import Fault, InputFaults
+from ...base.registry import Items
 from .base import Task, Texts, fault
 from .tables import Rows, Table, encode, extract
 

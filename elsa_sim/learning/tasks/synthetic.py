@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from ...context import Context
-from ...registry import Items
+from ...base.context import Context
+from ...base.registry import Items
 from .base import Task, Texts, TextSplit, Vocabulary
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import Fault, InputFaults
+from ...base.errors import Fault, InputFaults
 from .base import Texts, TextSplit
 
 #: Longest value of a field in characters; a longer one is taken for garbage (the limit of Python's csv module).

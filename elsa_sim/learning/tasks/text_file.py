@@ -21,9 +21,9 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from ...context import Context
-from ...errors import Fault, InputFaults
-from ...registry import Items
+from ...base.context import Context
+from ...base.errors import Fault, InputFaults
+from ...base.registry import Items
 from .base import Task, Texts, fault
 from .tables import MAX_FIELD, Rows, Table, at_lines, did_you_mean, encode, extract, listed
 

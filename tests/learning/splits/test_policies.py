@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elsa_sim.context import Context
-from elsa_sim.errors import InputFaults
-from elsa_sim.learning import formulas
-from elsa_sim.learning.backbone_options import BackboneOptions, locate, three_parts
-from elsa_sim.learning.footprint import Outline
+from elsa_sim.base.context import Context
+from elsa_sim.base.errors import InputFaults
+from elsa_sim.base.streams import Streams
+from elsa_sim.learning.backbone import flops_closed_form
+from elsa_sim.learning.backbone.memory import Outline
+from elsa_sim.learning.backbone.options import BackboneOptions, locate, three_parts
 from elsa_sim.learning.splits.base import ClientResources, Machine, Resources
 from elsa_sim.learning.splits.fixed import FixedSplit
 from elsa_sim.learning.splits.latency import Cost, LatencySplit, cost, quickest
 from elsa_sim.learning.splits.score import ScoreSplit, ScoreWeights
-from elsa_sim.streams import Streams
 
 LAYERS, GIB = 6, 2.0**30
 
@@ -105,7 +105,7 @@ def test_the_cost_by_hand() -> None:
     there = resources([2e9], server=20e9, rate=1e6)
     found = cost(there, there.clients[0], 2, 1)
     first, middle, last = three_parts(LAYERS, 2, 1)
-    flops = [formulas.flops(there.outline, part, "both", 8, 16) for part in (first, middle, last)]
+    flops = [flops_closed_form.flops(there.outline, part, "both", 8, 16) for part in (first, middle, last)]
     update = [14 * there.outline.trained([part]) for part in (first, middle, last)]
     assert found.client == pytest.approx((flops[0] + flops[2] + update[0] + update[2]) / 2e9)
     assert found.server == pytest.approx((flops[1] + update[1]) / 20e9)

@@ -1,0 +1,1 @@
+"""What every room uses: errors, units, random streams, intervals, and the registry of components."""

@@ -1,0 +1,1 @@
+"""How adapters of several clients become one: means, robust rules, server optimizers, semantic alignment."""

@@ -1,0 +1,1 @@
+"""The frozen transformer: its architecture, adapters, parts, FLOPs and memory."""

@@ -1,0 +1,71 @@
+"""Counted FLOPs of the real operations, for every shape, from a few counted shapes.
+
+The operations of a part run on a copy of the backbone that has shapes only, under PyTorch's own counter (matrix
+products and attention; element-wise operations are not counted). So the count follows the real code: LoRA terms, frozen
+weights without a weight gradient, and an input gradient only where one is needed.
+
+The FLOPs of a transformer on a padded batch [B, T] are B times a polynomial of degree two in T (attention is quadratic,
+everything else at most linear). Three counts give that polynomial exactly, so no shape needs a count of its own.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cache
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..training import reference
+from .model import Backbone
+from .options import Part
+
+Phase = Literal["forward", "backward", "learn"]
+#: Sequence lengths that are counted.
+_WIDTHS = (2, 3, 4)
+
+
+class FlopCounter:
+    """FLOPs of parts of ``backbone``, whose tensors are on the meta device."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.backbone = backbone
+        self._adapters = backbone.initial()
+        self._counts = cache(self._counted)
+        self._row = cache(self._interpolated)
+
+    def flops(self, part: Part, phase: Phase, rows: int, width: int) -> int:
+        """FLOPs of a phase of ``part`` on a padded batch [rows, width]; ``learn`` is forward, loss and backward."""
+        return rows * self._row(part, phase, width)
+
+    def _interpolated(self, part: Part, phase: Phase, width: int) -> int:
+        total = Fraction(0)
+        for i, count in zip(_WIDTHS, self._counts(part, phase), strict=True):  # Lagrange, in exact arithmetic
+            weight = Fraction(1)
+            for j in _WIDTHS:
+                if j != i:
+                    weight *= Fraction(width - j, i - j)
+            total += weight * count
+        return int(total)
+
+    def _counted(self, part: Part, phase: Phase) -> tuple[int, ...]:
+        return tuple(self.count(part, phase, 1, width) for width in _WIDTHS)
+
+    def count(self, part: Part, phase: Phase, rows: int, width: int) -> int:
+        """The same as :meth:`flops`, by running the operations without their data."""
+        lengths = np.full(rows, width)
+        tokens = torch.zeros(rows, width, dtype=torch.int64, device="meta")
+        packed = torch.zeros(rows * width, self.backbone.hidden, device="meta")
+        x = tokens if part.first else packed
+        with FlopCounterMode(display=False) as counter:
+            if phase == "learn":
+                reference.learn(self.backbone, part, self._adapters, x, lengths, tokens, tokens[:, 0])
+                return int(counter.get_total_flops())
+            _, tape = reference.forward(self.backbone, part, self._adapters, x, lengths)
+            forward = int(counter.get_total_flops())
+            if phase == "forward":
+                return forward
+            reference.backward(tape, packed)
+            return int(counter.get_total_flops()) - forward

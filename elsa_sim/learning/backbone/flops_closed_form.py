@@ -1,0 +1,100 @@
+"""FLOPs of a part of the model in closed form, from its shape alone: no tensor library, so that a check can use them.
+
+They are those that :mod:`flops` counts by running the operations (a test compares them for every family): a product of
+[n, a] and [a, b] is 2 n a b operations, attention two products of T x T per head. Frozen linear modules have an input
+gradient only, and only where something before them is trained; LoRA's A and B have one gradient each besides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Literal
+
+from .memory import Outline
+from .options import Part, adapted
+
+Linear = tuple[str, int, int]
+#: Operations of one AdamW update per parameter: two moments, bias corrections, root, quotient, decay, step.
+FLOPS_PER_PARAMETER = 14
+
+
+def flops(outline: Outline, part: Part, phase: Literal["forward", "backward", "both"], rows: int, width: int) -> int:
+    """FLOPs of a phase of ``part`` on a padded batch [rows, width]."""
+    total = 0
+    for index in range(part.start, part.stop):
+        if phase != "backward":
+            total += rows * _forward(outline, width)
+        if phase != "forward":
+            total += rows * _backward(outline, width, below=not (part.first and index == 0))
+    if part.last:
+        below = part.stop > 0 if part.first else True
+        passes = {"forward": (1, 0), "backward": (0, 1), "both": (1, 1)}[phase]
+        total += sum(rows * n * each for n, each in zip(passes, _head(outline, width, below), strict=True))
+    return total
+
+
+def update(outline: Outline, parts: Sequence[Part]) -> float:
+    """FLOPs of one optimizer step on ``parts``."""
+    return float(FLOPS_PER_PARAMETER * outline.trained(parts))
+
+
+def _head(outline: Outline, width: int, below: bool) -> tuple[int, int]:
+    """Forward and backward of the head for one sequence."""
+    shape, d, c = outline.shape, outline.shape.hidden, outline.labels
+    if outline.causal_lm:
+        product = 2 * width * d * outline.vocabulary
+        return product, product * below
+    frozen = 2 * d * d if shape.family == "bert" else 0
+    trained = 2 * (d * c + (d * d if shape.family in ("roberta", "distilbert") else 0))
+    return frozen + trained, frozen * below + 2 * trained
+
+
+def _forward(outline: Outline, width: int) -> int:
+    linear, targets = outline.shape.linear(), adapted(outline.shape, outline.lora)
+    dense = sum(2 * width * i * o for _, i, o in linear)
+    lora = sum(2 * width * outline.lora.rank * (i + o) for name, i, o in linear if name in targets)
+    return dense + 2 * _product(outline, width) + lora
+
+
+def _product(outline: Outline, width: int) -> int:
+    """One of the two products of attention."""
+    return 2 * width * width * outline.shape.heads * outline.shape.head
+
+
+def _backward(outline: Outline, width: int, below: bool) -> int:
+    """Backward of a layer for one sequence; ``below``: something before the layer is trained, or waits for a gradient."""
+    targets = adapted(outline.shape, outline.lora)
+    into, out, inner = _blocks(outline)
+    queries, keys, values = _active(into, targets, below)
+    total = _gradients(outline, into, targets, below, width)
+    total += _product(outline, width) * ((queries or keys) + values + queries + keys)
+    flows = queries or keys or values
+    for block in (out, *inner):
+        total += _gradients(outline, block, targets, flows, width)
+        flows = flows or any(name in targets for name, *_ in block)
+    return total
+
+
+def _blocks(outline: Outline) -> tuple[list[Linear], list[Linear], list[list[Linear]]]:
+    """The linear modules of a layer: those before attention, the one behind it, those of the feed-forward block."""
+    linear = outline.shape.linear()
+    if outline.shape.family == "gpt2":
+        return linear[:1], linear[1:2], [linear[2:3], linear[3:]]
+    return linear[:3], linear[3:4], [linear[4:-1], linear[-1:]]
+
+
+def _active(into: list[Linear], targets: Collection[str], below: bool) -> tuple[bool, bool, bool]:
+    """Whether queries, keys and values need a gradient; a fused module makes all three."""
+    found = [below or name in targets for name, *_ in into]
+    queries, keys, values = found if len(found) == 3 else found * 3
+    return queries, keys, values
+
+
+def _gradients(outline: Outline, block: list[Linear], targets: Collection[str], flows: bool, width: int) -> int:
+    """Gradients of modules side by side, if their input needs one (``flows``), and of their adapters."""
+    total, rank = 0, outline.lora.rank
+    for name, i, o in block:
+        total += 2 * width * i * o * flows
+        if name in targets:
+            total += 2 * width * rank * (i * flows + i + o + o)
+    return total

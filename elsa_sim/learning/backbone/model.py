@@ -1,0 +1,208 @@
+"""The frozen transformer, held once in memory for everyone, and the names and shapes of what is trained on it.
+
+A client owns no model: it owns a mapping of names to tensors, its adapters. To compute, the mapping is swapped into the
+one frozen backbone for the duration of the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from ...base.errors import Fault, InputFaults
+from ..execution.work import TensorSpec
+from ..tasks.data import Batch
+from .families import FAMILIES, Family
+from .options import DECODERS, BackboneOptions, Part, Source, adapted
+
+Objective = Literal["classification", "causal_lm"]
+
+
+class Backbone(nn.Module):
+    """One frozen transformer with places for LoRA adapters; see :func:`build`."""
+
+    def __init__(self, model: nn.Module, trainable: tuple[str, ...], objective: Objective) -> None:
+        super().__init__()
+        self.model = model.eval().requires_grad_(False)
+        self.family: Family = FAMILIES[_model_type(model)](model)
+        self.objective = objective
+        self.layers = len(self.family.layers)
+        self.hidden = int(self.family.config.hidden_size)
+        parameters = dict(model.named_parameters())
+        #: Names and shapes of everything that is trained, in model order.
+        self.specs: dict[str, TensorSpec] = {n: TensorSpec(tuple(parameters[n].shape)) for n in trainable}
+        self._names: dict[Part, tuple[str, ...]] = {}
+        #: Where each trained tensor is looked up: the parameters of its module, and its name there.
+        self._places: dict[str, tuple[dict[str, Any], str]] = {}
+        for name in trainable:
+            module, _, leaf = name.rpartition(".")
+            self._places[name] = (model.get_submodule(module)._parameters, leaf)
+
+    @property
+    def outline(self) -> bool:
+        """Whether it has shapes only, on the meta device."""
+        return any(parameter.is_meta for parameter in self.model.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.model.parameters()).device
+
+    def tensor(self, source: Batch | Tensor) -> Tensor:
+        """The token ids [B, T] of a batch, on this device; a tensor as it is."""
+        return torch.from_numpy(source.tokens).to(self.device) if isinstance(source, Batch) else source
+
+    def names(self, part: Part) -> tuple[str, ...]:
+        """Names of the trained tensors that live in ``part``."""
+        if part not in self._names:
+            self._names[part] = tuple(name for name in self.specs if self._holds(part, name))
+        return self._names[part]
+
+    def bytes(self, part: Part) -> int:
+        """Bytes of the frozen weights of ``part`` (tied weights count once per part)."""
+        named = self.model.named_parameters(remove_duplicate=False)
+        held = {id(p): p for name, p in named if name not in self.specs and self._holds(part, name)}
+        return sum(p.numel() * p.element_size() for p in held.values())
+
+    def _holds(self, part: Part, name: str) -> bool:
+        prefix = self.family.layer_prefix
+        if name.startswith(prefix):
+            return part.start <= int(name[len(prefix) :].split(".", 1)[0]) < part.stop
+        embedding = name.startswith(self.model.base_model_prefix) and not any(  # type: ignore[arg-type]
+            f".{end}." in name for end in ("pooler", "ln_f", "norm")
+        )
+        return part.first if embedding else part.last
+
+    def initial(self) -> dict[str, Tensor]:
+        """The adapters and head everyone starts from."""
+        parameters = dict(self.model.named_parameters())
+        return {name: parameters[name].detach().clone() for name in self.specs}
+
+    def forward(self, part: Part, x: Tensor, lengths: Tensor) -> Tensor:
+        """Run ``part`` on token ids [B, T] (if it has the embeddings) or hidden states [B, T, D].
+
+        Trained tensors swapped in by :meth:`call` may have one more dimension in front: a tensor for each row [B, ...].
+
+        Returns hidden states [B, T, D], or logits [B, C] (classification) or [B, T, V] if it has the head.
+        """
+        hidden = self.family.embed(x) if part.first else x
+        mask = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
+        context = self.family.context(hidden, mask)
+        for index in range(part.start, part.stop):
+            hidden = self.family.layer(index, hidden, context)
+        if not part.last:
+            return hidden
+        return (
+            self.family.classify(hidden, lengths) if self.objective == "classification" else self.family.predict(hidden)
+        )
+
+    def call(self, parameters: Mapping[str, Tensor], part: Part, x: Tensor, lengths: Tensor) -> Tensor:
+        """:meth:`forward` with ``parameters`` in the place of the tensors of those names; thread-unsafe, re-entrant."""
+        before = {name: self._places[name][0][self._places[name][1]] for name in parameters}
+        try:
+            for name, tensor in parameters.items():  # torch.func.functional_call walks all modules for it, every time
+                held, key = self._places[name]
+                held[key] = tensor
+            return self.forward(part, x, lengths)
+        finally:
+            for name, tensor in before.items():
+                held, key = self._places[name]
+                held[key] = tensor
+
+
+def build(
+    options: BackboneOptions,
+    source: Source,
+    objective: Objective,
+    *,
+    labels: int,
+    vocabulary: int,
+    pad_id: int,
+    seed: int,
+    meta: bool = False,
+) -> Backbone:
+    """Load (or randomly initialise) the transformer and make places for its adapters.
+
+    ``meta`` builds shapes only. ``vocabulary`` sizes a built-in backbone's embeddings; ``labels`` the class head.
+
+    Raises:
+        InputFaults: no safetensors weights, or not all of them; a configuration that makes no model; an encoder asked
+            for language modelling.
+    """
+    config = source.config
+    if objective == "causal_lm" and config.model_type not in DECODERS:
+        raise InputFaults(
+            [Fault("name", f"{options.name!r} is an encoder; causal_lm needs one of {', '.join(DECODERS)}")]
+        )
+    if source.tokenizer is None:
+        config.vocab_size = vocabulary
+        for name in ("bos_token_id", "eos_token_id"):
+            setattr(config, name, None)  # the configuration's defaults lie outside a small vocabulary
+    config.pad_token_id = pad_id
+    if objective == "classification":
+        config.num_labels = labels
+    factory: Any = AutoModelForSequenceClassification if objective == "classification" else AutoModelForCausalLM
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every accelerator, too
+        model = _model(factory, config, options, None if meta else source.location, meta)
+        trainable = _inject(model, options, adapted(source.architecture, options.lora), meta)
+    for name in {name.rpartition(".")[0] for name in trainable}:
+        model.get_submodule(name).__class__ = RowLinear
+    return Backbone(model, trainable, objective)
+
+
+class RowLinear(nn.Linear):
+    """A linear layer whose weight may be one for all rows [out, in], or one for each row of the batch [B, out, in]."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, T, in] or [B, in] to [B, T, out] or [B, out]."""
+        if self.weight.dim() == 2:
+            return super().forward(input)
+        flat = input.dim() == 2
+        x = input[:, None] if flat else input
+        weight = self.weight.transpose(1, 2)
+        out = torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], x, weight)
+        return out[:, 0] if flat else out
+
+
+def _model(factory: Any, config: Any, options: BackboneOptions, location: str | None, meta: bool) -> nn.Module:
+    common = {"attn_implementation": "sdpa", "dtype": torch.float32}
+    try:
+        if location is None:
+            with torch.device("meta" if meta else "cpu"):
+                return factory.from_config(config, **common)  # type: ignore[no-any-return]
+        model, report = factory.from_pretrained(
+            location, config=config, use_safetensors=True, output_loading_info=True, **common
+        )
+    except Exception as error:  # what a configuration or a file of weights can have wrong has no common class
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
+        what = f"weights of {location!r} cannot be loaded from safetensors" if location else "cannot be built"
+        raise InputFaults([Fault("config" if options.config else "name", f"{what}: {reason}")]) from None
+    fresh = (*FAMILIES[config.model_type].classifier, f"{model.base_model_prefix}.pooler")
+    lacking = sorted(n for n in report["missing_keys"] if not n.startswith(tuple(f"{part}." for part in fresh)))
+    if lacking:  # transformers would leave them random
+        message = f"weights of {location!r} lack {len(lacking)} tensors of the model, such as {lacking[0]}"
+        raise InputFaults([Fault("name", message)])
+    return model  # type: ignore[no-any-return]
+
+
+def _inject(model: nn.Module, options: BackboneOptions, targets: tuple[str, ...], meta: bool) -> tuple[str, ...]:
+    lora, family = options.lora, FAMILIES[_model_type(model)]
+    inner = [
+        n for n, _ in model.named_modules() if n.rsplit(".", 1)[-1] in targets and f".{family.layer_path}." in f".{n}"
+    ]
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=inner, lora_dropout=0.0,
+                        fan_in_fan_out=_model_type(model) == "gpt2")  # fmt: skip
+    with torch.device("meta") if meta else torch.device("cpu"):
+        inject_adapter_in_model(config, model)
+    return tuple(n for n, _ in model.named_parameters() if "lora_" in n or n.split(".", 1)[0] in family.classifier)
+
+
+def _model_type(model: nn.Module) -> str:
+    config: Any = model.config
+    return str(config.model_type)

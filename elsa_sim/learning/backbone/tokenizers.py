@@ -1,0 +1,109 @@
+"""Which tokenizer a run uses: the backbone's, the task's own, or one learned from the task's texts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...base.errors import Fault, InputFaults
+from ..tasks.base import Task, Texts, Vocabulary
+from .options import Source, file_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+#: Vocabulary of a tokenizer learned from the task's own training texts.
+LEARNED_VOCABULARY = 4096
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokenizerFast:
+    """The tokenizer that came with the backbone's weights; else the task's own; else one learned from its texts.
+
+    Raises:
+        InputFaults: the backbone's tokenizer cannot be loaded, or has no vocabulary.
+    """
+    if source.tokenizer is not None:
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().partition("\n")[0][:300]
+            raise InputFaults([Fault("name", f"the backbone's tokenizer cannot be loaded: {reason}")]) from None
+        if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of a folder without its files
+            message = f"{source.tokenizer} holds no vocabulary of a tokenizer; add its files, such as tokenizer.json"
+            raise InputFaults([Fault("name", message)])
+        _fits(max(tokenizer.get_vocab().values()) + 1, source)
+        return tokenizer
+    return task.tokenizer(texts) or learned(texts.train.texts, causal=source.architecture.decoder)
+
+
+def vocabulary_for(source: Source, task: Task, texts: Texts) -> Vocabulary:
+    """That of :func:`tokenizer_for`, told without the tensor library where the backbone has a ``tokenizer.json``.
+
+    The size of one that is to be learned is the largest it can get.
+
+    Raises:
+        InputFaults: as :func:`tokenizer_for`.
+    """
+    if source.tokenizer is None:
+        special = 0 if source.architecture.decoder else 2
+        return task.vocabulary(texts) or Vocabulary(LEARNED_VOCABULARY, special)
+    return _of_file(source) or _of(tokenizer_for(source, task, texts))
+
+
+def _of(tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
+    return Vocabulary(max(tokenizer.get_vocab().values()) + 1, int(tokenizer.num_special_tokens_to_add()))
+
+
+def _of_file(source: Source) -> Vocabulary | None:
+    """What the backbone's ``tokenizer.json`` tells; ``None`` where it has none, or one that transformers must read."""
+    from tokenizers import Tokenizer
+
+    assert source.tokenizer is not None
+    try:
+        file: Path = file_of(source.tokenizer, "tokenizer.json")
+        tokenizer = Tokenizer.from_file(str(file))
+        size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+    except Exception:  # the tokenizers' library and the hub's client have no common class of errors
+        return None
+    _fits(size, source)
+    return Vocabulary(size, tokenizer.num_special_tokens_to_add(False))
+
+
+def _fits(size: int, source: Source) -> None:
+    rows = source.architecture.vocabulary
+    if size > rows:
+        what = f"the tokenizer of {source.tokenizer} gives token ids up to {size - 1}"
+        raise InputFaults([Fault("name", f"{what}, but the backbone has embeddings for {rows} tokens only")])
+
+
+def learned(texts: list[str], *, causal: bool) -> PreTrainedTokenizerFast:
+    """A lower-case subword tokenizer trained on ``texts``; sequences of an encoder get [CLS] and [SEP].
+
+    Byte-pair merges (Sennrich et al., arXiv:1508.07909) of words that begin with ``▁``: unlike the training of
+    WordPieces, whose token ids depend on the order of a hash table, it gives the same vocabulary in every process.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace()])
+    trainer = trainers.BpeTrainer(vocab_size=LEARNED_VOCABULARY, special_tokens=SPECIAL, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    named = {
+        "unk_token": "[UNK]",
+        "pad_token": "[PAD]",
+        "mask_token": "[MASK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+    }
+    if causal:
+        return PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, eos_token="[SEP]", unk_token="[UNK]", pad_token="[PAD]"
+        )
+    ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **named)

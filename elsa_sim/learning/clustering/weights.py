@@ -1,0 +1,124 @@
+"""What clients' standing counts in an aggregation: data, trust, coherence (ELSA, arXiv:2601.13824).
+
+Edge k: w_n proportional to |D_n| t_n, and 0 for a client in quarantine. Cloud: w_k proportional to the data of the clients that
+took part, times the coherence of these clients, the mean of exp(-R / median R). Our reading: the mean is over pairs of the
+edge server's own clients, and outside the exponential, because divergences spread over orders of magnitude: within it
+one client unlike the others would silence its edge server. The median is over all pairs, one client is coherent with
+itself, a client in quarantine adds neither data nor divergence, one that has not been judged yet is trusted, and the
+threshold of quarantine is relative to the median trust, so that it never empties the system.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..aggregation.mean import weighted_mean
+from ..execution.work import Ref, Work
+from .divergence import typical
+from .fingerprint import Array
+from .scores import Judgement
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..training.model import Model
+
+#: A client's row in the judgement (``None``: it has not been judged), and its samples |D_n|.
+Entry = tuple[int | None, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """The latest judgement, on the clients of ``names``; trust under ``threshold`` times the median is quarantine."""
+
+    names: tuple[str, ...]
+    judged: Ref
+    threshold: float = 0.0
+    coherent: bool = True
+
+    def edge(self, model: Model, kept: Ref, arrived: Mapping[str, Ref], samples: Mapping[str, float]) -> Work:
+        """An edge server's aggregation of clients' adapters, by their names; ``kept`` where none of them counts."""
+        kernel = ByTrust(self.threshold, self._entries(list(arrived), samples))
+        return self._work(model, kept, list(arrived.values()), kernel)
+
+    def cloud(
+        self, model: Model, kept: Ref, shares: Sequence[tuple[Ref, Sequence[str]]], samples: Mapping[str, float]
+    ) -> Work:
+        """The cloud's aggregation of edge servers' adapters, each with the clients that took part; ``kept`` as above."""
+        members = tuple(self._entries(names, samples) for _, names in shares)
+        return self._work(model, kept, [theta for theta, _ in shares], ByData(self.threshold, members, self.coherent))
+
+    def _entries(self, names: Sequence[str], samples: Mapping[str, float]) -> tuple[Entry, ...]:
+        place = {name: row for row, name in enumerate(self.names)}
+        return tuple((place.get(name), samples[name]) for name in names)
+
+    def _work(self, model: Model, kept: Ref, adapters: Sequence[Ref], kernel: Weighed) -> Work:
+        plain = model.mean(adapters, [1.0] * len(adapters))
+        return Work(plain.label, kernel, (self.judged, kept, *adapters), plain.outputs, plain.flops)
+
+
+@dataclass(frozen=True)
+class Weighed(ABC):
+    """(judgement, adapters that stay if nobody counts, contribution, ...) -> the weighted mean of the contributions.
+
+    What weighs nothing is not looked at, whatever is in it.
+    """
+
+    threshold: float
+
+    def __call__(
+        self, judgement: Judgement, kept: Mapping[str, Tensor], *values: Mapping[str, Tensor]
+    ) -> tuple[Mapping[str, Tensor]]:
+        pairs = [(value, w) for value, w in zip(values, self.weights(judgement), strict=True) if w > 0]
+        return (weighted_mean([value for value, _ in pairs], [w for _, w in pairs]) if pairs else kept,)
+
+    @abstractmethod
+    def weights(self, judgement: Judgement) -> list[float]:
+        """The weight of each contribution."""
+
+    def trust(self, judgement: Judgement, row: int | None) -> float:
+        """Trust in a client; 0 in quarantine."""
+        if row is None:
+            return 1.0
+        found = float(judgement.trust[row])
+        return 0.0 if found < self.threshold * float(np.median(judgement.trust)) else found
+
+
+@dataclass(frozen=True)
+class ByTrust(Weighed):
+    """Contributions of ``clients``: w_n = |D_n| t_n."""
+
+    clients: tuple[Entry, ...]
+
+    def weights(self, judgement: Judgement) -> list[float]:
+        return [samples * self.trust(judgement, row) for row, samples in self.clients]
+
+
+@dataclass(frozen=True)
+class ByData(Weighed):
+    """Contributions of edge servers, each with its ``members``: w_k = data, times coherence if ``coherent``."""
+
+    members: tuple[tuple[Entry, ...], ...]
+    coherent: bool
+
+    def weights(self, judgement: Judgement) -> list[float]:
+        found = []
+        for entries in self.members:
+            counted = [(row, samples) for row, samples in entries if self.trust(judgement, row) > 0]
+            data = sum(samples for _, samples in counted)
+            known = [row for row, _ in counted if row is not None]
+            found.append(data * (coherence(judgement.divergences, known) if self.coherent else 1.0))
+        return found
+
+
+def coherence(divergences: Array, members: Sequence[int]) -> float:
+    """The mean of exp(-R / median R), in (0, 1], over pairs of some clients, from R [N, N] of all."""
+    if len(members) < 2:
+        return 1.0
+    own = divergences[np.ix_(members, members)]
+    return float(np.exp(-own[np.triu_indices(len(members), 1)] / typical(divergences)).mean())

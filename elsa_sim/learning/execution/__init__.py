@@ -1,0 +1,1 @@
+"""Work and when its arithmetic runs: executors, the batching scheduler, worker pools."""

@@ -1,0 +1,137 @@
+"""Strands of work as bytes: functions, their inputs, and which outputs are wanted; and what a worker does with them."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import cloudpickle
+import torch
+from torch import Tensor
+
+from ..backbone.model import Backbone
+from .scheduler import play
+from .work import Node, Ref
+
+
+class Hand:
+    """What computes inside a worker."""
+
+    def __init__(self, backbone: bytes, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.backbone: Backbone = pickle.loads(backbone)
+
+    def work(self, task: bytes) -> bytes:
+        """The wanted outputs of a task, in order."""
+        return _dumps(_compute(_Unpickler(io.BytesIO(task), self.backbone).load()), self.backbone)
+
+
+def packed(nodes: Sequence[Node], backbone: Backbone) -> tuple[bytes, list[Ref]]:
+    """A task of ``nodes``, every one after those that it waits for, and the handles that its results are for.
+
+    The nodes let go of their inputs: what nobody but them holds is not wanted back.
+    """
+    steps = _steps(nodes)
+    for node in nodes:
+        node.inputs = ()
+    wanted: list[tuple[int, int]] = []
+    refs: list[Ref] = []
+    for index, node in enumerate(nodes):
+        for output, pointer in enumerate(node.outputs):
+            ref = pointer()
+            if ref is not None:
+                wanted.append((index, output))
+                refs.append(ref)
+    return _dumps((steps, wanted), backbone), refs
+
+
+def _steps(nodes: Sequence[Node]) -> list[tuple[Any, list[Any], int]]:
+    """Function, inputs and number of outputs of each node; its handles are not held."""
+    place = {id(node): index for index, node in enumerate(nodes)}
+
+    def sent(item: Any) -> Any:
+        if not isinstance(item, Ref):
+            return item
+        if item.node is None:
+            return item.value
+        outputs = [output() for output in item.node.outputs]
+        return _Inner(place[id(item.node)], next(i for i, ref in enumerate(outputs) if ref is item))
+
+    return [(node.function, [sent(item) for item in node.inputs], len(node.outputs)) for node in nodes]
+
+
+def unpacked(result: bytes, backbone: Backbone) -> list[Any]:
+    """The values that a task gave."""
+    return list(_Unpickler(io.BytesIO(result), backbone).load())
+
+
+class _Inner:
+    """An input that is an output of another node of the task."""
+
+    def __init__(self, node: int, output: int) -> None:
+        self.node, self.output = node, output
+
+
+class _Now:
+    """Keeps nodes until they are asked for together."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+
+    def enlist(self, node: Node) -> None:
+        self.nodes.append(node)
+
+    def run(self, node: Node) -> None:
+        raise RuntimeError("the strand does not hold what it needs")
+
+
+def _compute(task: tuple[list[tuple[Any, list[Any], int]], list[tuple[int, int]]]) -> list[Any]:
+    steps, wanted = task
+    runner, made = _Now(), list[tuple[Ref, ...]]()
+    for function, inputs, outputs in steps:
+        found = [made[item.node][item.output] if isinstance(item, _Inner) else item for item in inputs]
+        made.append(Node.pend(function, found, (None,) * outputs, runner))
+    kept = [made[node][output] for node, output in wanted]
+    made.clear()
+    steps.clear()
+    nodes, runner.nodes = runner.nodes, []
+    play(nodes)
+    return [ref.value for ref in kept]
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Tensors go with their own elements only, whatever they are views of; the backbone does not go at all."""
+
+    def __init__(self, file: io.BytesIO, backbone: Backbone) -> None:
+        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        self._backbone = backbone
+
+    def persistent_id(self, item: Any) -> str | None:
+        return "backbone" if item is self._backbone else None
+
+    def reducer_override(self, item: Any) -> Any:
+        if isinstance(item, Tensor):
+            flat = item.detach().cpu().reshape(-1).clone().view(torch.uint8).numpy()
+            return _tensor, (flat, item.dtype, tuple(item.shape))
+        return super().reducer_override(item)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, backbone: Backbone) -> None:
+        super().__init__(file)
+        self._backbone = backbone
+
+    def persistent_load(self, name: str) -> Any:
+        return self._backbone
+
+
+def _tensor(flat: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
+    return torch.from_numpy(flat).view(dtype).view(shape)
+
+
+def _dumps(value: Any, backbone: Backbone) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, backbone).dump(value)
+    return file.getvalue()

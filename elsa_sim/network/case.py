@@ -1,0 +1,154 @@
+"""Network cases: flows on a topology without any learning, as `elsa-sim network CASE.json` plays them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import simpy
+from annotated_types import Ge, Gt
+from pydantic import ConfigDict, Field, ValidationError
+
+from ..base.errors import Fault, InputError, InputFaults, InvariantViolation
+from ..base.registry import Items, Options
+from ..topology import Link, Node, Topology, faults_of
+from ..topology.options import Duplex, profile_fault
+from . import Delivery, Network, NetworkOptions
+
+NonNegative = Annotated[float, Ge(0)]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class CaseLink(Options):
+    """A link of a case; ``bandwidth_bps`` holds per direction of a full-duplex link."""
+
+    u: Name
+    v: Name
+    bandwidth_bps: Annotated[float, Gt(0)]
+    latency_s: NonNegative = 0.0
+    duplex: Duplex = "full"
+    bandwidth_profile: Items[tuple[Items[tuple[NonNegative, NonNegative]], ...]] = ()
+
+
+class CaseFlow(Options):
+    """A message of a case; without ``route`` it takes the route of lowest latency."""
+
+    id: Name
+    src: Name
+    dst: Name
+    bytes: NonNegative
+    start_s: NonNegative = 0.0
+    route: Items[tuple[str, ...]] | None = None
+
+
+class Case(Options):
+    """A case file; keys beside these (the expected times among them) are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    nodes: Items[tuple[Name, ...]]
+    links: Items[tuple[CaseLink, ...]]
+    flows: Items[tuple[CaseFlow, ...]]
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The JSON object in the file ``path``.
+
+    Raises:
+        InputFaults: there is no such file, or it is no JSON object in UTF-8.
+    """
+    try:
+        case = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise InputFaults([Fault("", f"{path} cannot be read: {error.strerror}")]) from error
+    except (ValueError, RecursionError) as error:
+        raise InputFaults([Fault("", f"{path} is not JSON in UTF-8: {error}")]) from error
+    if not isinstance(case, dict):
+        raise InputFaults([Fault("", f"{path}: expected a JSON object, got {type(case).__name__}")])
+    return case
+
+
+def play(case: Mapping[str, Any], options: NetworkOptions | None = None) -> dict[str, float]:
+    """Flow id -> finish time (s). A flow that never finishes (its link stays down) is ``inf``.
+
+    Raises:
+        InputFaults: all faults of the case at once.
+    """
+    topology, flows = _checked(case)
+    env = simpy.Environment()
+    network = Network(env, topology, options)
+    finish = {flow.id: math.inf for flow in flows}
+
+    def send(flow: CaseFlow) -> Generator[simpy.Event, Any, None]:
+        yield env.timeout(flow.start_s)
+        delivery: Delivery = yield network.transfer(flow.src, flow.dst, flow.bytes, flow.route)
+        finish[flow.id] = delivery.t_end_s
+
+    for flow in flows:
+        env.process(send(flow))
+    env.run()
+    wrong = network.check()
+    if wrong:
+        raise InvariantViolation("; ".join(wrong))
+    return finish
+
+
+def _checked(case: Mapping[str, Any]) -> tuple[Topology, tuple[CaseFlow, ...]]:
+    try:
+        parsed = Case.model_validate(dict(case))
+    except ValidationError as error:
+        faults = [Fault(_path(e["loc"]), f"{e['msg']}, got {str(e['input'])[:60]}") for e in error.errors()]
+        raise InputFaults(faults) from error
+    nodes = [Node(name) for name in parsed.nodes]
+    links = [Link(k.u, k.v, k.bandwidth_bps, k.bandwidth_bps, k.latency_s, k.duplex, k.bandwidth_profile)
+             for k in parsed.links]  # fmt: skip
+    faults = faults_of(nodes, links, "links", roles=False)
+    for i, link in enumerate(links):
+        fault = profile_fault(link.profile, None)
+        if fault:
+            faults.append(Fault(f"links[{i}].bandwidth_profile", fault))
+    seen: set[str] = set()
+    known = set(parsed.nodes)
+    pairs = {pair for link in links for pair in ((link.u, link.v), (link.v, link.u))}
+    for i, flow in enumerate(parsed.flows):
+        where = f"flows[{i}]"
+        if flow.id in seen:
+            faults.append(Fault(f"{where}.id", f"two flows have the id {flow.id!r}"))
+        seen.add(flow.id)
+        unknown = [end for end in (flow.src, flow.dst) if end not in known]
+        faults += [Fault(where, f"there is no node {end!r}") for end in unknown]
+        if flow.route is not None and not unknown:
+            faults += _route_faults(flow, pairs, f"{where}.route")
+    if faults:
+        raise InputFaults(faults)
+    topology = Topology(tuple(nodes), tuple(links))
+    for i, flow in enumerate(parsed.flows):
+        if flow.route is None and not _reaches(topology, flow):
+            faults.append(Fault(f"flows[{i}]", f"there is no route from {flow.src!r} to {flow.dst!r}"))
+    if faults:
+        raise InputFaults(faults)
+    return topology, parsed.flows
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+
+
+def _route_faults(flow: CaseFlow, pairs: set[tuple[str, str]], where: str) -> list[Fault]:
+    route = flow.route or ()
+    if not route or route[0] != flow.src or route[-1] != flow.dst:
+        return [Fault(where, f"a route begins with {flow.src!r} and ends with {flow.dst!r}, got {list(route)!r}")]
+    missing = [pair for pair in itertools.pairwise(route) if pair not in pairs]
+    return [Fault(where, f"there is no link between {u!r} and {v!r}") for u, v in missing]
+
+
+def _reaches(topology: Topology, flow: CaseFlow) -> bool:
+    try:
+        topology.route(flow.src, flow.dst)
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""Rounds of a cloud with edge servers between it and its clients.
+
+In a round of the cloud its adapters go down to every edge server; an edge server has its clients train E times
+(``edge_rounds``), each time from what it aggregated before, and sends its adapters up; the cloud aggregates these. A client
+counts with its samples |D_n|, an edge server with those of its clients that took part; without any it sends nothing. Where
+clients have been judged, their standing counts as well. Shared by HierFAVG (whole models) and ELSA (models cut in three).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from ..world.rounds import WaitOptions, attend, gather, insist
+from .base import Protocol
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from ..learning.execution.work import Ref, Work
+    from ..world.world import Client, Verb, World
+    from .profiling import Census
+
+    #: (client, its server, the server's adapters, round) -> the client's adapters.
+    Train: TypeAlias = Callable[..., Verb]
+
+
+class TwoLevels(Protocol):
+    """A protocol with edge servers that aggregate, and a cloud that aggregates them."""
+
+    edges: ClassVar[bool] = True
+    edge_rounds: int = Field(2, ge=1)
+    """Edge aggregations E in a round of the cloud."""
+
+    def steps(self, clients: int) -> int:
+        return super().steps(clients) * self.edge_rounds
+
+    def play(
+        self,
+        world: World,
+        train: Train,
+        *,
+        census: Census | None = None,
+        every: int = 1,
+        failover: Literal["next", "wait"] = "next",
+    ) -> Verb:
+        """All rounds. ``train(client, edge, theta, steps, round=g)`` is a client's share of an edge round.
+
+        A ``census`` is taken ``every`` so many rounds, beginning with the first. Clients of an edge server that is away
+        when a round begins go to the ``next`` best one, or ``wait``.
+        """
+        theta = world.model.initial()
+        if world.evaluate(theta, round=0):
+            return
+        for g in range(1, self.rounds + 1):
+            for nodes in ((world.cloud,), world.edges, [client.name for client in world.clients]):
+                yield from attend(world, nodes)
+            if census is not None and (g - 1) % every == 0:
+                yield from census.renew(theta, round=g)
+            homes = world.homes(failover=failover == "next")
+            tasks = {edge: partial(self._edge, world, train, census, edge, homes[edge], theta, g) for edge in homes}
+            behind = {edge: [client.name for client in clients] for edge, clients in homes.items()}
+            arrived = yield from gather(world, tasks, WaitOptions(), round=g, at=world.cloud, behind=behind)
+            shares = [share for share in arrived.values() if share is not None]
+            if shares:
+                theta = yield from insist(world, world.cloud, _merged(world, census, theta, shares), round=g)
+            if world.evaluate(theta, round=g):
+                return
+
+    def _edge(
+        self,
+        world: World,
+        train: Train,
+        census: Census | None,
+        edge: str,
+        members: Sequence[Client],
+        theta: Ref,
+        g: int,
+    ) -> Verb:
+        """E edge rounds of one edge server, between a download from the cloud and an upload to it.
+
+        Returns its adapters and the names of the clients that took part, or ``None`` if there was none.
+        """
+        theta = yield from world.send(world.cloud, edge, theta, "adapters", round=g)
+        took_part: dict[str, None] = {}
+        for _ in range(self.edge_rounds):
+            tasks = {c.name: partial(train, c, edge, theta, self.local_steps, round=g) for c in members}
+            arrived = yield from gather(world, tasks, self.wait, round=g, at=edge)
+            took_part |= dict.fromkeys(arrived)
+            if arrived:
+                work = _aggregated(world, census, theta, arrived)
+                theta = yield from world.compute(edge, work, round=g, kind="aggregation")
+        if not took_part:
+            return None
+        theta = yield from world.send(edge, world.cloud, theta, "adapters", round=g)
+        return theta, tuple(took_part)
+
+
+def _aggregated(world: World, census: Census | None, theta: Ref, arrived: Mapping[str, Ref]) -> Work:
+    """What an edge server makes of its clients' adapters."""
+    samples = {client.name: client.weight for client in world.clients}
+    if census is None or census.standing is None:
+        return world.model.mean(list(arrived.values()), [samples[name] for name in arrived])
+    return census.standing.edge(world.model, theta, arrived, samples)
+
+
+def _merged(world: World, census: Census | None, theta: Ref, shares: Sequence[tuple[Ref, Sequence[str]]]) -> Work:
+    """What the cloud makes of the adapters of edge servers, each with the clients that took part."""
+    samples = {client.name: client.weight for client in world.clients}
+    if census is None or census.standing is None:
+        return world.model.mean([theta_k for theta_k, _ in shares], [sum(samples[n] for n in ns) for _, ns in shares])
+    return census.standing.cloud(world.model, theta, shares, samples)

@@ -1,0 +1,149 @@
+"""How the cloud of ELSA learns how its clients behave: probes down, warm-up, reports up, judgement, assignment.
+
+The paper's (arXiv:2601.13824): public probes, a short warm-up, Gaussian fingerprints, trust, edge assignment, all of it
+again every so many rounds. Our reading: clients warm up from the present adapters with the edge server that they have
+now, and what they learn there is not kept; probes cross the cut as activations do, codecs included, for clients do not
+hold Part 2; texts and projection go to a client once; a client whose report does not arrive keeps its last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from ..base.registry import Options
+from ..learning.clustering.assign import Assigner, Behaviour
+from ..learning.execution.work import Ref, TensorSpec
+from ..world.rounds import WaitOptions, gather, insist
+from .local import hand_on, trains
+
+if TYPE_CHECKING:
+    from ..learning.clustering.scores import Judgement
+    from ..learning.clustering.weights import Standing
+    from ..world.world import Client, Verb, World
+    from .local import SplitTrainer
+
+
+class ProbingOptions(Options):
+    """What clients are asked, for clustering and for trust."""
+
+    texts: int = Field(64, ge=4)
+    """Public probe texts Q, from those that task.public sets apart."""
+    warm_up: int = Field(3, ge=0)
+    """Local steps of a client before it looks at them."""
+
+
+class Census:
+    """The cloud's knowledge of its clients."""
+
+    def __init__(
+        self,
+        world: World,
+        trainer: SplitTrainer,
+        options: ProbingOptions,
+        *,
+        assigner: Assigner | None,
+        consistency: str | None,
+        threshold: float,
+        wait: WaitOptions,
+    ) -> None:
+        from ..learning.clustering.probing import Probing
+
+        self.world, self.trainer, self.options, self.wait = world, trainer, options, wait
+        self.assigner, self.threshold = assigner, threshold
+        self.batch = world.public(options.texts)
+        dimensions = None if assigner is None else assigner.dimensions
+        self.probing = Probing(world.model, self.batch, dimensions, consistency)
+        self.standing: Standing | None = None
+        self._projection: Ref | None = None
+        self._holders = set[str]()
+        self._reports: dict[str, Ref] = {}
+
+    def renew(self, theta: Ref, *, round: int) -> Verb:
+        """Probe all clients, judge them, and assign them to edge servers anew."""
+        from ..learning.clustering.weights import Standing
+
+        world, assigner = self.world, self.assigner
+        if assigner is not None and self._projection is None:
+            work = self.probing.project(world.model.initial())
+            self._projection = yield from insist(world, world.cloud, work, round=round)
+        homes = world.homes(failover=True)
+        tasks = {edge: partial(self._edge, edge, homes[edge], theta, round) for edge in homes}
+        behind = {edge: [client.name for client in clients] for edge, clients in homes.items()}
+        arrived = yield from gather(world, tasks, WaitOptions(), round=round, at=world.cloud, behind=behind)
+        for reports in arrived.values():
+            self._reports |= reports
+        names = tuple(client.name for client in world.clients if client.name in self._reports)
+        if not names:
+            return
+        groups = 1 if assigner is None else assigner.groups or len(world.edges)
+        work = self.probing.judge([self._reports[name] for name in names], groups)
+        judged = yield from insist(world, world.cloud, work, round=round)
+        self.standing = Standing(names, judged, self.threshold, assigner is not None and assigner.coherence)
+        if assigner is not None:
+            yield from self._assign(assigner, names, judged, round)
+        self._note(names, judged, round)
+
+    def _edge(self, edge: str, members: Sequence[Client], theta: Ref, g: int) -> Verb:
+        """Probe the clients of one edge server; returns their reports."""
+        theta = yield from self.world.send(self.world.cloud, edge, theta, "adapters", round=g)
+        tasks = {client.name: partial(self._client, client, edge, theta, g) for client in members}
+        return (yield from gather(self.world, tasks, self.wait, round=g, at=edge))
+
+    def _client(self, client: Client, edge: str, theta: Ref, g: int) -> Verb:
+        """Warm up, look at the probes, report to the cloud."""
+        world, model, trainer, name = self.world, self.world.model, self.trainer, client.name
+        compute, send = partial(world.compute, round=g), partial(world.send, round=g)
+        assert client.parts is not None
+        fetched = yield from send(edge, name, theta.pick(trainer.own(client)), "adapters")
+        if name not in self._holders:
+            yield from send(world.cloud, name, self.probing.texts, "probe", attached=self.batch.lengths)
+            if self._projection is not None:
+                yield from send(world.cloud, name, self._projection, "probe")
+            self._holders.add(name)
+        sources = zip(client.parts, (fetched, theta, fetched), strict=True)
+        bottom, middle, top = (model.take(part, source) for part, source in sources)
+        for step in range(1, trains(world, client, self.options.warm_up) + 1):
+            bottom, middle, top = yield from trainer.step(client, edge, bottom, middle, top, round=g, step=step)
+        mine = bottom.adapters.merge([bottom.adapters, top.adapters])
+        mine = yield from hand_on(world, client, fetched, mine, round=g, upload=False)  # it answers as it would send
+        bottom, top = model.take(client.parts[0], mine), model.take(client.parts[2], mine)
+        h1 = yield from compute(name, self.probing.through(bottom, self.batch))
+        h1 = yield from send(name, edge, h1, "activation", attached=self.batch.lengths)
+        h2 = yield from compute(edge, self.probing.through(middle, h1))
+        h2 = yield from send(edge, name, h2, "activation")
+        report = yield from compute(name, self.probing.report(top, h2, self._projection))
+        return (yield from send(name, world.cloud, report, "fingerprint"))
+
+    def _assign(self, assigner: Assigner, names: Sequence[str], judged: Ref, g: int) -> Verb:
+        """Tell every judged client its edge server. Without values (timing only), behaviour has no say."""
+        world = self.world
+        latency = np.array([[world.topology.latency(name, edge) for edge in world.edges] for name in names])
+        if not assigner.looks:
+            chosen = assigner.assign(latency, Behaviour.unknown(len(names)), world.wire.streams.numpy("assignment", g))
+        elif judged.ready or judged.node is not None:
+            found: Judgement = judged.value
+            behaviour = Behaviour(found.divergences, found.groups)
+            chosen = assigner.assign(latency, behaviour, world.wire.streams.numpy("assignment", g))
+        else:
+            chosen = assigner.feasible(latency)
+        note = Ref(TensorSpec((1,), "int32"))
+        tell = {name: partial(world.send, world.cloud, name, note, "assignment", round=g) for name in names}
+        yield from gather(world, tell, WaitOptions(), round=g, at=world.cloud)
+        for name, edge in zip(names, chosen, strict=True):
+            world.assign(name, world.edges[int(edge)])
+
+    def _note(self, names: Sequence[str], judged: Ref, g: int) -> None:
+        """Write the judgement into the event table, a row per client."""
+        known: Judgement | None = judged.value if judged.ready or judged.node is not None else None
+        where = {client.name: edge for edge, clients in self.world.homes(failover=False).items() for client in clients}
+        for n, name in enumerate(names):
+            facts = {} if known is None else {"trust": float(known.trust[n]), "group": int(known.groups[n])}
+            now = self.world.now
+            self.world.recorder.add(
+                "assignment", now, now, name, peer=where[name], round=g, detail="probed", metrics=facts
+            )

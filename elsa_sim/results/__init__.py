@@ -1,0 +1,1 @@
+"""What a run leaves: the event table, metrics, figures, traces."""

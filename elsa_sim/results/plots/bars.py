@@ -1,0 +1,154 @@
+"""Where bytes and energy went: bars by message kind, link, node and role."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from .. import metrics as table
+from ..metrics import Results, Topology
+from .style import (
+    CYCLE,
+    DOWN,
+    INK,
+    LATERAL,
+    ROLE,
+    UP,
+    Runs,
+    amount,
+    axes,
+    finish,
+    natural,
+    run_labels,
+    scaled,
+    several,
+    styled,
+)
+
+
+@styled
+def bytes_by_kind(results: Runs, ax: Axes | None = None) -> Axes:
+    """Bytes sent per message kind: by direction for one run, in total for runs compared."""
+    runs = several(results)
+    if len(runs) > 1:
+        sums = [pd.Series(table.bytes_by_kind(run.events), dtype=float) for run in runs]
+        return _compared(runs, sums, "Data sent", "B", ax)
+    ways = table.bytes_by_direction(runs[0].events, runs[0].topology)
+    ways = ways.loc[ways.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    parts = [("towards the cloud", "uplink", UP), ("away from the cloud", "downlink", DOWN),
+             ("between equals", "lateral", LATERAL)]  # fmt: skip
+    return _stacked(ways, [p for p in parts if p[1] != "lateral" or ways["lateral"].any()], "Data sent", "B", ax)
+
+
+@styled
+def bytes_by_link(results: Results, ax: Axes | None = None, most: int = 30) -> Axes:
+    """Bytes carried per link and direction, of the ``most`` heaviest links."""
+    links = table.bytes_by_link(results.events)
+    ends = _oriented(links, results.topology)
+    up = np.array([u == low for (low, _), u in zip(ends, links["u"], strict=True)], bool)
+    names = [f"{low} – {high}" for low, high in ends]
+    both = pd.DataFrame({"link": names, "up": links["bytes"].where(up, 0), "down": links["bytes"].where(~up, 0)})
+    both = both.groupby("link").sum()
+    both = both.loc[sorted(both.index, key=lambda name: (-both.loc[name].sum(), natural(name)))]
+    title = f"{most} heaviest of {len(both)} links" if len(both) > most else ""
+    parts = [("towards the cloud", "up", UP), ("away from the cloud", "down", DOWN)]
+    ax = _stacked(both.head(most), parts, "Data carried", "B", ax)
+    ax.set_title(title, pad=16)
+    return ax
+
+
+def _oriented(links: pd.DataFrame, topology: Topology) -> list[tuple[str, str]]:
+    """Per row the two ends of its link, the one further from the cloud (in hops) first."""
+    graph: nx.Graph[str] = nx.Graph([(link["u"], link["v"]) for link in topology["links"]])
+    hops: dict[str, int] = {}
+    for node in topology["nodes"]:
+        if node.get("role") == "cloud" and node["name"] in graph:
+            hops |= nx.single_source_shortest_path_length(graph, node["name"])
+    key = {name: (-hops.get(name, 0), natural(name)) for name in {*links["u"], *links["v"]}}
+    return [(u, v) if key[u] < key[v] else (v, u) for u, v in zip(links["u"], links["v"], strict=True)]
+
+
+@styled
+def energy_by_node(results: Results, ax: Axes | None = None, most: int = 60) -> Axes:
+    """Energy per node (J) by what it was spent on, of the ``most`` hungriest nodes."""
+    energy = table.energy_by_node(results.events, results.topology)
+    energy = energy[energy["total"] > 0]
+    kept = energy.nlargest(most, "total") if len(energy) > most else energy
+    roles = {n["name"]: n.get("role", "router") for n in results.topology["nodes"]}
+    kept = kept.loc[sorted(kept.index, key=lambda n: (-table.RANK.get(roles.get(n, ""), -1), natural(n)))]
+    parts = [("computing", "compute", CYCLE[0]), ("radio", "transfer", CYCLE[4]), ("idle", "idle", LATERAL)]
+    ax = _stacked(kept, [p for p in parts if kept[p[1]].any()], "Energy", "J", ax)
+    if len(energy) > most:
+        ax.set_title(f"{most} hungriest of {len(energy)} nodes", pad=16)
+    return ax
+
+
+@styled
+def energy_by_role(results: Runs, ax: Axes | None = None) -> Axes:
+    """Energy per role (J), for runs compared."""
+    runs = several(results)
+    sums = []
+    for run in runs:
+        roles = {n["name"]: n.get("role", "router") for n in run.topology["nodes"]}
+        energy = table.energy_by_node(run.events, run.topology)["total"]
+        by_role = energy.groupby([roles.get(name, "router") for name in energy.index]).sum()
+        sums.append(by_role.reindex([role for role in ROLE if by_role.get(role, 0.0) > 0]))
+    return _compared(runs, sums, "Energy", "J", ax)
+
+
+def _values(ax: Axes, values: np.ndarray[Any, Any], at: np.ndarray[Any, Any]) -> None:
+    """The value at the end of each bar."""
+    for y, value in zip(at, values, strict=True):
+        ax.annotate(amount(value), (value, y), xytext=(3, -0.4), textcoords="offset points", va="center", fontsize=6.5,
+                    color=INK)  # fmt: skip
+
+
+def _stacked(
+    values: pd.DataFrame, parts: Sequence[tuple[str, str, str]], what: str, unit: str, ax: Axes | None
+) -> Axes:
+    """Horizontal bars, one per row of ``values``, stacked from the (label, column, colour) of ``parts``."""
+    values = values[[column for _, column, _ in parts]]
+    totals = values.sum(axis=1).to_numpy(float)
+    factor, text = scaled(totals.max(initial=0.0), unit)
+    n = len(values)
+    ax = axes(ax, 4.6, 0.8 + (0.24 if n <= 16 else 0.15) * max(n, 2))
+    left = np.zeros(n)
+    for label, column, colour in parts:
+        width = values[column].to_numpy(float) / factor
+        ax.barh(np.arange(n), width, 0.68, left=left, color=colour, label=label)
+        left = left + width
+    _values(ax, totals / factor, np.arange(n))
+    ax.set_yticks(np.arange(n), list(values.index))
+    ax.set_ylim(n - 0.4, -0.6)
+    ax.set_xlim(0, max(totals.max(initial=0.0) / factor * 1.12, 1e-9))
+    ax.set_xlabel(f"{what} ({text})")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+    finish(ax, "x").tick_params(axis="y", length=0, labelsize=7 if n <= 16 else 6)
+    return ax
+
+
+def _compared(runs: list[Results], values: list[pd.Series], what: str, unit: str, ax: Axes | None) -> Axes:
+    """Groups of horizontal bars, one group per index entry, one bar per run."""
+    frame = pd.concat(values, axis=1, sort=False).fillna(0.0)
+    frame = frame.loc[frame.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    factor, text = scaled(float(frame.to_numpy().max(initial=0.0)), unit)
+    n, m = frame.shape
+    ax = axes(ax, 4.6, 0.8 + 0.17 * n * (m + 1))
+    thick = 0.84 / m
+    for i, label in enumerate(run_labels(runs)):
+        width = frame.iloc[:, i].to_numpy(float) / factor
+        y = np.arange(n) + (i - (m - 1) / 2) * thick
+        ax.barh(y, width, thick * 0.9, color=CYCLE[i % len(CYCLE)], label=label)
+        _values(ax, width, y)
+    ax.set_yticks(np.arange(n), [str(name) for name in frame.index])
+    ax.set_ylim(n - 0.45, -0.55)
+    ax.set_xlim(0, max(float(frame.to_numpy().max(initial=0.0)) / factor * 1.12, 1e-9))
+    ax.set_xlabel(f"{what} ({text})")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
+    finish(ax, "x").tick_params(axis="y", length=0)
+    return ax

@@ -1,0 +1,98 @@
+"""What protection costs: accuracy over bytes over recovered tokens."""
+
+from __future__ import annotations
+
+from textwrap import fill
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from ...base.errors import InputError
+from .. import metrics as table
+from ..metrics import Results
+from .style import CYCLE, INK, MARKERS, Runs, amount, axes, finish, scaled, several, styled
+
+#: Kinds of messages that codecs of hidden states work on.
+CUT = ("activation", "gradient")
+#: Characters of a line of a legend, and of a label beside the axes.
+WIDTH, LABEL = 78, 46
+
+#: Columns of attacks in a run's privacy table, as they are called in figures.
+ATTACKS = {"nearest_mean": "nearest class mean", "complement": "nearest mean in the complement",
+           "discriminant": "linear discriminant", "procrustes": "Procrustes, then discriminant",
+           "inversion": "trained inversion"}  # fmt: skip
+
+
+@styled
+def tokens_recovered(run: Results, ax: Axes | None = None) -> Axes:
+    """Share of private tokens (%) that each attack recovers, for every codec chain that was attacked in a run."""
+    if run.privacy is None:
+        raise InputError("there is nothing to draw: the run has no privacy section")
+    rows = run.privacy
+    labels = [fill(("own: " if chain == "own" else "") + str(codecs), LABEL) + f"\n{amount(size)} B per token"
+              for chain, codecs, size in zip(rows["chain"], rows["codecs"], rows["bytes_per_token"], strict=True)]  # fmt: skip
+    ax = axes(ax, 7.2, 0.9 + 0.13 * sum(2 + label.count("\n") for label in labels))
+    ax.hlines(range(len(rows)), 0, 100.0 * rows["recovered"], color="#dddddd", linewidth=3.0, zorder=1)
+    for i, (attack, name) in enumerate(ATTACKS.items()):
+        if rows[attack].notna().any():
+            ax.scatter(100.0 * rows[attack], range(len(rows)), marker=MARKERS[i], s=24, color=CYCLE[i],
+                       edgecolors="white", linewidths=0.4, label=name, zorder=3)  # fmt: skip
+    ax.set_yticks(range(len(rows)), labels)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xlim(0, 101)
+    ax.set_xlabel("Private tokens recovered (%)")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+    return finish(ax, "x")
+
+
+def audited(run: Results) -> bool:
+    """Whether a run has an accuracy, and what an attacker recovers under its own codecs."""
+    own = run.privacy is not None and (run.privacy["chain"] == "own").any()
+    return bool(own and run.summary.get("accuracy") is not None)
+
+
+@styled
+def privacy_trade_off(results: Runs, ax: Axes | None = None) -> Axes:
+    """A mark per run: accuracy as deployed over the bytes of activations and gradients; colour is the share of private
+    tokens that the best attack recovers under the run's codecs, against that on clean states (100 %)."""
+    runs = [run for run in several(results) if audited(run)]
+    if not runs:
+        raise InputError("there is nothing to draw: no run has both an accuracy and a privacy section")
+    sent = np.array([sum(table.bytes_by_kind(run.events).get(kind, 0) for kind in CUT) for run in runs], dtype=float)
+    accuracy = np.array([run.summary["accuracy"] for run in runs])
+    own = [run.privacy.loc[run.privacy["chain"] == "own"].iloc[0] for run in runs if run.privacy is not None]
+    recovered = np.array([100.0 * row["of_clean"] for row in own])
+    factor, unit = scaled(float(sent.max()), "B")
+    ax = axes(ax, 6.4, 3.4)
+    shade = Normalize(0.0, 100.0)
+    handles = []
+    for i, (run, row) in enumerate(zip(runs, own, strict=True)):
+        marker = MARKERS[i % len(MARKERS)]
+        drawn = ax.scatter(sent[i] / factor, accuracy[i], c=[recovered[i]], norm=shade, cmap="viridis", marker=marker,
+                           s=58, edgecolors=INK, linewidths=0.6, zorder=3)  # fmt: skip
+        ax.annotate(f"{recovered[i]:.0f} %", (sent[i] / factor, accuracy[i]), xytext=(6, 4), textcoords="offset points",
+                    fontsize=6.5, zorder=4)  # fmt: skip
+        ratio = f", {amount(sent.max() / sent[i])} × fewer bytes" if sent[i] < sent.max() else ""
+        label = fill(
+            f"{run.name}: {row['codecs']}{ratio}", WIDTH, subsequent_indent="   "
+        )  # else it takes the axes' place
+        handles.append(Line2D([], [], linestyle="", marker=marker, color="#bbbbbb", markeredgecolor=INK,
+                              markeredgewidth=0.6, label=label))  # fmt: skip
+    if sent.min() > 0 and sent.max() / sent.min() > 3:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.xaxis.set_major_formatter("{x:,g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.margins(0.12)
+    ax.set_xlabel(f"Activations and gradients sent ({unit})")
+    ax.set_ylabel("Test accuracy")
+    assert ax.figure is not None
+    bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.85, aspect=18, pad=0.02)
+    bar.set_label("Tokens recovered by the best attack\n(% of those recovered from clean states)", fontsize=7)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=7, width=0.6, length=2.5)
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=1, borderaxespad=0.2)
+    return finish(ax, "both")

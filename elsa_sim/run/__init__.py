@@ -1,0 +1,1 @@
+"""A run's life: check, build, simulate; cost inputs and memory."""

@@ -1,0 +1,182 @@
+"""From a plan to its world: weights loaded, texts tokenised, nodes and links in simulated time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..base.errors import Fault, InputFaults, ScenarioError
+from ..base.streams import Streams
+from ..learning.misbehaviour.base import flipped
+from ..scenario.model import Loaded, Scenario
+from .checks import Plan
+from .cost_inputs import tell
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..learning.execution.work import Ref
+    from ..learning.misbehaviour.base import Conduct
+    from ..learning.tasks.base import Dataset, Split
+    from ..learning.training.model import Model
+    from ..results.event_table import Recorder
+    from ..world.codec_pipeline import Wire
+    from ..world.world import Client, Observer, World
+
+
+def _server(plan: Plan) -> Callable[[Client], str] | None:
+    """Where Part 2 of a client runs."""
+    cloud, where = plan.topology.cloud, plan.scenario.protocol.server
+    return None if where is None else (lambda client: client.edge if where == "edge" else cloud)
+
+
+def _as_held(data: Dataset, held: Mapping[str, npt.NDArray[np.int64]], plan: Plan) -> Split:
+    """The training samples with the labels that clients hold: those of label flippers are permuted."""
+    flippers = [name for name, kind in plan.unreliable.items() if kind == "label_flip"]
+    if data.train.labels is None or not flippers:
+        return data.train
+    labels = data.train.labels.copy()
+    for name in flippers:
+        rng = plan.context.streams.numpy("flip", name)
+        labels[held[name]] = flipped(labels[held[name]], len(data.labels), rng)
+    return replace(data.train, labels=labels)
+
+
+def _no_test(adapters: Ref, round: int) -> dict[str, float]:
+    """Timing only: nothing to evaluate."""
+    return {}
+
+
+def _wire(scenario: Scenario, streams: Streams, model: Model, data: Dataset, clients: Sequence[Client]) -> Wire:
+    """The codecs of a scenario, with the public text that some are fitted to."""
+    from ..codecs.public_text import PublicText
+    from ..learning.tasks.data import in_chunks
+    from ..world.codec_pipeline import Wire
+    from ..world.evaluation import TOKENS
+
+    chains = {name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}
+    initial, public = model.initial(), None
+    under = () if scenario.privacy is None else scenario.privacy.under
+    if any(codec.needs_public for chain in (*chains.values(), *under) for codec in chain) and initial.ready:
+        every = {codec.fitted_anew for codec in chains["activation"]}
+        batches = in_chunks(data.public, TOKENS, data.pad_id)
+        public = PublicText(model, batches, initial, [rounds for rounds in every if rounds is not None])
+    named = {client.name: client for client in clients}
+
+    def cuts(name: str) -> tuple[int, int] | None:
+        client = named.get(name)
+        return None if client is None or client.parts is None else (client.parts[0].stop, client.parts[1].stop)
+
+    known = initial if initial.ready else None
+    return Wire(chains, streams, cuts=cuts, width=model.hidden, public=public, initial=known)
+
+
+def _audit(
+    plan: Plan, model: Model, wire: Wire, clients: Sequence[Client], data: Dataset, special: set[int]
+) -> Callable[[Mapping[str, Tensor], int], list[dict[str, Any]]] | None:
+    """The privacy measurement of a scenario, if it has one."""
+    scenario, server = plan.scenario, _server(plan)
+    if scenario.privacy is None or server is None:
+        return None
+    from ..privacy.audit import Audit
+
+    streams, size = plan.context.streams, scenario.task.batch_size
+    return Audit(scenario.privacy, model, wire, clients, server, data, streams, special=special, batch_size=size)
+
+
+def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Observer) -> World:
+    """The world of a plan: weights loaded, texts tokenised, nodes and links in simulated time.
+
+    Raises:
+        ScenarioError: the weights cannot be loaded, or adapters have no place in the backbone.
+    """
+    import torch
+
+    from ..devices import Device
+    from ..learning.backbone.flops import FlopCounter
+    from ..learning.backbone.model import build as build_backbone
+    from ..learning.backbone.tokenizers import tokenizer_for
+    from ..learning.execution.distributed import executor as make_executor
+    from ..learning.misbehaviour.base import Conduct
+    from ..learning.tasks.base import tokenize
+    from ..learning.tasks.data import Batches, collate
+    from ..learning.training.model import Model
+    from ..network import Network
+    from ..wireless import Radio
+    from ..world.evaluation import Evaluation
+    from ..world.world import Client, World
+
+    scenario, streams, timing = plan.scenario, plan.context.streams, plan.scenario.execution.mode == "timing"
+    section = "backbone"
+    try:
+        tokenizer = tokenizer_for(plan.source, scenario.task, plan.texts)
+        section = "task"
+        data = tokenize(plan.texts, tokenizer, scenario.task)
+    except InputFaults as error:
+        raise ScenarioError(loaded.document.source, loaded.located(error, section)) from None
+    make = partial(
+        build_backbone,
+        scenario.backbone,
+        plan.source,
+        scenario.task.objective,
+        labels=max(len(data.labels), 2),
+        vocabulary=data.vocab_size,
+        pad_id=data.pad_id,
+        seed=streams.integer("backbone"),
+    )
+    device = scenario.execution.device
+    if device == "cuda" and not torch.cuda.is_available():
+        fault = Fault("device", "there is no CUDA device here; valid: cpu")
+        raise ScenarioError(loaded.document.source, loaded.located([fault], "execution"))
+    try:
+        outline = make(meta=True)
+        backbone = outline if timing else make().to(device)
+    except InputFaults as error:
+        raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
+    executor = make_executor(scenario.execution, backbone)
+    model = Model(backbone, FlopCounter(outline))
+    parts = {name: cut.parts(model.layers) for name, cut in (plan.cuts or {}).items()}
+    size = scenario.task.batch_size
+    names = plan.topology.names("client")
+    data = replace(data, train=_as_held(data, dict(zip(names, plan.samples, strict=True)), plan))
+
+    def conduct(name: str) -> Conduct | None:
+        kind, options = plan.unreliable.get(name), scenario.unreliable
+        return None if kind is None or options is None else Conduct(name, kind, options, streams)
+
+    def client(index: int, name: str, samples: npt.NDArray[np.int64]) -> Client:
+        batches = Batches(data.train, samples, size, data.pad_id, streams.numpy("batches", index))
+        return Client(index, name, plan.edge_of.get(name, ""), samples, batches, parts.get(name), conduct(name))
+
+    names = plan.topology.names("client")
+    clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]
+    pool = client(0, plan.topology.cloud, np.arange(len(data.train), dtype=np.int64))
+    wire = _wire(scenario, streams, model, data, clients)
+    network, radio = Network(env, plan.played, scenario.network, streams), None
+    if plan.layout is not None and scenario.wireless is not None:
+        radio = Radio(env, network, scenario.wireless, plan.layout, streams)
+        tell(radio, plan.needs)
+    return World(
+        env,
+        plan.topology,
+        network,
+        {name: Device(env, name, options, streams) for name, options in plan.devices.items()},
+        clients,
+        pool,
+        model,
+        executor,
+        wire,
+        recorder,
+        _no_test if timing else Evaluation(model, executor, wire, clients, _server(plan), data),
+        stop=scenario.stop,
+        observer=observer,
+        radio=radio,
+        total_steps=scenario.protocol.steps(len(clients)),
+        audit=_audit(plan, model, wire, clients, data, set(tokenizer.all_special_ids)),
+        public=lambda count: collate(data.public, np.arange(count), data.pad_id),
+    )

@@ -1,0 +1,266 @@
+"""From a scenario to its plan: every section is built but for weights, and what is wrong with any is told at once.
+
+Nothing here needs the tensor library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..base.context import Context
+from ..base.errors import Fault, InputFaults, ScenarioError
+from ..codecs.base import faults as codec_faults
+from ..codecs.base import gradient_chain
+from ..devices import DeviceOptions
+from ..learning.backbone.memory import Outline
+from ..learning.backbone.options import DECODERS, Source, locate
+from ..learning.backbone.tokenizers import vocabulary_for
+from ..learning.misbehaviour.base import KINDS, Kind
+from ..learning.splits.base import Cut
+from ..learning.tasks.base import Split, Texts, Vocabulary
+from ..privacy.options import PrivacyOptions
+from ..protocols.base import Protocol
+from ..scenario.model import Loaded, Scenario
+from ..scenario.validation import in_order
+from ..topology import Topology
+from . import memory
+from .cost_inputs import Needs, needs, radio_of, resources, tell
+
+if TYPE_CHECKING:
+    from ..wireless import Layout
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a scenario describes, built but for weights and token ids: enough to know that it can run."""
+
+    scenario: Scenario
+    context: Context
+    topology: Topology
+    devices: Mapping[str, DeviceOptions]
+    source: Source
+    cuts: Mapping[str, Cut] | None
+    texts: Texts
+    samples: Sequence[npt.NDArray[np.int64]]
+    edge_of: Mapping[str, str]
+    unreliable: Mapping[str, Kind]
+    outline: Outline
+    needs: Mapping[str | None, Needs]
+    layout: Layout | None = None
+
+    @property
+    def played(self) -> Topology:
+        """The topology that messages cross: with a link from each wireless client to each station."""
+        return self.topology if self.layout is None else self.layout.extended
+
+
+def check(loaded: Loaded) -> Plan:
+    """Build every section of a scenario; reads no weights.
+
+    A section that its file already shows to be wrong is not built, nor is what depends on it.
+
+    Raises:
+        ScenarioError: all faults of all sections.
+    """
+    scenario, context = loaded.scenario, loaded.context
+    faults = list(loaded.faults)
+
+    def attempt(section: str, make: Callable[[], T], *others: object) -> T | None:
+        """What ``make`` gives, where it can be made: the section has no fault yet, and ``others`` are there."""
+        if section in loaded.unsound or any(other is None for other in others):
+            return None
+        try:
+            return make()
+        except InputFaults as error:
+            faults.extend(loaded.located(error, section))
+            return None
+
+    protocol = None if "protocol" in loaded.unsound else scenario.protocol
+    topology = attempt("topology", lambda: scenario.topology.build(context))
+    if topology is not None:
+        faults.extend(loaded.located(_lacking(topology, protocol), "topology"))
+    devices = attempt("devices", lambda: scenario.devices.of(_is(topology), context), topology)
+    attempt("network", lambda: scenario.network.check(_is(topology)), topology)
+    unreliable = attempt("unreliable", lambda: _unreliable(scenario, _is(topology), context), topology)
+    layout, wireless = None, scenario.wireless
+    if wireless is not None:
+        layout = attempt("wireless", lambda: wireless.layout(_is(topology), context.streams), topology)
+    source = attempt("backbone", lambda: locate(scenario.backbone, context))
+    if protocol is not None and protocol.server is not None:
+        attempt("split", lambda: scenario.split.check(_is(source).layers, scenario.protocol.head), source)
+    texts = attempt("task", lambda: scenario.task.read(context))
+    samples: Any = None
+    if texts is not None and topology is not None and topology.names("client"):
+        count = len(topology.names("client"))
+        rng = context.streams.numpy("partition")
+        samples = attempt("partition", lambda: scenario.partition.split(_outline(texts), count, rng))
+    vocabulary = attempt("backbone", lambda: _vocabulary(scenario, _is(source), _is(texts)), source, texts)
+    attempt("task", lambda: scenario.task.fits(_is(vocabulary).special, _is(source).architecture.longest), vocabulary)
+    if scenario.privacy is not None and not {"privacy", "protocol", "task"} & set(loaded.unsound):
+        faults.extend(loaded.located(_privacy_faults(scenario, scenario.privacy), "privacy"))
+    if "codec" not in loaded.unsound:
+        faults.extend(loaded.located(_codec_faults(scenario), "codec"))
+    edge_of = nearest(topology) if topology is not None and topology.names("cloud") else {}
+    if topology is not None and protocol is not None and "task" not in loaded.unsound:
+        faults.extend(loaded.located(protocol.faults(topology, scenario.task), "protocol"))
+    cuts: dict[str, Cut] | None = None
+    outline: Outline | None = None
+    wanted: dict[str | None, Needs] = {}
+    if source and texts and devices and topology and vocabulary and not faults:
+        outline = Outline.of(
+            source,
+            scenario.backbone.lora,
+            causal_lm=scenario.task.objective == "causal_lm",
+            labels=max(len(texts.labels), 2),
+            vocabulary=vocabulary.size,
+        )
+        server_of = memory.server_of(scenario.protocol, topology, edge_of)
+        cutting = partial(_cut, scenario, outline, topology, devices, server_of, layout, context)
+        cuts, wanted = attempt("split", cutting) or (None, {})
+        if cuts:
+            pairs = {(cut.p, cut.q) for cut in cuts.values()}
+            faults.extend(loaded.located(scenario.protocol.cut_faults(pairs), "protocol"))
+        if not faults:
+            asked = memory.Demand(scenario, outline, source.layers, cuts, topology, edge_of).footprints()
+            faults.extend(loaded.located(memory.too_large(asked, devices), "devices"))
+    if faults:
+        raise ScenarioError(loaded.document.source, in_order(faults))
+    return Plan(
+        scenario,
+        context,
+        _is(topology),
+        _is(devices),
+        _is(source),
+        cuts,
+        _is(texts),
+        samples,
+        edge_of,
+        _is(unreliable),
+        _is(outline),
+        wanted,
+        layout,
+    )
+
+
+def _is(value: T | None) -> T:
+    """``value``, which is there."""
+    assert value is not None
+    return value
+
+
+def nearest(topology: Topology) -> dict[str, str]:
+    """Client -> its edge server: the one with the least latency, the first by name among equals."""
+    edges = topology.names("edge") or topology.names("cloud")
+    if len(edges) == 1:
+        return dict.fromkeys(topology.names("client"), edges[0])
+    return {client: topology.nearest(client, edges) for client in topology.names("client")}
+
+
+#: How often cuts and rates of wireless clients are brought in line with each other, at most.
+_PASSES = 5
+
+
+def _cut(
+    scenario: Scenario, outline: Outline, topology: Topology, devices: Mapping[str, DeviceOptions],
+    server_of: Mapping[str, str], layout: Layout | None, context: Context,
+) -> tuple[dict[str, Cut] | None, dict[str | None, Needs]]:  # fmt: skip
+    """The cuts of all clients, and what wireless ones need; their subchannels depend on the cuts, and the other way round.
+
+    Raises:
+        InputFaults: there is no cut.
+    """
+    radio = None if layout is None else radio_of(scenario, layout, context.streams)
+    clients = () if layout is None else layout.clients
+    if scenario.protocol.server is None:
+        return None, {} if radio is None else needs(scenario, outline, devices, None, None, clients)
+    cuts: dict[str, Cut] | None = None
+    wanted: dict[str | None, Needs] = {}
+    for _ in range(_PASSES):
+        there = resources(scenario, outline, topology, devices, server_of, radio)
+        before, cuts = cuts, scenario.split.cuts(there)
+        if radio is None or cuts == before:
+            break
+        wireless = {name: cut for name, cut in cuts.items() if name in radio}
+        wanted = needs(scenario, outline, devices, there, wireless, clients)
+        tell(radio, wanted)
+    return cuts, wanted
+
+
+def _lacking(topology: Topology, protocol: Protocol | None) -> list[Fault]:
+    faults = []
+    if not topology.names("client"):
+        faults.append(Fault("", "there is no client; give at least one node the role client"))
+    if protocol is not None and (protocol.edges or protocol.server == "edge") and not topology.names("edge"):
+        what = f"protocol {protocol.kind} needs an edge server"
+        faults.append(Fault("", f"{what}; give at least one node the role edge"))
+    return faults
+
+
+def _unreliable(scenario: Scenario, topology: Topology, context: Context) -> dict[str, Kind]:
+    if scenario.unreliable is None:
+        return {}
+    found = scenario.unreliable.of(topology.names("client"), context.streams)
+    if "label_flip" in found.values() and scenario.task.objective == "causal_lm":
+        valid = ", ".join(kind for kind in KINDS if kind != "label_flip")
+        raise InputFaults([Fault("kinds", f"label_flip needs class labels; valid with causal_lm: {valid}")])
+    return found
+
+
+def _vocabulary(scenario: Scenario, source: Source, texts: Texts) -> Vocabulary:
+    """What the run's tokenizer will know, if the backbone can learn the task at all."""
+    if scenario.task.objective == "causal_lm" and not source.architecture.decoder:
+        valid = ", ".join(DECODERS)
+        message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
+        raise InputFaults([Fault("name", message)])
+    return vocabulary_for(source, scenario.task, texts)
+
+
+def _outline(texts: Texts) -> Split:
+    """Labels and columns of the training texts, as a partition looks at them."""
+    count = len(texts.train)
+    empty = np.zeros(0, dtype=np.int32)
+    return Split(empty, np.zeros(count + 1, dtype=np.int64), texts.train.labels, texts.train.columns)
+
+
+def _privacy_faults(scenario: Scenario, options: PrivacyOptions) -> list[Fault]:
+    found = []
+    if scenario.protocol.server is None:
+        what = f"it attacks what crosses a cut, and protocol {scenario.protocol.kind!r} does not cut the model"
+        found.append(Fault("", f"{what}; leave the section out"))
+    if scenario.execution.mode == "timing":
+        found.append(Fault("", "it needs arithmetic; valid with execution.mode: real only"))
+    if not scenario.task.public:
+        found.append(Fault("", "attackers learn from public text, and there is none; set task.public, e.g. to 300"))
+    for number, chain in enumerate(options.under):
+        for position, reason in codec_faults(chain, "activation"):
+            found.append(Fault(f"under.{number}.{position}", reason))
+    return found
+
+
+def _codec_faults(scenario: Scenario) -> list[Fault]:
+    chains = {name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}
+    found = []
+    for message, chain in chains.items():
+        for position, reason in codec_faults(chain, message, chains["activation"]):
+            found.append(Fault(f"{message}.{position}", reason))
+        for position, codec in enumerate(chain):
+            if codec.needs_public and not scenario.task.public:
+                what = f"{codec.kind!r} is fitted to public text, and there is none; set task.public, e.g. to 300"
+                found.append(Fault(f"{message}.{position}", what))
+            if scenario.execution.mode == "timing" and codec.data_dependent:
+                what = f"{codec.data_dependent}; valid with execution.mode: real only"
+                found.append(Fault(f"{message}.{position}", what))
+    joined = gradient_chain(chains["activation"], chains["gradient"])
+    if not found and joined != tuple(chains["gradient"]):
+        offset = len(joined) - len(chains["gradient"])
+        for position, reason in codec_faults(joined, "gradient", chains["activation"]):
+            found.append(Fault(f"gradient.{max(0, position - offset)}", reason))
+    return found

@@ -1,0 +1,156 @@
+"""What clients and servers have, as plain numbers: what a split policy and an allocator of subchannels decide by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import simpy
+
+from ..base.streams import Streams
+from ..codecs.base import Passage, chain_flops, gradient_chain, resolved, wire
+from ..devices import DeviceOptions
+from ..learning.backbone import flops_closed_form
+from ..learning.backbone.memory import FLOAT, Outline
+from ..learning.backbone.options import whole
+from ..learning.execution.work import TensorSpec
+from ..learning.splits.base import ClientResources, Cut, Machine, Resources
+from ..learning.splits.latency import cost
+from ..network import Network
+from ..topology import Topology
+from ..wireless import Layout, Radio
+
+if TYPE_CHECKING:
+    from ..scenario.model import Scenario
+
+
+def resources(
+    scenario: Scenario,
+    outline: Outline,
+    topology: Topology,
+    devices: Mapping[str, DeviceOptions],
+    server_of: Mapping[str, str],
+    radio: Radio | None = None,
+) -> Resources:
+    """The resources of a scenario whose clients are served by ``server_of``.
+
+    Rates are those of the narrowest link on the way, each shared fairly by all clients whose way crosses it in that
+    direction; without sharing in the network model, all of it. That of a wireless link is what ``radio`` gives it.
+    Slowdowns are the constant ones.
+    """
+    ways = topology if radio is None else radio
+    routes = {client: ways.route(client, server) for client, server in server_of.items()}
+    uses = Counter(hop for route in routes.values() for hop in pairwise(route))
+    shares = scenario.network.model.shares
+
+    def rate(hops: list[tuple[str, str]], back: bool) -> float:
+        found = []
+        for u, v in hops:
+            if radio is not None and u in radio:
+                found.append(radio.rate(v, u) if back else radio.rate(u, v))
+                continue
+            bandwidth = topology.bandwidth(v, u) if back else topology.bandwidth(u, v)
+            found.append(bandwidth / (uses[u, v] if shares else 1))
+        return min(found)
+
+    clients = []
+    for name, server in server_of.items():
+        hops, device = list(pairwise(routes[name])), machine(devices[name])
+        latency = topology.latency(name, server)
+        clients.append(ClientResources(name, device, server, rate(hops, False), rate(hops, True), latency))
+    crossing, codec = _crossing(scenario, outline)
+    return Resources(
+        outline,
+        scenario.task.batch_size,
+        scenario.task.max_length,
+        clients,
+        {server: machine(devices[server]) for server in dict.fromkeys(server_of.values())},
+        crossing,
+        codec,
+        scenario.protocol.head,
+    )
+
+
+def machine(device: DeviceOptions) -> Machine:
+    """A device as a split policy sees it."""
+    return Machine(device.speed / device.slowdown, device.memory, device.launch, device.slots)
+
+
+def radio_of(scenario: Scenario, layout: Layout, streams: Streams) -> Radio:
+    """The radio of a scenario as it is at time 0, in an environment of its own."""
+    assert scenario.wireless is not None
+    env = simpy.Environment()
+    return Radio(env, Network(env, layout.extended, scenario.network, streams), scenario.wireless, layout, streams)
+
+
+class Needs(NamedTuple):
+    """What clients send to a station (bit), and how long after they may begin (s), by client."""
+
+    bits: Mapping[str, float]
+    waits: Mapping[str, float]
+
+
+def needs(
+    scenario: Scenario, outline: Outline, devices: Mapping[str, DeviceOptions], there: Resources | None,
+    cuts: Mapping[str, Cut] | None, clients: Sequence[str],
+) -> dict[str | None, Needs]:  # fmt: skip
+    """What the clients of a wireless scenario need, by station (``None``: any that is not named).
+
+    Where the model is cut, it is what crosses in a local step, and a client's arithmetic in it goes before; else the
+    adapters of a round, and the arithmetic of the round. The server that only averages adapters is sent those.
+    """
+    task, header = scenario.task, float(scenario.network.header)
+    if cuts is None or there is None:
+        model = whole(outline.shape.layers)
+        flops = flops_closed_form.flops(outline, model, "both", task.batch_size, task.max_length)
+        bits = 8.0 * (FLOAT * outline.trained([model]) + header)
+        work = (flops + flops_closed_form.update(outline, [model])) * scenario.protocol.local_steps
+        waits = {name: machine(devices[name]).seconds(work, scenario.protocol.local_steps) for name in clients}
+        return {None: Needs(dict.fromkeys(clients, bits), waits)}
+    crossings = 2 if there.head == "client" else 1
+    waits = {}
+    for client in there.clients:
+        if client.name not in cuts:
+            continue
+        cut = cuts[client.name]
+        first = cut.parts(there.layers)[0]
+        forward = flops_closed_form.flops(outline, first, "forward", task.batch_size, task.max_length)
+        waits[client.name] = (
+            cost(there, client, cut.p, cut.q).client if cut.q else client.machine.seconds(forward)
+        ) + crossings * client.latency
+    found: dict[str | None, Needs] = {None: Needs(dict.fromkeys(waits, crossings * 8.0 * there.crossing[0]), waits)}
+    aggregator = scenario.protocol.aggregator
+    if aggregator is not None:
+        own = {name: outline.trained([cut.parts(there.layers)[0]]) for name, cut in cuts.items()}
+        bits_of = {name: 8.0 * (FLOAT * count + header) for name, count in own.items()}
+        found[aggregator] = Needs(bits_of, dict.fromkeys(own, 0.0))
+    return found
+
+
+def tell(radio: Radio, wanted: Mapping[str | None, Needs]) -> None:
+    """Have the allocators of ``radio`` know what clients need."""
+    for station, need in wanted.items():
+        radio.set_needs(need.bits, need.waits, station)
+
+
+def _crossing(scenario: Scenario, outline: Outline) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Mean bytes of a message up and of one down, and FLOPs of the codecs per step on client and server.
+
+    With the head on the server, activations go up and gradients come down; else both do both.
+    """
+    activation = tuple(scenario.codec.activation)
+    chains = {"activation": activation, "gradient": gradient_chain(activation, scenario.codec.gradient)}
+    both = scenario.protocol.head == "client"
+    tokens = scenario.task.batch_size * scenario.task.max_length
+    states = TensorSpec((tokens, outline.shape.hidden))
+    size, client, server = {True: 0.0, False: 0.0}, 0.0, 0.0
+    for message, given in chains.items():
+        for up in (True, False) if both else (message == "activation",):
+            passage = Passage(message, up, round=2, index=1)
+            chain = resolved(given, passage, None)
+            size[up] += (sum(buffer.nbytes for buffer in wire(chain, states)[1]) + scenario.network.header) / (1 + both)
+            encode, decode = chain_flops(chain, states, passage)
+            client, server = client + (encode if up else decode), server + (decode if up else encode)
+    return (size[True], size[False]), (client, server)

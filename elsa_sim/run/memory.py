@@ -1,0 +1,109 @@
+"""What the parts of a scenario take in the memory of their devices, and what does not fit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ..base.errors import Fault
+from ..base.units import format_bytes
+from ..devices import DeviceOptions
+from ..learning.backbone.memory import Footprint, Outline
+from ..learning.backbone.options import Part, whole
+from ..learning.splits.base import Cut
+from ..protocols.base import Protocol
+from ..scenario.model import Scenario
+from ..topology import Topology
+from ..topology.model import listed
+
+#: What a device holds, its footprint, and the number of copies of what is trained.
+Need: TypeAlias = tuple[str, Footprint, int]
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a scenario trains and stores on its nodes, with the whole model on one device where ``cuts`` is ``None``."""
+
+    scenario: Scenario
+    outline: Outline
+    layers: int
+    cuts: Mapping[str, Cut] | None
+    topology: Topology
+    edge_of: Mapping[str, str]
+
+    def footprints(self) -> dict[str, Need]:
+        """Node -> what is trained and stored there."""
+        trained = self._whole() if self.cuts is None else self._parts(self.cuts)
+        return trained | self._stored(trained)
+
+    def _whole(self) -> dict[str, Need]:
+        task, topology = self.scenario.task, self.topology
+        footprint = self.outline.training([whole(self.layers)], task.batch_size, task.max_length)
+        nodes = topology.names("cloud" if self.scenario.protocol.kind == "centralized" else "client")
+        return dict.fromkeys(nodes, ("the whole model", footprint, 1))
+
+    def _parts(self, cuts: Mapping[str, Cut]) -> dict[str, Need]:
+        size, length = self.scenario.task.batch_size, self.scenario.task.max_length
+        outline, protocol = self.outline, self.scenario.protocol
+        parts = {client: cut.parts(self.layers) for client, cut in cuts.items()}
+        needs = {
+            client: ("Part 1 and Part 3" if last else "Part 1", outline.training([first, *last], size, length), 1)
+            for client, (first, _, *last) in parts.items()
+        }
+        served: defaultdict[str, list[Part]] = defaultdict(list)
+        for client, server in server_of(protocol, self.topology, self.edge_of).items():
+            served[server].append(parts[client][1])
+        for name, copies in served.items():
+            count = len(set(copies)) if protocol.shared else len(copies)
+            what = f"{count} {'copies' if count > 1 else 'copy'} of Part 2"
+            if len(set(copies)) == 1 and not protocol.shared:
+                needs[name] = (what, outline.training(copies[:1], size, length), count)
+            else:
+                needs[name] = (what, outline.served(copies, size, length, shared=protocol.shared), 1)
+        return needs
+
+    def _stored(self, trained: Mapping[str, Need]) -> dict[str, Need]:
+        """The needs of servers that aggregate, with what the protocol stores there; weights are held once."""
+        protocol = self.scenario.protocol
+        if (stored := protocol.storage(self.outline, self.scenario.task.max_length)) is None:
+            return {}
+        found = {}
+        for name in dict.fromkeys((self.topology.cloud, *(self.edge_of.values() if protocol.edges else ()))):
+            what, kept = stored
+            if name in trained:
+                also, own, copies = trained[name]
+                weights = max(own.weights, kept.weights)  # one of them has the layers of the other
+                each = (copies * own.adapters + kept.adapters, copies * own.activations + kept.activations)
+                what, kept = f"{also} and {what}", Footprint(weights, *each)
+            found[name] = (what, kept, 1)
+        return found
+
+
+def server_of(protocol: Protocol, topology: Topology, edge_of: Mapping[str, str]) -> dict[str, str]:
+    """Client -> where its Part 2 is trained."""
+    return {c: edge_of[c] if protocol.server == "edge" else topology.cloud for c in topology.names("client")}
+
+
+def too_large(needs: Mapping[str, Need], devices: Mapping[str, DeviceOptions]) -> Iterator[Fault]:
+    """What does not fit the memory of its device; nodes that lack the same are told of together."""
+    lacking: dict[tuple[str, Footprint, int, float], list[str]] = {}
+    for name, (what, footprint, copies) in needs.items():
+        if footprint.total(copies) > devices[name].memory:
+            lacking.setdefault((what, footprint, copies, devices[name].memory), []).append(name)
+    for (what, footprint, copies, memory), names in lacking.items():
+        parts = ", ".join(
+            f"{kind} {format_bytes(size)}"
+            for kind, size in (
+                ("weights", footprint.weights),
+                ("adapters with gradients and moments", copies * footprint.adapters),
+                ("activations about", copies * footprint.activations),
+            )
+        )
+        total = footprint.total(copies)
+        yield Fault(
+            "",
+            f"{what} on {listed(names)} takes {total} bytes ({parts}); memory is {memory:.0f} bytes "
+            f"({format_bytes(int(memory))}); give more, train fewer layers there, or a smaller task.batch_size",
+        )

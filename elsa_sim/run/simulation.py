@@ -1,0 +1,223 @@
+"""Run a scenario: assemble its world, play it in simulated time, check the invariants, write the run directory."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import simpy
+
+from ..base.errors import InputError, InvariantViolation, RunFailed
+from ..results import metrics, staleness
+from ..results.event_table import Recorder
+from ..results.metrics import Results
+from ..scenario import dump
+from ..scenario.model import Loaded
+from ..topology import Topology
+from ..version import __version__
+from ..world.invariants import book_faults, invariants, link_faults
+from ..world.world import Observer, World
+from . import builder, checks
+
+INTERRUPTED = "interrupted"
+#: After so many events without the end of any work or transfer, a run is stuck: links and devices come and go forever.
+STUCK = 1_000_000
+
+
+class Timed(Observer):
+    """Passes everything on to another observer and keeps the host time of every evaluation."""
+
+    def __init__(self, inner: Observer) -> None:
+        self.inner, self.host_s, self._begin = inner, [], time.perf_counter()  # type: ignore[var-annotated]
+
+    def progressed(self, now: float, done: int, total: int) -> None:
+        self.inner.progressed(now, done, total)
+
+    def evaluated(self, now: float, round: int, metrics: Mapping[str, float]) -> None:
+        self.host_s.append(time.perf_counter() - self._begin)
+        self.inner.evaluated(now, round, metrics)
+
+
+def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = None) -> Results:
+    """Play a scenario and return its results; with ``folder``, write the run directory as the run goes.
+
+    The tensor library's thread count is set for the duration of the call and put back.
+
+    Raises:
+        ScenarioError: the scenario has faults.
+        InputError: ``folder`` cannot be written to.
+        RunFailed: an invariant does not hold, or training diverged; what was recorded is in ``folder``.
+        KeyboardInterrupt: passed on after the run directory was completed.
+    """
+    begin = time.perf_counter()
+    plan = checks.check(loaded)
+    import torch
+
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _clear(folder)
+            _write(folder / "scenario.yaml", dump.dump(loaded))
+        except OSError as error:
+            raise InputError(f"{folder}: no run can be written there: {error.strerror}") from None
+        _write(folder / "topology.json", json.dumps(describe(plan.played), indent=1))
+    recorder, timed = Recorder(folder), Timed(observer or Observer())
+    threads = torch.get_num_threads()
+    execution = plan.scenario.execution
+    torch.set_num_threads(execution.threads)
+    failure: BaseException | None = None
+    world: World | None = None
+    attacked: list[dict[str, Any]] = []
+    try:
+        env = simpy.Environment()
+        world = builder.build(loaded, plan, env, recorder, timed)
+        with _seldom_collecting():
+            _play(world, plan)
+        violations = invariants(world)
+        attacked = world.audited()
+    except (RunFailed, KeyboardInterrupt) as error:
+        failure = error
+        violations = []
+    finally:
+        torch.set_num_threads(threads)
+        if world is not None:
+            world.executor.close()
+    if world is not None:
+        world.end()
+    table = recorder.close()
+    if failure is None and world is not None:
+        violations += book_faults(table, world.books.begun) + link_faults(table, world)
+        if violations:
+            failure = InvariantViolation("invariants violated: " + "; ".join(violations))
+    host = {"wall_s": time.perf_counter() - begin, "math_s": world.executor.math_s if world else 0.0,
+            "peak_rss_bytes": peak_rss_bytes()}  # fmt: skip
+    outcome = _outcome(failure)
+    topology = describe(plan.played)
+    summary = {
+        "name": plan.scenario.name,
+        "protocol": plan.scenario.protocol.kind,
+        "seed": plan.scenario.seed,
+        "complete": failure is None,
+        "outcome": outcome,
+        **metrics.summarise(table, topology, plan.scenario.stop.target_accuracy),
+        **staleness.summary(table, topology),
+        **({"unreliable": dict(plan.unreliable)} if plan.unreliable else {}),
+        **({"privacy": metrics.privacy_summary(attacked)} if attacked else {}),
+        "host": host,
+        "trace_sha256": recorder.digest("trace"),
+        "timeline_sha256": recorder.digest("timeline"),
+        "invariants": "not checked" if failure and not violations else violations or "hold",
+        "versions": versions(),
+    }
+    if folder is not None:
+        rounds = metrics.rounds_table(table, topology)
+        padded = (timed.host_s + [float("nan")] * len(rounds))[: len(rounds)]
+        rounds.insert(min(7, rounds.shape[1]), "host_time_s", padded)
+        if attacked:
+            _write(folder / "privacy.csv", pd.DataFrame(attacked).to_csv(index=False))
+        _write(folder / "rounds.csv", rounds.to_csv(index=False))
+        _write(folder / "summary.json", json.dumps(summary, indent=1))
+    if failure is not None:
+        raise failure
+    if folder is not None:
+        return metrics.load(folder)
+    privacy = pd.DataFrame(attacked) if attacked else None
+    rounds = metrics.rounds_table(table, topology)
+    return Results(metrics.frame(table), rounds, summary, topology, name=plan.scenario.name, privacy=privacy)
+
+
+@contextmanager
+def _seldom_collecting() -> Iterator[None]:
+    """Let Python look for cyclic garbage more seldom: a run makes many objects, few of them in cycles.
+
+    With 10,000 clients it would otherwise spend half of a timing-only run looking through what is still in use.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _play(world: World, plan: checks.Plan) -> None:
+    """Run until the protocol's process has ended or the simulated time is used up.
+
+    Raises:
+        RunFailed: nothing happens any more, but the protocol has not ended.
+    """
+    process = world.spawn(plan.scenario.protocol.run(world))
+    limit = plan.scenario.stop.sim_time
+    over = process if limit is None else process | world.env.timeout(limit)
+    ended, idle = 0, 0
+    while over.callbacks is not None:
+        ended, idle = (ended, idle + 1) if world.books.ended == ended else (world.books.ended, 0)
+        try:
+            if idle > STUCK:
+                raise simpy.core.EmptySchedule
+            world.env.step()
+        except simpy.core.EmptySchedule:
+            waits = [f"{row['kind']} {row['detail']} on {row['node']}" for row in world.books.in_flight.values()]
+            what = f"under way: {', '.join(waits[:5])}" if waits else "nothing is under way"
+            raise RunFailed(
+                f"nothing happens any more at {world.now:g} s, and training has not ended; {what}"
+            ) from None
+
+
+def describe(topology: Topology) -> dict[str, Any]:
+    """The topology as the run directory keeps it."""
+    nodes = []
+    for node in topology.nodes:
+        place = {} if node.x is None or node.y is None else {"x": node.x, "y": node.y}
+        nodes.append({"name": node.name, "role": node.role, **place})
+    links = [
+        {"u": link.u, "v": link.v, "up_bps": link.up, "down_bps": link.down, "latency_s": link.latency}
+        for link in topology.links
+    ]
+    return {"nodes": nodes, "links": links}
+
+
+def peak_rss_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    scale = 1 if sys.platform == "darwin" else 1024
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * scale
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    from importlib.metadata import version
+
+    packages = ("torch", "transformers", "peft", "numpy", "simpy", "networkx")
+    return {"elsa-sim": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _outcome(failure: BaseException | None) -> str:
+    if failure is None:
+        return "done"
+    return INTERRUPTED if isinstance(failure, KeyboardInterrupt) else f"failed: {failure}"
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run left, so that no file of it can be taken for this run's."""
+    for name in ("summary.json", "rounds.csv", "privacy.csv", "events.parquet", "events.arrows", "trace.json"):
+        (folder / name).unlink(missing_ok=True)
+    for kind in ("png", "pdf"):
+        for figure in (folder / "figures").glob(f"*.{kind}"):
+            figure.unlink()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write atomically: a reader sees the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,1 @@
+"""The scenario file: document, reader, model, validation, dump, schema."""

@@ -1,0 +1,91 @@
+"""A scenario written out again in full, so that it repeats the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ..base.context import Context
+from ..base.errors import InputFaults
+from ..learning.backbone.options import BUILT_IN
+from .model import Loaded, Scenario
+from .yaml_reader import write
+
+
+def dump(loaded: Loaded) -> str:
+    """The scenario as YAML that repeats the run from any folder: defaults written out, files by their absolute paths.
+
+    A section that refuses options without effect is written as it was given.
+    """
+    data: dict[str, Any] = {}
+    for name in Scenario.model_fields:
+        section = getattr(loaded.scenario, name)
+        if section is None:
+            continue  # a section that is left out
+        data[name] = _plain(section)
+        data[name] = _files_absolute(data[name], loaded.context)
+        if name == "backbone":
+            data[name]["name"] = _folder_absolute(data[name]["name"], loaded.context)
+        if isinstance(section, BaseModel):
+            try:
+                type(section).model_validate(data[name])
+            except ValidationError:
+                given = _plain(section, only_given=True)
+                data[name] = {key: value for key, value in data[name].items() if key in given}
+    return write(data)
+
+
+#: Names of options that name a file, in whatever section.
+_FILES = ("train", "test", "file", "trace")
+
+
+def _files_absolute(value: Any, context: Context) -> Any:
+    if isinstance(value, list):
+        return [_files_absolute(item, context) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _file_absolute(item, context)
+        if key in _FILES and isinstance(item, str)
+        else _files_absolute(item, context)
+        for key, item in value.items()
+    }
+
+
+def _file_absolute(path: str, context: Context) -> str:
+    try:
+        return str(context.file(path, ""))
+    except InputFaults:
+        return path
+
+
+def _folder_absolute(path: str, context: Context) -> str:
+    if path in (*BUILT_IN, "minilm"):
+        return path
+    for place in (Path(path), context.folder / path):
+        try:
+            if (place / "config.json").is_file():
+                return str(place.resolve())
+        except (OSError, ValueError):
+            break
+    return path  # a name on the hub
+
+
+def _plain(value: Any, only_given: bool = False) -> Any:
+    """Options as plain data, by the keys of a scenario file; null is left out where it is the default."""
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        names = sorted(fields, key=lambda name: name != "kind")
+        given = {name: getattr(value, name) for name in names if not only_given or name in value.model_fields_set}
+        return {
+            fields[name].alias or name: _plain(each, only_given)
+            for name, each in given.items()
+            if each is not None or fields[name].default is not None
+        }
+    if isinstance(value, dict):
+        return {key: _plain(each, only_given) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each, only_given) for each in value]
+    return value

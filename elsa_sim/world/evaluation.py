@@ -1,0 +1,101 @@
+"""What an evaluation measures: the system as it is deployed, and the clean model beside it.
+
+Where activations pass codecs, a model that was trained behind them is also used behind them: the test samples are dealt to
+the clients, each runs its own parts, and states cross with that client's codecs as they are now (its hashes, its
+rotation). That is ``accuracy``; ``clean_accuracy`` is that of the unsplit model without codecs on the same adapters.
+Without such codecs the two are one.
+
+``client_accuracy_*`` (mean, standard deviation, minimum, Jain's index) is over clients: of the accuracies on the classes of the
+test data, weighted as the client's own training samples are. So it tells whom a common model serves badly, without a test
+set per client. An evaluation leaves no trace in the codecs' states, and costs no simulated time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..learning.tasks.data import in_chunks
+from ..results.staleness import jain
+
+if TYPE_CHECKING:
+    from ..learning.execution.executor import Executor
+    from ..learning.execution.work import Ref
+    from ..learning.tasks.base import Dataset
+    from ..learning.tasks.data import Batch
+    from ..learning.training.model import Model
+    from .codec_pipeline import Wire
+    from .world import Client
+
+#: Padded tokens of a batch, at most.
+TOKENS = 1024
+
+
+class Evaluation:
+    """Evaluates adapters on the test data of a task; ``server`` of a client is where its Part 2 runs, if it is cut."""
+
+    def __init__(
+        self,
+        model: Model,
+        executor: Executor,
+        wire: Wire,
+        clients: Sequence[Client],
+        server: Callable[[Client], str] | None,
+        data: Dataset,
+    ) -> None:
+        self.model, self.executor, self.wire, self.clients = model, executor, wire, clients
+        self.server = server
+        self._whole = list(in_chunks(data.test, TOKENS, data.pad_id))
+        self._mix = _mix(data, clients)
+        self._dealt: list[Batch] = []
+        if server is not None and wire.chains.get("activation"):
+            share = max(1, int(data.test.lengths.sum()) // len(clients))
+            self._dealt = list(in_chunks(data.test, min(TOKENS, share), data.pad_id))
+
+    def __call__(self, adapters: Ref, round: int) -> dict[str, float]:
+        """Metrics of ``adapters`` after ``round``."""
+        finish, model = self.executor.finish, self.model
+        clean = [finish(model.judge(model.whole, adapters, batch, batch)) for batch in self._whole]
+        wire = self.wire.rehearsal()
+        deployed = [self._deployed(wire, adapters, index, batch, round) for index, batch in enumerate(self._dealt)]
+        metrics = model.score(clean, self._whole)
+        if not deployed:
+            return metrics | self._per_client(clean, self._whole)
+        clean_metrics = {f"clean_{name}": value for name, value in metrics.items()}
+        return model.score(deployed, self._dealt) | clean_metrics | self._per_client(deployed, self._dealt)
+
+    def _per_client(self, judged: Sequence[Sequence[Ref]], batches: Sequence[Batch]) -> dict[str, float]:
+        """The accuracy of clients with their mix of classes, summarised."""
+        if self._mix is None:
+            return {}
+        by_class = self.model.accuracy_by_class(judged, batches, self._mix.shape[1])
+        known = np.isfinite(by_class)
+        mass = self._mix[:, known].sum(1)
+        each = (self._mix[:, known] @ by_class[known])[mass > 0] / mass[mass > 0]
+        index = jain(each)
+        found = {"mean": each.mean(), "std": each.std(), "min": each.min(), "jain": 0.0 if index is None else index}
+        return {f"client_accuracy_{name}": float(value) for name, value in found.items()}
+
+    def _deployed(self, wire: Wire, adapters: Ref, index: int, batch: Batch, round: int) -> tuple[Ref, ...]:
+        """A batch through the parts and the crossings of one client."""
+        client = self.clients[index % len(self.clients)]
+        assert client.parts is not None
+        assert self.server is not None
+        ends = (client.name, self.server(client))
+        x: Ref | Batch = batch
+        for part, up in zip(client.parts[:-1], (True, False), strict=False):
+            (states,) = self.executor.finish(self.model.infer(part, adapters, x, batch.lengths))
+            source, target = ends if up else ends[::-1]
+            x = wire.cross(source, target, states, "activation", self.executor.finish, up=up, round=round)
+        return self.executor.finish(self.model.judge(client.parts[-1], adapters, x, batch))
+
+
+def _mix(data: Dataset, clients: Sequence[Client]) -> np.ndarray | None:
+    """Share of each class in each client's samples [clients, classes]; ``None`` without classes or for one client."""
+    labels = data.train.labels
+    if labels is None or data.test.labels is None or len(clients) < 2:
+        return None
+    classes = int(max(labels.max(), data.test.labels.max())) + 1
+    return np.stack([np.bincount(labels[c.samples], minlength=classes) / len(c.samples) for c in clients])

@@ -1,0 +1,218 @@
+"""Who takes part in a round: waiting for all, for the first m, or until a deadline; going on without those who are gone.
+
+A *task* is one participant's share of a round, as a process of the world. It ends with its result, or it is missing: its
+device went away, the network gave a message up, or the round closed before it was done. Work of those who are late is
+discarded (no stale updates); the event table says who was missing from which round, and why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import simpy
+from pydantic import Field
+
+from ..base.errors import Lost
+from ..base.registry import Options
+from ..base.units import Seconds
+from ..learning.execution.work import Work
+from .world import Verb, World
+
+
+class WaitOptions(Options):
+    """When a synchronous round closes; by default when everyone has arrived or is gone."""
+
+    first: int | None = Field(default=None, ge=1)
+    """Close when this many have arrived."""
+    deadline: Seconds | None = Field(default=None, gt=0)
+    """Close this long after the server was ready for the round."""
+
+
+def present(world: World, node: str) -> bool:
+    """Whether a node's device is there now."""
+    return world.devices[node].available
+
+
+def attend(world: World, nodes: Sequence[str]) -> Verb:
+    """Wait until one of ``nodes`` is there.
+
+    Raises:
+        Lost: all of them are gone for good.
+    """
+    while nodes:
+        back = min(world.devices[node].presence.back(world.now) for node in nodes)
+        if back <= world.now:
+            return
+        if back == math.inf:
+            shown = ", ".join(nodes[:5]) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
+            raise Lost(f"at {world.now:g} s, all who could go on are gone for good: {shown}")
+        yield world.env.timeout(back - world.now)
+
+
+def gather(
+    world: World,
+    tasks: Mapping[str, Callable[[], Verb]],
+    wait: WaitOptions,
+    *,
+    round: int,
+    at: str,
+    behind: Mapping[str, Sequence[str]] | None = None,
+) -> Verb:
+    """Run one task per participant side by side for the server ``at``; returns the results of those who arrived in time.
+
+    The tasks begin when the server and at least one participant are there. A participant that is away then is missing
+    from the round; a task is interrupted when its own node goes away. If the server goes away, the round is lost: all
+    are missing, and nothing is returned once the server is back. With a participant, those ``behind`` it are missing
+    too. A deadline counts from when the server was there, whether or not anybody else was; it is met by what arrives
+    before it.
+
+    Raises:
+        Lost: the server is gone for good, or every participant is and no deadline ends the wait.
+    """
+    begin, arrived = (yield from _opened(world, tuple(tasks), wait, at)), dict[str, Any]()
+    running: dict[str, simpy.Process] = {}
+    closing = world.env.event()
+
+    def missing(name: str, reason: str) -> None:
+        for each in (name, *(behind or {}).get(name, ())):
+            world.missing(each, begin, reason, round=round)
+
+    def task(name: str) -> Verb:
+        try:
+            result = yield from tasks[name]()
+        except Lost as error:
+            missing(name, str(error))
+        except simpy.Interrupt as interrupt:
+            if interrupt.cause is not None:
+                missing(name, str(interrupt.cause))
+        else:
+            if closing.triggered:  # at the same instant, after the one that closed the round
+                missing(name, f"the round closed: {closing.value}")
+            else:
+                arrived[name] = result
+        del running[name]
+        if len(arrived) == wait.first:
+            close(f"the first {wait.first} had arrived")
+        elif not running:
+            close("all had arrived or were gone")
+
+    def close(reason: str) -> None:
+        if not closing.triggered:
+            closing.succeed(reason)
+
+    def stop(name: str, reason: str | None) -> None:
+        if name in running and running[name].is_alive:
+            running[name].interrupt(reason)
+
+    for name in tasks:
+        if present(world, name):
+            running[name] = world.spawn(task(name))
+            _at(world, world.devices[name].presence.leaves(world.now), partial(stop, name, f"{name} went away"))
+        else:
+            missing(name, "away when the round began")
+    if not running:
+        close("nobody was there")
+    if wait.deadline is not None:
+        _at(world, begin + wait.deadline, partial(close, f"the deadline of {wait.deadline:g} s had passed"))
+    lost = f"{at} went away"
+    _at(world, world.devices[at].presence.leaves(world.now), partial(close, lost))
+    try:
+        reason = yield closing
+    except simpy.Interrupt:  # whoever waits for this round says who is missing from it
+        for name in tuple(running):
+            stop(name, None)
+        raise
+    late = lost if reason == lost else f"the round closed: {reason}"
+    for name in tuple(running):
+        stop(name, late)
+    if reason != lost:
+        return {name: arrived[name] for name in tasks if name in arrived}
+    for name in arrived:
+        missing(name, lost)
+    yield from attend(world, (at,))
+    return {}
+
+
+def _opened(world: World, names: Sequence[str], wait: WaitOptions, at: str) -> Verb:
+    """Wait for the server and the first participant, or until the deadline; returns when the round began (s)."""
+    while names:
+        yield from attend(world, (at,))
+        begin = world.now
+        back = min(world.devices[name].presence.back(begin) for name in names)
+        if wait.deadline is None:
+            if back <= begin:
+                return begin
+            yield from attend(world, names)
+            continue
+        until = min(back, begin + wait.deadline)
+        if until < world.devices[at].presence.leaves(begin):
+            yield from _until(world, until)
+            return begin
+        yield from _until(world, world.devices[at].presence.leaves(begin))
+    return world.now
+
+
+def _until(world: World, time: float) -> Verb:
+    """Wait until a time (s), never less."""
+    while world.now < time:
+        yield world.env.timeout(time - world.now)
+
+
+def while_there(world: World, node: str, share: Verb) -> Verb:
+    """Run ``share`` for as long as the device of ``node`` is there; returns its result.
+
+    Raises:
+        Lost: the device went away meanwhile, or the share was lost for another reason.
+    """
+
+    def run() -> Verb:
+        try:
+            result = yield from share
+        except Lost as error:
+            return None, error
+        except simpy.Interrupt as interrupt:
+            return None, Lost(str(interrupt.cause))
+        return result, None
+
+    process = world.spawn(run())
+
+    def stop() -> None:
+        if process.is_alive:
+            process.interrupt(f"{node} went away")
+
+    _at(world, world.devices[node].presence.leaves(world.now), stop)
+    result, error = yield process
+    if error is not None:
+        raise error
+    return result
+
+
+def insist(world: World, node: str, work: Work, *, round: int) -> Verb:
+    """Aggregate on ``node``; if the device goes away meanwhile, again when it is back.
+
+    Raises:
+        Lost: the device is gone for good.
+    """
+    while True:
+        try:
+            result = yield from world.compute(node, work, round=round, kind="aggregation")
+        except Lost:
+            yield from attend(world, (node,))
+        else:
+            return result
+
+
+def _at(world: World, time: float, action: Callable[[], Any]) -> None:
+    """Call ``action`` at a simulated time, never before it, if it ever comes."""
+
+    def ring(_: Any) -> None:
+        if world.now < time:
+            _at(world, time, action)
+        else:
+            action()
+
+    if time < math.inf:
+        world.env.timeout(max(0.0, time - world.now)).callbacks.append(ring)

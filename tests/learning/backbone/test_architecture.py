@@ -1,0 +1,121 @@
+"""Shapes read from a configuration alone, against transformers' own classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_models import CASES, CONFIGS, configuration, small
+from transformers import AutoConfig
+
+from elsa_sim.base.context import Context
+from elsa_sim.base.streams import Streams
+from elsa_sim.learning.backbone.architecture import ALIASES, FIELDS, Architecture, architecture, merged
+from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, locate
+from elsa_sim.learning.backbone.tokenizers import _of, tokenizer_for, vocabulary_for
+from elsa_sim.learning.tasks.base import Texts
+from elsa_sim.learning.tasks.synthetic import Synthetic
+
+CHANGES: list[tuple[str, dict[str, Any]]] = [
+    *((family, {}) for family in CONFIGS),
+    ("bert", {"hidden_size": 24, "num_hidden_layers": 2, "vocab_size": 7}),
+    ("distilbert", {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}),
+    ("gpt2", {"n_inner": None, "n_layer": 4}),
+    ("gpt2", {"hidden_size": 32, "num_hidden_layers": 1}),
+    ("llama", {"num_key_value_heads": None, "hidden_size": 32}),
+    ("llama", {"head_dim": 8, "attention_bias": True, "mlp_bias": True}),
+    ("mistral", {"head_dim": None, "tie_word_embeddings": True}),
+    ("qwen2", {"num_attention_heads": 8}),
+    ("qwen3", {"head_dim": 16, "attention_bias": True}),
+]
+
+
+def same(found: Architecture, config: Any) -> None:
+    """Whether transformers reads the same shape."""
+    family = found.family
+    inner = {"gpt2": "n_inner", "distilbert": "hidden_dim"}.get(family, "intermediate_size")
+    assert family == config.model_type
+    assert (found.layers, found.hidden, found.heads, found.vocabulary) == (
+        config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.vocab_size)  # fmt: skip
+    assert found.inner == (getattr(config, inner) or 4 * config.hidden_size)
+    assert found.key_heads == getattr(config, "num_key_value_heads", config.num_attention_heads)
+    assert found.head == getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
+    assert found.positions == config.max_position_embeddings
+    assert found.token_types == getattr(config, "type_vocab_size", 0)
+    assert found.tied == config.tie_word_embeddings
+    assert found.attention_bias == getattr(config, "attention_bias", False)
+    assert found.inner_bias == getattr(config, "mlp_bias", False)
+
+
+@pytest.mark.parametrize("family", FIELDS)
+def test_defaults_are_those_of_transformers(family: str) -> None:
+    config = AutoConfig.for_model(family)
+    same(architecture(family, {}, {}), config)
+    for name, default in FIELDS[family].items():
+        assert hasattr(config, name), name
+        if default is not None and name != "sliding_window":
+            assert getattr(config, name) == default, name
+    assert config.attribute_map == ALIASES.get(family, {})
+
+
+@pytest.mark.parametrize(("family", "changes"), CHANGES, ids=str)
+def test_a_configuration_means_what_transformers_takes_it_for(
+    tmp_path: Path, family: str, changes: dict[str, Any]
+) -> None:
+    folder = configuration(tmp_path / "all", family, **changes)
+    source = locate(BackboneOptions(name=str(folder), weights="random"), Context(Streams(0)))
+    same(source.architecture, AutoConfig.from_pretrained(folder))
+    same(source.architecture, source.config)
+    given = {key: value for key, value in changes.items() if value is not None}
+    folder = configuration(tmp_path / "less", family)
+    changed = locate(BackboneOptions(name=str(folder), weights="random", config=given), Context(Streams(0)))
+    same(changed.architecture, changed.config)
+    assert all(getattr(changed.config, key) == value for key, value in given.items())
+
+
+def test_a_field_has_one_name() -> None:
+    assert merged("gpt2", {"n_layer": 3}, {"num_hidden_layers": 5}) == {"n_layer": 5}
+    assert merged("bert", {"num_hidden_layers": 3}, {}) == {"num_hidden_layers": 3}
+
+
+@pytest.mark.parametrize(("family", "objective"), CASES)
+def test_adapters_fit_every_linear_module_of_a_layer(tmp_path: Path, family: str, objective: Any) -> None:
+    options = BackboneOptions(
+        name=str(configuration(tmp_path / "a", family)), weights="random", lora=LoraOptions(rank=2)
+    )
+    shape = locate(options, Context(Streams(0))).architecture
+    targets = tuple(sorted({name for name, *_ in shape.linear()}))
+    backbone = small(tmp_path, family, objective, targets=targets, meta=True)
+    first = f"{backbone.family.layer_prefix}0."
+    sizes = {n: spec.shape for n, spec in backbone.specs.items() if n.startswith(first)}
+    found = sorted(
+        (name.split(".lora_A")[0].rsplit(".", 1)[-1], shape[1], sizes[name.replace("lora_A", "lora_B")][0])
+        for name, shape in sizes.items() if "lora_A" in name
+    )  # fmt: skip
+    assert found == sorted(shape.linear())
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2"])
+def test_sequences_up_to_the_longest_have_positions(tmp_path: Path, family: str) -> None:
+    import torch
+
+    backbone = small(tmp_path, family)
+    where = configuration(tmp_path / "a", family)
+    longest = locate(BackboneOptions(name=str(where), weights="random"), Context(Streams(0))).architecture.longest
+    assert longest is not None
+    backbone.family.embed(torch.full((1, longest), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        backbone.family.embed(torch.full((1, longest + 1), 5))
+
+
+def texts_of(task: Synthetic) -> Texts:
+    return task.read(Context(Streams(0)))
+
+
+@pytest.mark.parametrize(("name", "objective"), [("minilm", "classification"), ("tiny-bert", "classification"),
+                                                 ("tiny-gpt2", "causal_lm")])  # fmt: skip
+def test_a_vocabulary_is_that_of_the_tokenizer_made_later(name: str, objective: Any) -> None:
+    task = Synthetic(objective=objective, train_size=50)
+    texts, source = texts_of(task), locate(BackboneOptions(name=name), Context(Streams(0)))
+    assert vocabulary_for(source, task, texts) == _of(tokenizer_for(source, task, texts))

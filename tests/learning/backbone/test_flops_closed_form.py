@@ -1,0 +1,62 @@
+"""Closed forms against what PyTorch's counter counts: every family, objective, part, phase and choice of targets."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+from small_models import CASES, CLASSES, LAYERS, LINEAR, VOCABULARY, configuration, small
+
+from elsa_sim.base.context import Context
+from elsa_sim.base.streams import Streams
+from elsa_sim.learning.backbone import flops_closed_form
+from elsa_sim.learning.backbone.flops import FlopCounter
+from elsa_sim.learning.backbone.memory import Outline
+from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, locate, three_parts, whole
+
+PARTS = [*three_parts(LAYERS, 1, 1), *three_parts(LAYERS, 0, 0)[::2], whole(LAYERS)]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shapes")
+
+
+@cache
+def outline(root: Path, family: str, objective: str, targets: tuple[str, ...] | None) -> Outline:
+    lora = LoraOptions(rank=2, alpha=3.0, targets=targets)
+    place = configuration(root / f"{family}-shape", family)
+    source = locate(BackboneOptions(name=str(place), weights="random", lora=lora), Context(Streams(0)))
+    return Outline.of(source, lora, causal_lm=objective == "causal_lm", labels=CLASSES, vocabulary=VOCABULARY)
+
+
+#: Besides the default choice: everything, one module before attention, the one behind it, one of the feed-forward block.
+TARGETS = {"bert": (LINEAR["bert"], ("key",), ("dense",)), "gpt2": (("c_attn", "c_fc"), ("c_proj",), ("c_fc",)),
+           "qwen3": (LINEAR["qwen3"], ("k_proj",), ("o_proj",), ("down_proj",))}  # fmt: skip
+CHOICES = [(*case, None) for case in CASES] + [
+    (f, "classification", each) for f, some in TARGETS.items() for each in some
+]
+
+
+@pytest.mark.parametrize(("family", "objective", "targets"), CHOICES)
+def test_the_formulas_are_the_count(root: Path, family: str, objective: str, targets: tuple[str, ...] | None) -> None:
+    counter = FlopCounter(small(root, family, objective, meta=True, rank=2, targets=targets))
+    shape = outline(root, family, objective, targets)
+    for part in PARTS:
+        for phase in ("learn",) if part.last else ("forward", "backward"):
+            for rows, width in ((1, 3), (3, 8)):
+                counted = counter.flops(part, phase, rows, width)
+                assert (
+                    flops_closed_form.flops(shape, part, "both" if phase == "learn" else phase, rows, width) == counted
+                ), (
+                    part,
+                    phase,
+                )
+
+
+def test_an_update_is_counted_per_trained_parameter(root: Path) -> None:
+    backbone = small(root, "bert", meta=True, rank=2)
+    parts = three_parts(LAYERS, 1, 1)
+    trained = sum(spec.numel for part in parts for name, spec in backbone.specs.items() if name in backbone.names(part))
+    assert flops_closed_form.update(outline(root, "bert", "classification", None), parts) == 14.0 * trained

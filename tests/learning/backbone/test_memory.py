@@ -1,0 +1,176 @@
+"""Bytes told from the configuration alone, against the real modules and what autograd really keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_models import CASES, CLASSES, CONFIGS, LINEAR, PAD, VOCABULARY, batch_of, configuration, made
+
+from elsa_sim.base.context import Context
+from elsa_sim.base.streams import Streams
+from elsa_sim.learning.backbone.memory import KEPT, Footprint, Outline
+from elsa_sim.learning.backbone.model import Backbone, Objective
+from elsa_sim.learning.backbone.options import (
+    TARGETS,
+    BackboneOptions,
+    LoraOptions,
+    Part,
+    locate,
+    three_parts,
+    two_parts,
+    whole,
+)
+from elsa_sim.learning.training import reference
+from elsa_sim.learning.training.optim import Optimizer, update
+
+#: Changes of the configuration that move parameters, by family.
+CHANGES: list[tuple[str, dict[str, Any]]] = [
+    *((family, {}) for family in CONFIGS),
+    ("gpt2", {"n_inner": None}),
+    ("gpt2", {"tie_word_embeddings": False}),
+    ("bert", {"type_vocab_size": 3}),
+    ("llama", {"attention_bias": True}),
+    ("llama", {"mlp_bias": True, "tie_word_embeddings": True}),
+    ("qwen3", {"attention_bias": True, "head_dim": 8}),
+    ("mistral", {"head_dim": 2, "num_key_value_heads": 4}),
+    ("qwen2", {"tie_word_embeddings": True}),
+]
+
+
+def pair(
+    folder: Path, family: str, objective: Objective, lora: LoraOptions, **changes: Any
+) -> tuple[Outline, Backbone]:
+    where = configuration(folder / family, family, **changes)
+    options = BackboneOptions(name=str(where), weights="random", lora=lora)
+    source = locate(options, Context(Streams(0)))
+    outline = Outline.of(source, lora, causal_lm=objective == "causal_lm", labels=CLASSES, vocabulary=0)
+    return outline, made(options, objective, pad=PAD.get(family, 0), meta=True)
+
+
+def test_alignment_holds_the_layers_and_grows_with_its_texts(tmp_path: Path) -> None:
+    outline, backbone = pair(tmp_path, "bert", "classification", LoraOptions(rank=3))
+    one, four = outline.aligning(4, 10), outline.aligning(16, 10)
+    assert one.weights == four.weights == backbone.bytes(Part("align", 0, backbone.layers, first=True, last=False))
+    assert one.adapters == 4 * 4 * outline.trained([whole(backbone.layers)])
+    assert four.activations == 4 * one.activations > 0
+    more, _ = pair(tmp_path / "more", "bert", "classification", LoraOptions(rank=3, targets=LINEAR["bert"]))
+    assert more.aligning(4, 10).activations > one.activations
+
+
+@pytest.mark.parametrize(("family", "changes"), CHANGES, ids=str)
+@pytest.mark.parametrize("objective", ["classification", "causal_lm"])
+def test_parameters_are_those_of_the_module(
+    tmp_path: Path, family: str, changes: dict[str, Any], objective: Objective
+) -> None:
+    if (family, objective) not in CASES:
+        pytest.skip("an encoder predicts no tokens")
+    for targets in (None, LINEAR[family], LINEAR[family][:1]):
+        outline, backbone = pair(tmp_path, family, objective, LoraOptions(rank=3, targets=targets), **changes)
+        parts = [*three_parts(backbone.layers, 1, 1), whole(backbone.layers), three_parts(backbone.layers, 0, 2)[1]]
+        for part in parts:
+            assert 4 * outline.frozen([part]) == backbone.bytes(part), part
+            assert outline.trained([part]) == sum(backbone.specs[n].numel for n in backbone.names(part)), part
+        first, middle, last = three_parts(backbone.layers, 1, 1)
+        together = {id(p): p.numel() for n, p in backbone.model.named_parameters() if n not in backbone.specs}
+        assert outline.frozen([first, middle, last]) == sum(together.values())  # what is tied counts once
+        assert outline.trained([first, last]) == outline.trained([first]) + outline.trained([last])
+
+
+def test_default_targets_are_those_of_the_adapters(tmp_path: Path) -> None:
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULTS
+
+    for family in CONFIGS:
+        assert list(TARGETS[family]) == list(DEFAULTS.get(family) or ["q_lin", "v_lin"])
+        _, backbone = pair(tmp_path, family, "classification", LoraOptions(rank=1))
+        assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in backbone.specs if "lora_" in name} == set(
+            TARGETS[family]
+        )
+    assert set(KEPT) == set(TARGETS) == set(CONFIGS)
+
+
+def kept_bytes(backbone: Backbone, part: Any, lengths: list[int]) -> int:
+    """Bytes of the tensors that autograd saves in a training step of a part, without its weights and adapters."""
+    batch = batch_of(lengths)
+    adapters = {n: torch.zeros(tuple(s.shape)) for n, s in backbone.specs.items() if n in backbone.names(part)}
+    own = {p.untyped_storage().data_ptr() for p in backbone.parameters()}
+    seen: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own and not isinstance(tensor, torch.nn.Parameter):
+            seen[storage.data_ptr()] = storage.nbytes()
+        held.append(tensor)  # so that no address is used twice
+        return tensor
+
+    held: list[torch.Tensor] = []
+    tokens = torch.from_numpy(batch.tokens)
+    x = tokens if part.first else torch.randn(int(batch.lengths.sum()), backbone.hidden)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        if part.last:
+            labels = torch.from_numpy(batch.labels) if batch.labels is not None else None
+            reference.learn(backbone, part, adapters, x, batch.lengths, tokens, labels)
+        else:
+            reference.forward(backbone, part, adapters, x, batch.lengths)
+    return sum(seen.values()) - sum(4 * t.numel() for t in adapters.values())
+
+
+BIG: dict[str, dict[str, Any]] = {
+    "bert": {"hidden_size": 64, "intermediate_size": 192},
+    "roberta": {"hidden_size": 64, "intermediate_size": 192},
+    "distilbert": {"dim": 64, "hidden_dim": 192},
+    "gpt2": {"n_embd": 64, "n_inner": 192},
+    "llama": {"hidden_size": 64, "intermediate_size": 192},
+    "mistral": {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16},
+    "qwen2": {"hidden_size": 64, "intermediate_size": 192},
+    "qwen3": {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16},
+}
+
+
+@pytest.mark.parametrize(("family", "objective"), CASES, ids=str)
+def test_activations_are_within_a_third(tmp_path: Path, family: str, objective: Objective) -> None:
+    where = configuration(tmp_path / family, family, **BIG[family])
+    options = BackboneOptions(name=str(where), weights="random", lora=LoraOptions(rank=4))
+    backbone = made(options, objective, pad=PAD.get(family, 0))
+    outline = Outline.of(locate(options, Context(Streams(0))), options.lora, causal_lm=objective == "causal_lm",
+                         labels=CLASSES, vocabulary=0)  # fmt: skip
+    for batch, length in ((4, 16), (8, 24)):
+        for part in (*three_parts(backbone.layers, 1, 1), whole(backbone.layers)):
+            real = kept_bytes(backbone, part, [length] * batch)
+            told = outline.activations([part], batch, length)
+            assert 0.75 <= told / real <= 1.34, (part, told / real)
+
+
+def test_gradients_and_moments_are_as_large_as_what_is_trained() -> None:
+    adapters = {"a": torch.zeros(3, 4), "b": torch.zeros(5)}
+    _, moments = update(adapters, {n: torch.ones_like(t) for n, t in adapters.items()}, None, Optimizer(1e-3))
+    assert moments is not None
+    held = [adapters, adapters, moments.first, moments.second]
+    assert sum(t.numel() * t.element_size() for each in held for t in each.values()) == 4 * 4 * 17
+
+
+def test_copies_share_frozen_weights() -> None:
+    assert Footprint(weights=100, adapters=10, activations=1).total(3) == 133
+
+
+def test_a_vocabulary_that_is_still_to_be_learned() -> None:
+    source = locate(BackboneOptions(name="tiny-bert"), Context(Streams(0)))
+    outline = Outline.of(source, LoraOptions(), causal_lm=False, labels=2, vocabulary=VOCABULARY)
+    assert (
+        outline.frozen([whole(4)])
+        - Outline.of(source, LoraOptions(), causal_lm=False, labels=2, vocabulary=0).frozen([whole(4)])
+        == 64 * VOCABULARY
+    )
+
+
+@pytest.mark.parametrize("objective", ["classification", "causal_lm"])
+def test_a_server_with_the_head_holds_it_once(tmp_path: Path, objective: Objective) -> None:
+    """Three clients with one cut, a fourth with another: the layers and the head of the larger part, once."""
+    outline, backbone = pair(tmp_path, "gpt2", objective, LoraOptions(rank=2))
+    large, small = two_parts(backbone.layers, 1)[1], two_parts(backbone.layers, 2)[1]
+    served = outline.served([large] * 3 + [small], 4, 8, shared=True)
+    assert served.weights == backbone.bytes(large)
+    assert served.adapters == 4 * 4 * (outline.trained([large]) + outline.trained([small]))
+    assert served.activations == 3 * outline.activations([large], 4, 8) + outline.activations([small], 4, 8)

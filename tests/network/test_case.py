@@ -1,0 +1,158 @@
+"""Network cases against the times of an independent simulator, and what bad case files are told."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elsa_sim.base.errors import ElsaError, InputFaults
+from elsa_sim.network.case import load, play
+
+ORACLE = Path(__file__).parents[3] / "shared" / "oracle" / "network"
+CASES = sorted(ORACLE.glob("*.json"))
+
+
+def test_oracle_is_there() -> None:
+    """In CI a missing oracle is a failure, elsewhere a reason to skip."""
+    if not CASES and not os.environ.get("CI"):
+        pytest.skip(f"{ORACLE} is not there")
+    assert CASES
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda p: p.stem)
+def test_oracle(path: Path) -> None:
+    """Every finish time within the case's relative tolerance of the flow's duration."""
+    case = load(path)
+    finish = play(case)
+    start = {flow["id"]: flow["start_s"] for flow in case["flows"]}
+    assert finish.keys() == case["finish_s"].keys()
+    for flow, expected in case["finish_s"].items():
+        assert abs(finish[flow] - expected) <= case["tolerance"] * max(expected - start[flow], 1e-3), flow
+
+
+def small() -> dict[str, Any]:
+    return {
+        "nodes": ["a", "b", "c"],
+        "links": [
+            {"u": "a", "v": "b", "bandwidth_bps": 1e6, "latency_s": 0.01, "duplex": "full"},
+            {"u": "b", "v": "c", "bandwidth_bps": 2e6, "latency_s": 0.02, "bandwidth_profile": [[1.0, 0], [2.0, 1e6]]},
+        ],
+        "flows": [{"id": "f", "src": "a", "dst": "c", "bytes": 1000, "start_s": 0.0, "route": ["a", "b", "c"]}],
+    }
+
+
+def test_route_is_optional() -> None:
+    case = small()
+    del case["flows"][0]["route"]
+    assert play(case) == play(small()) == {"f": pytest.approx(0.038)}
+
+
+def test_half_duplex_shares_its_directions() -> None:
+    case: dict[str, Any] = {
+        "nodes": ["a", "b"],
+        "links": [{"u": "a", "v": "b", "bandwidth_bps": 8e6, "duplex": "half"}],
+        "flows": [{"id": "f", "src": "a", "dst": "b", "bytes": 1e6}, {"id": "g", "src": "b", "dst": "a", "bytes": 1e6}],
+    }
+    assert play(case) == {"f": pytest.approx(2.0), "g": pytest.approx(2.0)}
+    case["links"][0]["duplex"] = "full"
+    assert play(case) == {"f": pytest.approx(1.0), "g": pytest.approx(1.0)}
+
+
+def test_a_flow_that_never_finishes() -> None:
+    case = small()
+    case["links"][0]["bandwidth_profile"] = [[0.0, 0.0]]
+    assert play(case) == {"f": float("inf")}
+
+
+def test_every_fault_is_listed() -> None:
+    case = small()
+    case["nodes"].append("a")
+    case["links"].append({"u": "b", "v": "a", "bandwidth_bps": 1e6, "latency_s": 0})
+    case["links"].append({"u": "x", "v": "a", "bandwidth_bps": 1e6, "latency_s": 0})
+    case["flows"].append({"id": "f", "src": "a", "dst": "z", "bytes": 1})
+    case["flows"].append({"id": "g", "src": "a", "dst": "c", "bytes": 1, "route": ["a", "c"]})
+    with pytest.raises(InputFaults) as caught:
+        play(case)
+    text = str(caught.value)
+    for part in ("two nodes are named 'a'", "given twice", "unknown node 'x'", "two flows have the id 'f'",
+                 "no node 'z'", "no link between 'a' and 'c'"):  # fmt: skip
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("links", 0, "bandwidth_bps"), 0),
+        (("links", 0, "bandwidth_bps"), -1.0),
+        (("links", 0, "bandwidth_bps"), float("nan")),
+        (("links", 0, "latency_s"), -0.1),
+        (("links", 0, "duplex"), "both"),
+        (("links", 1, "bandwidth_profile"), [[2.0, 1.0], [1.0, 1.0]]),
+        (("flows", 0, "bytes"), -1),
+        (("flows", 0, "bytes"), "many"),
+        (("flows", 0, "route"), ["c", "b", "a"]),
+        (("flows", 0, "route"), []),
+        (("nodes",), {"a": 1}),
+    ],
+)
+def test_bad_values_are_faults(path: tuple[Any, ...], value: Any) -> None:
+    case = small()
+    at: Any = case
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    with pytest.raises(InputFaults) as caught:
+        play(case)
+    assert str(path[0]) in str(caught.value)
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [p for k, v in items for p in [(*path, k), *_places(v, (*path, k))]]
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_mutations_never_end_in_a_traceback(data: st.DataObject) -> None:
+    """Any value anywhere in a case: it plays, or it is refused with its faults."""
+    case = copy.deepcopy(small())
+    for path in data.draw(st.lists(st.sampled_from(_places(case)), min_size=1, max_size=3)):
+        junk = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.just([]),
+                         st.sampled_from(["a", "c", 0, 1e308, -1, [["a", 1]], {"a": []}]))  # fmt: skip
+        at: Any = case
+        try:
+            for key in path[:-1]:
+                at = at[key]
+            at[path[-1]] = data.draw(junk)
+        except (TypeError, IndexError, KeyError):
+            continue  # an earlier mutation took the place away
+    try:
+        finish = play(case)
+    except ElsaError:
+        return
+    assert all(isinstance(t, float) for t in finish.values())
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe{}", b"[]", b'{"nodes": ' + b"[" * 100_000, b""])
+def test_files_that_are_no_case(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "case.json"
+    path.write_bytes(content)
+    with pytest.raises(InputFaults):
+        play(load(path))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputFaults, match="cannot be read"):
+        load(tmp_path / "no.json")
+
+
+def test_load_reads_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "case.json").write_text(json.dumps(small()))
+    assert load(tmp_path / "case.json") == small()

@@ -1,0 +1,178 @@
+"""The grouped fluid against the one that shares everything anew, on each of its ways to level groups."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from elsa_sim.links import MaxMin
+from elsa_sim.network import incremental
+from elsa_sim.network.airtime import Meter
+from elsa_sim.network.fluid import Flow, Fluid, ResolveAll
+from elsa_sim.network.groups import Group
+from elsa_sim.network.incremental import Grouped
+from elsa_sim.network.progressive_filling import fill
+
+#: (connected groups that plain Python may level, corrections before the textbook decides)
+WAYS = {"few": (10**9, 12), "many": (-1, 12), "both": (2, 12), "textbook, few": (10**9, 0), "textbook, many": (-1, 0)}
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    few, tries = WAYS[request.param]
+    monkeypatch.setattr(Grouped, "FEW", few)
+    monkeypatch.setattr(Grouped, "TRIES", tries)
+    return str(request.param)
+
+
+class Race:
+    """Two fluids that get the same flows and changes, compared after every step."""
+
+    def __init__(self, capacities: list[float]) -> None:
+        self.fluids: list[Fluid] = [Grouped(capacities), ResolveAll(capacities, MaxMin())]
+        self.flows: list[dict[int, Flow]] = [{}, {}]
+        self.meters = {fluid: Meter() for fluid in self.fluids}
+        self.spent = 0.0
+        self.now = 0.0
+
+    def each(self, do: Callable[[Fluid, dict[int, Flow]], Any]) -> tuple[Any, Any]:
+        first, second = (do(fluid, mine) for fluid, mine in zip(self.fluids, self.flows, strict=True))
+        return first, second
+
+    def enter(self, order: int, route: tuple[int, ...], bits: float, cap: float) -> None:
+        def do(fluid: Fluid, mine: dict[int, Flow]) -> None:
+            mine[order] = Flow(route, bits, order, order, cap, (self.meters[fluid],))
+            fluid.enter(mine[order], self.now)
+
+        self.each(do)
+
+    def leave(self, order: int) -> None:
+        def do(fluid: Fluid, mine: dict[int, Flow]) -> float:
+            flow = mine.pop(order)
+            fluid.leave(flow, self.now)
+            return flow.left
+
+        gone = self.flows[0][order]
+        self.same(*self.each(do))
+        self.spent += gone.spent[0]
+
+    def same(self, one: float, other: float) -> None:
+        assert one == pytest.approx(other, rel=1e-7, abs=1e-3)
+
+    def settle(self, most: float) -> None:
+        """Settle, compare everything, and go on to the next completion, but by no more than ``most``."""
+
+        def done(fluid: Fluid, mine: dict[int, Flow]) -> tuple[list[int], list[float]]:
+            orders = [flow.order for flow in fluid.settle(self.now)]
+            return orders, [mine.pop(order).spent[0] for order in orders]
+
+        (first, spent), (second, other) = self.each(done)
+        assert first == second
+        assert spent == pytest.approx(other, rel=1e-6, abs=1e-6)
+        self.spent += sum(spent)
+        for order in self.flows[0]:
+            self.same(*self.each(lambda fluid, mine, order=order: fluid.left(mine[order], self.now)))  # type: ignore[misc]
+        times = self.each(lambda fluid, mine: fluid.next_time())
+        assert times[0] == pytest.approx(times[1], rel=1e-9, abs=1e-9)
+        self.now = min(max(times), self.now + most)
+
+
+def play(seed: int, channels: int) -> Race:
+    """Random arrivals, aborts and changes of capacity over random routes, until everything has ended."""
+    rng = random.Random(seed)
+    capacities = [rng.choice([1e6, 3e6, 1e7, rng.uniform(1e5, 1e7)]) for _ in range(channels)]
+    race = Race(capacities)
+    for step in range(100):
+        for i in range(rng.choice([0, 1, 1, 3])):
+            route = tuple(rng.sample(range(channels), rng.randint(1, min(4, channels))))
+            route += route[:1] if rng.random() < 0.05 else ()
+            bits, cap = rng.choice([1.0, 1e5, 1e6, rng.uniform(1, 1e7)]), rng.choice([math.inf] * 4 + [2e5])
+            race.enter(10 * step + i, route, bits, cap)
+        if rng.random() < 0.15:
+            channel, capacity = rng.randrange(channels), rng.choice([0.0, 5e5, 4e6])
+            for fluid in race.fluids:
+                fluid.set_capacity(channel, capacity, race.now)
+        if rng.random() < 0.1 and race.flows[0]:
+            race.leave(rng.choice(sorted(race.flows[0])))
+        race.settle(rng.choice([0.01, 0.2, 10.0]))
+    for fluid in race.fluids:
+        for channel, capacity in enumerate(capacities):
+            fluid.set_capacity(channel, capacity, race.now)
+    for _ in range(1000):
+        if race.flows[0]:
+            race.settle(math.inf)
+    return race
+
+
+@pytest.mark.parametrize("channels", [1, 3, 8, 25])
+@pytest.mark.parametrize("seed", range(8))
+def test_both_fluids_agree(way: str, seed: int, channels: int) -> None:
+    race = play(seed, channels)
+    assert race.flows == [{}, {}]
+    assert 0.0 < race.spent <= race.now * (1.0 + 1e-9)  # shared time, not one second per flow and second
+    assert race.fluids[0].drained == pytest.approx(race.fluids[1].drained, rel=1e-6)
+    assert race.fluids[0].over == race.fluids[1].over == []
+
+
+def test_an_idle_fluid_keeps_nothing() -> None:
+    """After the last flow there is no group, no contended channel and no rate left."""
+    fluid = play(3, 8).fluids[0]
+    assert isinstance(fluid, Grouped)
+    assert not fluid._groups
+    assert not fluid._on
+    assert not any(fluid._slot)
+    assert not any(fluid._users)
+    assert fluid._rate == 0.0
+
+
+def test_clocks_begin_again_before_they_get_coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elsa_sim.network.groups._REBASE", 1e5)
+    assert play(5, 3).flows == [{}, {}]
+
+
+def test_the_race_sees_a_wrong_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break the engine on purpose: flows that are never held at their limit, and levels that are a little off."""
+    monkeypatch.setattr(Group, "adjust", lambda self, now, level: False)
+    with pytest.raises(AssertionError):
+        play(1, 8)
+    monkeypatch.undo()
+    monkeypatch.setattr(incremental, "fill", lambda *given: ([x * 1.00001 for x in fill(*given)[0]], True))
+    with pytest.raises(AssertionError):
+        play(1, 8)
+
+
+def crowd(seed: int) -> Race:
+    """200 flows over 60 channels that leave one by one: most of what others do does not touch most of them."""
+    rng = random.Random(seed)
+    race = Race([rng.uniform(1e6, 1e8) for _ in range(60)])
+    for order in range(200):
+        race.enter(order, tuple(rng.sample(range(60), rng.randint(1, 4))), rng.uniform(1e6, 1e7), math.inf)
+    for order in range(200, 260):
+        race.settle(0.05)
+        if rng.random() < 0.3:
+            race.enter(order, tuple(rng.sample(range(60), 3)), rng.uniform(1e6, 1e7), math.inf)
+        if rng.random() < 0.2:
+            channel, capacity = rng.randrange(60), rng.uniform(1e6, 1e8)
+            for fluid in race.fluids:
+                fluid.set_capacity(channel, capacity, race.now)
+    for _ in range(300):
+        if race.flows[0]:
+            race.settle(math.inf)
+    return race
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_fluids_agree_on_a_crowd(seed: int) -> None:
+    assert crowd(seed).flows == [{}, {}]
+
+
+def test_the_crowd_sees_a_level_that_is_kept_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Break the engine on purpose: as if what happens did not matter up to twice the level from which on it does."""
+    floor = Grouped._floor
+    monkeypatch.setattr(Grouped, "_floor", lambda self: 2.0 * floor(self))
+    with pytest.raises(AssertionError):
+        crowd(0)

@@ -1,0 +1,152 @@
+"""Runs: what they leave behind when they end, fail, or are interrupted, and what they put back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from small_runs import Interrupting, known, loaded, played, same_rows, transfers, work
+
+from elsa_sim.base.errors import Divergence, InputError, ScenarioError
+from elsa_sim.results import event_table, metrics
+from elsa_sim.run import simulation
+from elsa_sim.world.world import World
+
+TIMING = "execution.mode=timing"
+
+
+def test_a_run_in_memory_is_that_on_disk(tmp_path: Path) -> None:
+    written = played(folder=tmp_path / "a" / "b")
+    assert same_rows(written.events, known().events)
+    assert written.folder == tmp_path / "a" / "b"
+    columns = ["round", "sim_time_s", "accuracy", "loss", "uplink_bytes", "downlink_bytes", "energy_j"]
+    pd.testing.assert_frame_equal(written.rounds[columns], known().rounds[columns])
+    skip = {"host"}
+    assert {k: v for k, v in written.summary.items() if k not in skip} == {
+        k: v for k, v in known().summary.items() if k not in skip
+    }
+
+
+def test_it_learns() -> None:
+    """A few more rounds than elsewhere: from chance to nearly all right."""
+    learnt = played("protocol={kind: elsa, rounds: 6, edge_rounds: 2, local_steps: 5, lr: 1.0e-2}", "task.train_size=300",
+                    "task.purity=0.9", "stop.target_accuracy=0.9")  # fmt: skip
+    assert learnt.summary["accuracy"] >= 0.9
+    assert learnt.rounds["accuracy"].iloc[0] < 0.6
+    assert learnt.summary["time_to_target_s"] == learnt.summary["sim_time_s"]
+
+
+def test_the_thread_count_is_put_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        played(TIMING)
+        assert torch.get_num_threads() == 2
+        for change, problem in (("protocol.lr=1e30", Divergence), ("task.max_length=2", ScenarioError)):
+            with pytest.raises(problem):
+                played(change)
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("steps", [1, 13])
+def test_an_interrupted_run_is_whole(tmp_path: Path, steps: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        simulation.run(loaded(), tmp_path, Interrupting(steps))
+    made = metrics.load(tmp_path)
+    assert (made.summary["outcome"], made.summary["complete"]) == ("interrupted", False)
+    assert made.summary["invariants"] == "not checked"
+    assert made.summary["trace_sha256"] == event_table.digest(event_table.read_events(tmp_path))
+    assert len(made.rounds) == (1 if steps == 1 else 2)
+    rows = work(made.events)
+    done = rows[rows["status"] == "ok"].reset_index(drop=True)
+    assert same_rows(done, work(known().events).iloc[: len(done)])
+    assert set(rows["status"]) == {"ok", "in_flight"}
+    assert {path.name for path in tmp_path.iterdir()} == {"scenario.yaml", "topology.json", "events.parquet", "rounds.csv",
+                                                          "summary.json"}  # fmt: skip
+
+
+def test_a_failed_run_is_readable(tmp_path: Path) -> None:
+    with pytest.raises(Divergence):
+        simulation.run(loaded("protocol.lr=1e30"), tmp_path)
+    made = metrics.load(tmp_path)
+    assert made.summary["outcome"].startswith("failed: ")
+    assert len(transfers(made.events))
+    assert json.loads((tmp_path / "summary.json").read_text())["loss"] is None  # JSON knows no NaN
+
+
+def test_faults_leave_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError):
+        simulation.run(loaded("split={policy: fixed, p: 2, q: 2}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="no run can be written there"):
+        simulation.run(loaded(TIMING), tmp_path / "file" / "run")
+
+
+def test_an_earlier_run_leaves_no_trace(tmp_path: Path) -> None:
+    for name in ("events.parquet", "events.arrows", "trace.json", "rounds.csv"):
+        (tmp_path / name).write_text("old")
+    (tmp_path / "summary.json").write_text("{}")
+    (tmp_path / "mine.txt").write_text("kept")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "timeline.png").write_text("old")
+    (tmp_path / "figures" / "timeline.pdf").write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        simulation.run(loaded(TIMING), tmp_path, Interrupting(1))
+    assert not list((tmp_path / "figures").iterdir())
+    assert not (tmp_path / "trace.json").exists()
+    assert not (tmp_path / "events.arrows").exists()
+    assert (tmp_path / "mine.txt").read_text() == "kept"
+    assert metrics.load(tmp_path).summary["outcome"] == "interrupted"
+
+
+def test_a_programs_mistake_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is not a failure of the run comes through as it is, and what was recorded can be read."""
+
+    def wrong(self: World, *args: object, **more: object) -> bool:
+        raise ZeroDivisionError
+
+    played(TIMING, folder=tmp_path)
+    monkeypatch.setattr(World, "stepped", wrong)
+    with pytest.raises(ZeroDivisionError):
+        played(TIMING, folder=tmp_path)
+    assert metrics.load(tmp_path).summary["complete"] is False
+
+
+def test_a_lost_message_is_never_taken_for_a_delivered_one() -> None:
+    """Every client loses its edge server for good: rounds go on without them, and no byte is unaccounted for."""
+    outage = ("network={outages: [{node: edge0, start: 0.02, duration: 1 h}, {node: edge1, start: 0.02, duration: 1 h}], "
+              "stall_timeout: 1 s, retries: 0}")  # fmt: skip
+    made = played(outage, TIMING, "stop.sim_time=100 s")
+    rows = transfers(made.events)
+    given_up = rows[rows["status"] == "aborted"]
+    assert len(given_up)
+    assert {json.loads(text)["reason"] for text in given_up["metrics"]} <= {
+        "stalled for 1 s, attempt 1", "the round is over", "the server went away"}  # fmt: skip
+    later = rows[(rows["t_start_s"] > 0.02) & (rows["status"] == "ok")]
+    assert later.empty
+    assert made.summary["invariants"] == "hold"
+    assert "fault" in set(made.events["kind"])
+
+
+def test_lost_work_is_never_taken_for_done() -> None:
+    made = played("devices.overrides={client1: {downtimes: [{kind: crash, at: 0.04 s}]}}", TIMING)
+    assert made.summary["invariants"] == "hold"
+    rows = work(made.events)
+    own = rows[(rows["node"] == "client1") & (rows["kind"] == "compute") & (rows["status"] == "ok")]
+    assert (own["t_end_s"] <= 0.04).all()
+    assert "client1" in set(made.events.loc[made.events["kind"] == "fault", "node"])
+
+
+def test_versions_and_memory() -> None:
+    summary = known().summary
+    assert summary["versions"]["torch"] == torch.__version__
+    assert 50e6 < summary["host"]["peak_rss_bytes"] < 20e9
