@@ -15,7 +15,7 @@ from in_process import InProcess
 from small_runs import drawn_batches, known, loaded, played, same_rows, transfers, work, world_of
 
 from elsa_sim.devices import Device
-from elsa_sim.learning.execution.pools import CREWS
+from elsa_sim.learning.execution.pools import POOLS
 from elsa_sim.learning.execution.work import Ref
 from elsa_sim.results.metrics import Results, load
 from elsa_sim.run import checks, simulation
@@ -68,7 +68,7 @@ def the_executor_changes_nothing(protocol: str) -> None:
     for rounding, *changes in ((1e-4,), (1e-4, smooth), (1e-4, *cuts), (3e-2, CODEC)):
         serial, expected = adapters_of(f"protocol={protocol}", "execution.executor=serial", *changes)
         for workers in (1, 2):
-            with patch.dict(CREWS, local=InProcess):
+            with patch.dict(POOLS, local=InProcess):
                 batched, found = adapters_of(f"protocol={protocol}", f"execution.workers={workers}", *changes)
             assert timeline(serial) == timeline(batched)
             assert serial.summary["bytes"] == batched.summary["bytes"]
@@ -114,9 +114,9 @@ def bytes_are_conserved(protocol: str) -> None:
     by_kind, arrived = (
         each.groupby("detail", observed=True)["bytes"].sum().to_dict() for each in (rows, rows.drop(under_way.index))
     )
-    assert by_kind == world.books.ledger.sent == results.summary["bytes"]["by_kind"]
-    assert arrived == world.books.ledger.received
-    assert not world.books.ledger.aborted
+    assert by_kind == world.event_log.byte_counters.sent == results.summary["bytes"]["by_kind"]
+    assert arrived == world.event_log.byte_counters.received
+    assert not world.event_log.byte_counters.aborted
     assert results.summary["bytes"]["total"] == sum(by_kind.values())
     assert results.summary["invariants"] == "hold"
     carried = sum(world.network.carried_bytes.values())

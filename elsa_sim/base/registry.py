@@ -16,7 +16,6 @@ import pkgutil
 from functools import reduce
 from importlib.metadata import entry_points
 from operator import or_
-from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -64,9 +63,9 @@ class Component(Options):
         cls.members[field.default] = cls
 
 
-def families() -> dict[str, MappingProxyType[str, type[Component]]]:
-    """Family name -> its registered kinds."""
-    return {c.family: MappingProxyType(c.members) for c in Component.__subclasses__() if c.family}
+def families() -> dict[str, type[Component]]:
+    """Name -> family; ``families()[name].members`` are its registered kinds."""
+    return {c.family: c for c in Component.__subclasses__() if c.family}
 
 
 def choice(family: type[Component]) -> Any:

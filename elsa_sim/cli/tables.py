@@ -104,7 +104,7 @@ def kinds(family: str | None) -> Table:
     from ..scenario.validation import hint
 
     model.scenario_type()
-    rows = {name: {k: summary(c) for k, c in members.items()} for name, members in families().items()}
+    rows = {name: {k: summary(c) for k, c in each.members.items()} for name, each in families().items()}
     rows["backbone"] = {name: f"{kind}, randomly initialised, no download" for name, (kind, _) in BUILT_IN.items()}
     rows["backbone"] |= {
         "minilm": "all-MiniLM-L6-v2, pretrained BERT of 6 layers (extra [pretrained])",
@@ -131,7 +131,7 @@ def optimised(found: Found) -> Table:
     table = titled(f"{found.loaded.document.source}: optimised in {len(result.history)} steps, {result.host_s:.2f} s")
     table.add_row("cut", f"{decision.cut} of {found.plan.source.layers} layers on the clients")
     table.add_row("LoRA rank", str(decision.rank))
-    for name, given in (("main", decision.main), ("federated", decision.federated)):
+    for name, given in (("main", decision.main), ("federated", decision.fed_server)):
         own = (f"{client} {int((given.owners == k).sum())} at {1e3 * given.power[given.owners == k].sum():.3g} mW"
                for k, client in enumerate(made.names))  # fmt: skip
         table.add_row(f"{name} uplink", f"subchannels and power: {', '.join(own)}")

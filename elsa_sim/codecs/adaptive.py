@@ -28,7 +28,7 @@ from pydantic import Field, model_validator
 
 from ..base.lazy import lazy
 from ..learning.execution.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, Passage
+from .base import Codec, Encoded, EncodedSpec, MessageContext
 from .cast import saturate
 from .public import Basis, Public
 from .subspace import Subspace
@@ -105,18 +105,18 @@ class Adaptive(Subspace):
         done = min(1.0, (max(round, 1) - 1) / (self.over_rounds - 1))
         return round_half(self.bytes_per_token + done * (self.last_bytes_per_token - self.bytes_per_token))
 
-    def at(self, passage: Passage, public: Public | None) -> Codec | None:
-        if super().at(passage, public) is None:
+    def at(self, context: MessageContext, public: Public | None) -> Codec | None:
+        if super().at(context, public) is None:
             return None
         if self.error is None:
-            fixed = {"bytes_per_token": self.budget(passage.round), "last_bytes_per_token": None, "over_rounds": None}
+            fixed = {"bytes_per_token": self.budget(context.round), "last_bytes_per_token": None, "over_rounds": None}
             made = self.model_copy(update=fixed)
-            return made if public is None else made.fitted(passage, public)
+            return made if public is None else made.fitted(context, public)
         options = {name: getattr(self, name) for name in ("basis", "cut", "gain", "refresh_every")}
         if public is None:
             return Subspace(rank=self.rank, **options)
-        basis = public.basis(passage.layer, self.fitted_after(passage.round), self.basis)
-        return Subspace(rank=min(self.rank, basis.rank(self.error)), **options).fitted(passage, public)
+        basis = public.basis(context.layer, self.fitted_after(context.round), self.basis)
+        return Subspace(rank=min(self.rank, basis.rank(self.error)), **options).fitted(context, public)
 
     def announced(self, width: int, round: int) -> int:
         codec = Subspace(rank=self.rank, cut=self.cut, refresh_every=self.refresh_every)
@@ -126,7 +126,7 @@ class Adaptive(Subspace):
         lead, size = spec.shape[:-1], self._size(spec.shape[-1])
         return EncodedSpec(TensorSpec((*lead, size), "uint8"), (TensorSpec(lead, "float16"),))
 
-    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         width = spec.shape[-1]
         coordinates = min(self.rank, width, 8 * self._size(width))
         cost = float(spec.numel * (2 * coordinates + 1) + 6 * coordinates * spec.numel / max(1, width))
@@ -137,10 +137,10 @@ class Adaptive(Subspace):
         assert self.bytes_per_token is not None
         return min(self.bytes_per_token - GAIN_BYTES, min(self.rank, width))
 
-    def _plan(self, basis: Basis, passage: Passage, width: int) -> tuple[tuple[int, ...], torch.Tensor]:
+    def _plan(self, basis: Basis, context: MessageContext, width: int) -> tuple[tuple[int, ...], torch.Tensor]:
         """Bits and steps of the coordinates, steps in units of the gain."""
         total = 8 * self._size(width)
-        if passage.message == "gradient":
+        if context.kind == "gradient":
             count = min(self.rank, width, total // GRADIENT_BITS)
             bits = (GRADIENT_BITS,) * count
             return bits, torch.full((count,), 2.0 / 2**GRADIENT_BITS)
@@ -148,15 +148,15 @@ class Adaptive(Subspace):
         steps = torch.tensor(STEPS)[torch.tensor(bits)] * basis.variances[: len(bits)].sqrt().cpu()
         return bits, steps
 
-    def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
+    def encode(self, x: torch.Tensor, state: Any, context: MessageContext) -> tuple[Encoded, Any]:
         basis = self.directions()
-        bits, steps = self._plan(basis, passage, x.shape[-1])
+        bits, steps = self._plan(basis, context, x.shape[-1])
         steps = steps.to(x.device)
         wide = x.float()
-        if passage.message == "activation":
+        if context.kind == "activation":
             wide = wide - basis.mean
         c = wide @ basis.directions[:, : len(bits)]
-        if passage.message == "gradient":
+        if context.kind == "gradient":
             gain = c.abs().amax(dim=-1)
         else:
             deviations = basis.variances[: len(bits)].sqrt()
@@ -173,9 +173,9 @@ class Adaptive(Subspace):
         packed = (eights << torch.arange(7, -1, -1, device=x.device)).sum(-1).to(torch.uint8)
         return Encoded(packed, (gain,)), state
 
-    def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
+    def decode(self, data: Encoded, spec: TensorSpec, state: Any, context: MessageContext) -> tuple[torch.Tensor, Any]:
         basis = self.directions()
-        bits, steps = self._plan(basis, passage, spec.shape[-1])
+        bits, steps = self._plan(basis, context, spec.shape[-1])
         device = data.main.device
         column, shift = (place.to(device) for place in _places(bits))
         flat = ((data.main.long()[..., None] >> torch.arange(7, -1, -1, device=device)) & 1).flatten(-2)
@@ -188,7 +188,7 @@ class Adaptive(Subspace):
         x = c @ basis.directions[:, : len(bits)].t()
         if self.gain:
             x = x * basis.gain(self.rank)
-        if passage.message == "activation":
+        if context.kind == "activation":
             x = x + basis.mean
         return saturate(x, spec.dtype), state
 

@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Passage:
+class MessageContext:
     """One message on its way: what a codec may depend on besides the tensor.
 
-    ``message`` is the kind (``activation``, ``gradient``, ``adapters``); ``up`` is true from client to server;
+    ``kind`` is that of the message (``activation``, ``gradient``, ``adapters``); ``up`` is true from client to server;
     ``round`` counts rounds from 1; ``index`` counts earlier messages of this kind, way and round between the two nodes;
     ``first`` is true when none of this kind and way has passed between them in any round. ``layer`` counts the
     transformer layers below the cut that is crossed (0 for adapters).
     """
 
-    message: str
+    kind: str
     up: bool
     round: int = 1
     index: int = 0
@@ -43,9 +43,9 @@ class Passage:
     @property
     def cut(self) -> Literal["first", "second"] | None:
         """The cut that is crossed: between Parts 1 and 2, or between Parts 2 and 3; ``None`` for adapters."""
-        if self.message not in ("activation", "gradient"):
+        if self.kind not in ("activation", "gradient"):
             return None
-        return "first" if self.up == (self.message == "activation") else "second"
+        return "first" if self.up == (self.kind == "activation") else "second"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Codec(Component):
         """Why its sizes are not known from shapes and rounds alone, if so; a run without arithmetic cannot have them."""
         return None
 
-    def at(self, passage: Passage, public: Public | None) -> Codec | None:
+    def at(self, context: MessageContext, public: Public | None) -> Codec | None:
         """The codec as it is for one message, fitted to ``public`` text where it needs that; ``None`` lets the message
         pass as it is."""
         return self
@@ -128,7 +128,7 @@ class Codec(Component):
         """Shapes of what :meth:`encode` makes of a tensor of ``spec``."""
         raise NotImplementedError
 
-    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         """Operations of encoding and of decoding a tensor of ``spec``, charged to the devices that do them."""
         return 0.0, 0.0
 
@@ -145,7 +145,7 @@ class Codec(Component):
         """
         return None
 
-    def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
+    def encode(self, x: torch.Tensor, state: Any, context: MessageContext) -> tuple[Encoded, Any]:
         """Encode ``x``; returns the buffers and the sender's next state."""
         raise NotImplementedError
 
@@ -153,7 +153,7 @@ class Codec(Component):
         """The sender's next state, given what the receiver's later codecs will make of the main tensor."""
         raise NotImplementedError
 
-    def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
+    def decode(self, data: Encoded, spec: TensorSpec, state: Any, context: MessageContext) -> tuple[torch.Tensor, Any]:
         """The estimate of the tensor of ``spec``, and the receiver's next state."""
         raise NotImplementedError
 
@@ -167,9 +167,9 @@ def gradient_chain(activation: Sequence[Codec], gradient: Sequence[Codec]) -> tu
     return (*(codec for codec in activation if codec.in_graph and codec.kind not in named), *gradient)
 
 
-def resolved(chain: Sequence[Codec], passage: Passage, public: Public | None) -> tuple[Codec, ...]:
+def resolved(chain: Sequence[Codec], context: MessageContext, public: Public | None) -> tuple[Codec, ...]:
     """The chain as it is for one message."""
-    made = [codec.at(passage, public) for codec in chain]
+    made = [codec.at(context, public) for codec in chain]
     return tuple(codec for codec in made if codec is not None)
 
 
@@ -180,10 +180,10 @@ def faults(chain: Sequence[Codec], message: str, activation: Sequence[Codec] = (
     """
     found: dict[tuple[int, str], None] = {}
     for up in (True, False):
-        passage = Passage(message, up)
+        context = MessageContext(message, up)
         spec, before = TensorSpec((1, 64)), list[Codec]()
         for position, given in enumerate(chain):
-            codec = given.at(passage, None)
+            codec = given.at(context, None)
             if codec is None:
                 continue
             reason = codec.objection(before, spec, message)
@@ -199,7 +199,7 @@ def faults(chain: Sequence[Codec], message: str, activation: Sequence[Codec] = (
     return sorted(found)
 
 
-def wire(chain: Sequence[Codec], spec: TensorSpec) -> tuple[list[TensorSpec], tuple[TensorSpec, ...]]:
+def wire_specs(chain: Sequence[Codec], spec: TensorSpec) -> tuple[list[TensorSpec], tuple[TensorSpec, ...]]:
     """The input spec of every codec of the chain, and the buffers that cross the wire."""
     inputs: list[TensorSpec] = []
     buffers: list[TensorSpec] = []
@@ -211,16 +211,16 @@ def wire(chain: Sequence[Codec], spec: TensorSpec) -> tuple[list[TensorSpec], tu
     return inputs, (spec, *buffers)
 
 
-def chain_flops(chain: Sequence[Codec], spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+def chain_flops(chain: Sequence[Codec], spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
     """Operations of encoding and decoding through the whole chain."""
-    inputs, _ = wire(chain, spec)
-    costs = [codec.flops(item, passage) for codec, item in zip(chain, inputs, strict=True)]
+    inputs, _ = wire_specs(chain, spec)
+    costs = [codec.flops(item, context) for codec, item in zip(chain, inputs, strict=True)]
     rehearsed = sum(cost[1] for i, codec in enumerate(chain) if codec.closes_loop for cost in costs[i + 1 :])
     return sum(cost[0] for cost in costs) + rehearsed, sum(cost[1] for cost in costs)
 
 
 def encode(
-    chain: Sequence[Codec], x: torch.Tensor, states: Sequence[Any], passage: Passage
+    chain: Sequence[Codec], x: torch.Tensor, states: Sequence[Any], context: MessageContext
 ) -> tuple[list[Encoded], list[Any]]:
     """Encode ``x`` through the chain in order; element ``i`` of the result is what codec ``i`` made.
 
@@ -230,7 +230,7 @@ def encode(
     stages: list[Encoded] = []
     after: list[Any] = []
     for codec, state in zip(chain, states, strict=True):
-        made, state = codec.encode(x, state, passage)
+        made, state = codec.encode(x, state, context)
         stages.append(made)
         after.append(state)
         x = made.main
@@ -240,7 +240,7 @@ def encode(
             delivered = main
             if rest:
                 spec = TensorSpec(tuple(main.shape), str(main.dtype).removeprefix("torch."))
-                delivered, _ = decode(rest, buffers(stages[i + 1 :]), spec, after[i + 1 :], passage)
+                delivered, _ = decode(rest, buffers(stages[i + 1 :]), spec, after[i + 1 :], context)
             after[i] = codec.settle(delivered, after[i])
     return stages, after
 
@@ -255,15 +255,15 @@ def decode(
     received: Sequence[torch.Tensor],
     spec: TensorSpec,
     states: Sequence[Any],
-    passage: Passage,
+    context: MessageContext,
 ) -> tuple[torch.Tensor, list[Any]]:
     """Decode the received buffers through the reversed chain; ``spec`` is that of the tensor before encoding."""
-    inputs, _ = wire(chain, spec)
+    inputs, _ = wire_specs(chain, spec)
     x, rest = received[0], list(received[1:])
     after: list[Any] = list(states)
     for position in reversed(range(len(chain))):
         count = len(chain[position].encoded(inputs[position]).side)
         side = tuple(rest[len(rest) - count :])
         del rest[len(rest) - count :]
-        x, after[position] = chain[position].decode(Encoded(x, side), inputs[position], states[position], passage)
+        x, after[position] = chain[position].decode(Encoded(x, side), inputs[position], states[position], context)
     return x, after

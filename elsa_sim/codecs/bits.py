@@ -17,7 +17,7 @@ def width(count: int, bits: int) -> int:
     return -(-count * bits // 8)
 
 
-def pack(values: torch.Tensor, bits: int) -> torch.Tensor:
+def pack_bits(values: torch.Tensor, bits: int) -> torch.Tensor:
     """Integers ``[..., k]`` in [0, 2^bits) as bytes ``[..., width(k, bits)]``."""
     shifts = torch.arange(bits - 1, -1, -1, device=values.device)
     flat = ((values[..., None] >> shifts) & 1).flatten(-2)  # [..., k * bits]
@@ -28,7 +28,7 @@ def pack(values: torch.Tensor, bits: int) -> torch.Tensor:
     return made
 
 
-def unpack(packed: torch.Tensor, bits: int, count: int) -> torch.Tensor:
+def unpack_bits(packed: torch.Tensor, bits: int, count: int) -> torch.Tensor:
     """The integers ``[..., count]`` (int64) that :func:`pack` packed."""
     flat = ((packed.long()[..., None] >> torch.arange(7, -1, -1, device=packed.device)) & 1).flatten(-2)
     each = flat[..., : count * bits].reshape(*flat.shape[:-1], count, bits)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..base.lazy import lazy
 from ..learning.execution.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, Passage
+from .base import Codec, Encoded, EncodedSpec, MessageContext
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,7 @@ class _Cast(Codec):
     def encoded(self, spec: TensorSpec) -> EncodedSpec:
         return EncodedSpec(TensorSpec(spec.shape, self.kind))
 
-    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         return float(spec.numel), float(spec.numel)
 
     def bound(self, x: torch.Tensor) -> torch.Tensor:
@@ -48,10 +48,10 @@ class _Cast(Codec):
         rounding = torch.clamp(size * 2.0**-self.digits, min=info.smallest_normal * 2.0**-self.digits)
         return torch.maximum(rounding, size - info.max)
 
-    def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
+    def encode(self, x: torch.Tensor, state: Any, context: MessageContext) -> tuple[Encoded, Any]:
         return Encoded(saturate(x, self.kind)), state
 
-    def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
+    def decode(self, data: Encoded, spec: TensorSpec, state: Any, context: MessageContext) -> tuple[torch.Tensor, Any]:
         return saturate(data.main, spec.dtype), state
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..base.lazy import lazy
 from ..learning.execution.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, Keys, Passage
+from .base import Codec, Encoded, EncodedSpec, Keys, MessageContext
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +41,7 @@ class Feedback(Codec):
     def encoded(self, spec: TensorSpec) -> EncodedSpec:
         return EncodedSpec(spec)
 
-    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         return 2.0 * spec.numel, float(spec.numel)  # a difference, and the sum on both sides
 
     def objection(self, before: Sequence[Codec], spec: TensorSpec, message: str) -> str | None:
@@ -51,7 +51,7 @@ class Feedback(Codec):
             return "codes differences of values, so it comes first in the chain"
         return super().objection(before, spec, message)
 
-    def encode(self, x: torch.Tensor, state: torch.Tensor | None, passage: Passage) -> tuple[Encoded, Any]:
+    def encode(self, x: torch.Tensor, state: torch.Tensor | None, context: MessageContext) -> tuple[Encoded, Any]:
         known = torch.zeros_like(x) if state is None else state.reshape(x.shape).to(x.dtype)
         return Encoded(x - known), known
 
@@ -59,7 +59,7 @@ class Feedback(Codec):
         return state + delivered
 
     def decode(
-        self, data: Encoded, spec: TensorSpec, state: torch.Tensor | None, passage: Passage
+        self, data: Encoded, spec: TensorSpec, state: torch.Tensor | None, context: MessageContext
     ) -> tuple[torch.Tensor, Any]:
         value = data.main if state is None else state.reshape(spec.shape).to(data.main.dtype) + data.main
         return value, value

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..base.lazy import lazy
 from ..learning.execution.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, Passage
+from .base import Codec, Encoded, EncodedSpec, MessageContext
 from .cast import saturate
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Int8(Codec):
     def encoded(self, spec: TensorSpec) -> EncodedSpec:
         return EncodedSpec(TensorSpec(spec.shape, "int8"), (TensorSpec(spec.shape[:-1], self.scale),))
 
-    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         # encode: magnitude, maximum, quotient, rounding; decode: product
         return 4.0 * spec.numel, float(spec.numel)
 
@@ -61,11 +61,11 @@ class Int8(Codec):
         rounding = size * max(info.eps, work.eps) + steps * LEVELS * work.eps + info.tiny * info.eps
         return torch.maximum(steps / 2, size - LEVELS * steps) + rounding
 
-    def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
+    def encode(self, x: torch.Tensor, state: Any, context: MessageContext) -> tuple[Encoded, Any]:
         steps = row_steps(x, LEVELS, self.scale)
         quotient = (x.float() / steps[..., None].float()).round().clamp(-LEVELS, LEVELS)
         return Encoded(quotient.nan_to_num(nan=0.0).to(torch.int8), (steps,)), state
 
-    def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
+    def decode(self, data: Encoded, spec: TensorSpec, state: Any, context: MessageContext) -> tuple[torch.Tensor, Any]:
         (steps,) = data.side
         return saturate(data.main.float() * steps[..., None].float(), spec.dtype), state

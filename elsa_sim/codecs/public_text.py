@@ -45,7 +45,7 @@ def hidden(model: Model, adapters: Mapping[str, Tensor], batches: Iterable[Batch
     """States of all valid tokens of ``batches`` after ``layer`` layers, and their texts numbered from 0."""
     import torch
 
-    from ..learning.training.reference import pack
+    from ..learning.training.reference import pack_tokens
 
     part, states, texts, before = Part("public", 0, layer, first=True), [], [], 0
     for batch in batches:
@@ -54,7 +54,7 @@ def hidden(model: Model, adapters: Mapping[str, Tensor], batches: Iterable[Batch
             padded = model.backbone.call(
                 adapters, part, torch.from_numpy(batch.tokens).to(model.backbone.device), lengths
             )
-        states.append(pack(padded, batch.lengths))
+        states.append(pack_tokens(padded, batch.lengths))
         numbers = torch.arange(before, before + len(lengths), device=model.backbone.device)
         texts.append(numbers.repeat_interleave(lengths))
         before += len(lengths)

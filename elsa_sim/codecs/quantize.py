@@ -20,7 +20,7 @@ from ..base.lazy import lazy
 from ..base.streams import Streams
 from ..learning.execution.work import TensorSpec
 from . import bits as packing
-from .base import Codec, Encoded, EncodedSpec, Keys, Passage
+from .base import Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
 from .int8 import row_steps
 
@@ -54,7 +54,7 @@ class Quantize(Codec):
         packed = TensorSpec((*lead, packing.width(width, self.bits)), "uint8")
         return EncodedSpec(packed, (TensorSpec(lead, "float16"),))
 
-    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         # encode: magnitude, maximum, quotient, rounding (a draw and a sum more with dither), packing; decode: the same back
         return (6.0 if self.dither else 5.0) * spec.numel, 2.0 * spec.numel
 
@@ -64,17 +64,19 @@ class Quantize(Codec):
         rounding = size * max(info.eps, work.eps) + steps * self.levels * work.eps + info.tiny * info.eps
         return torch.maximum(steps * (1.0 if self.dither else 0.5), size - self.levels * steps) + rounding
 
-    def encode(self, x: torch.Tensor, state: int | None, passage: Passage) -> tuple[Encoded, Any]:
+    def encode(self, x: torch.Tensor, state: int | None, context: MessageContext) -> tuple[Encoded, Any]:
         steps = row_steps(x, self.levels, "float16")
         quotient = x.float() / steps[..., None].float()
         if state is not None:
-            draw = Streams(state).numpy("dither", passage.message, int(passage.up), passage.round, passage.index)
+            draw = Streams(state).numpy("dither", context.kind, int(context.up), context.round, context.index)
             noise = torch.from_numpy(draw.random(tuple(x.shape), dtype="float32")).to(x.device)
             quotient = (quotient + noise).floor()
         codes = quotient.round().clamp(-self.levels, self.levels).nan_to_num(nan=0.0).long() + self.levels
-        return Encoded(packing.pack(codes, self.bits), (steps,)), state
+        return Encoded(packing.pack_bits(codes, self.bits), (steps,)), state
 
-    def decode(self, data: Encoded, spec: TensorSpec, state: int | None, passage: Passage) -> tuple[torch.Tensor, Any]:
+    def decode(
+        self, data: Encoded, spec: TensorSpec, state: int | None, context: MessageContext
+    ) -> tuple[torch.Tensor, Any]:
         (steps,) = data.side
-        codes = packing.unpack(data.main, self.bits, spec.shape[-1]) - self.levels
+        codes = packing.unpack_bits(data.main, self.bits, spec.shape[-1]) - self.levels
         return saturate(codes.float() * steps[..., None].float(), spec.dtype), state

@@ -33,7 +33,7 @@ from pydantic import Field
 from ..base.lazy import lazy
 from ..base.streams import Streams
 from ..learning.execution.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, Keys, Passage
+from .base import Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
 
 if TYPE_CHECKING:
@@ -107,14 +107,14 @@ class Sketch(Codec):
     def encoded(self, spec: TensorSpec) -> EncodedSpec:
         return EncodedSpec(TensorSpec((*spec.shape[:-1], self.rows * self.columns)))
 
-    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         estimates = spec.numel * self.rows
         combine = estimates * (self.rows - 1) if self.decoder == "median" else estimates  # comparators or additions
         if self.decoder == "shrink":
             combine += 3 * spec.numel
         return 2.0 * estimates, float(estimates + combine)
 
-    def encode(self, x: torch.Tensor, state: int, passage: Passage) -> tuple[Encoded, Any]:
+    def encode(self, x: torch.Tensor, state: int, context: MessageContext) -> tuple[Encoded, Any]:
         width = x.shape[-1]
         shape = (*x.shape[:-1], self.rows * self.columns)
         if x.numel() == 0:  # embedding_bag refuses rows without elements
@@ -126,7 +126,7 @@ class Sketch(Codec):
         )  # [Y * Z, n]
         return Encoded(table.t().reshape(shape)), state
 
-    def decode(self, data: Encoded, spec: TensorSpec, state: int, passage: Passage) -> tuple[torch.Tensor, Any]:
+    def decode(self, data: Encoded, spec: TensorSpec, state: int, context: MessageContext) -> tuple[torch.Tensor, Any]:
         width = spec.shape[-1]
         if spec.numel == 0:
             return data.main.new_zeros(spec.shape, dtype=getattr(torch, spec.dtype)), state

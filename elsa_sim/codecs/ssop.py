@@ -33,7 +33,7 @@ from pydantic import Field
 from ..base.lazy import lazy
 from ..base.streams import Streams
 from ..learning.execution.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, Keys, Passage
+from .base import Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
 
 if TYPE_CHECKING:
@@ -114,40 +114,40 @@ class SSOP(Codec):
             return f"rotates hidden states, not what {before[-1].kind!r} makes of them; put it first"
         return super().objection(before, spec, message)
 
-    def refreshes(self, passage: Passage) -> bool:
+    def refreshes(self, context: MessageContext) -> bool:
         """Whether the subspace is fitted to this message."""
-        if passage.message != "activation" or not passage.up:
+        if context.kind != "activation" or not context.up:
             return False
-        return passage.first or (passage.index == 0 and (passage.round - 1) % self.refresh_every == 0)
+        return context.first or (context.index == 0 and (context.round - 1) % self.refresh_every == 0)
 
-    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         width = spec.shape[-1]
         rows = spec.numel // width
         small, rank = min(rows, width), min(self.rank, rows, width)
         turn = float(rows * (4 * width * rank + 2 * rank * rank + width))
-        if not passage.up:
+        if not context.up:
             return 0.0, turn
-        if not self.refreshes(passage):
+        if not self.refreshes(context):
             return turn, 0.0
         # centring, half a Gram matrix, its eigenvectors (tridiagonal form and back), V from them, QR
         fit = 3 * rows * width + rows * width * small + 9 * small**3 + 2 * rank * width * (rows + rank)
         return turn + fit, 0.0
 
-    def encode(self, x: torch.Tensor, state: Secret | None, passage: Passage) -> tuple[Encoded, Any]:
-        if not passage.up:
+    def encode(self, x: torch.Tensor, state: Secret | None, context: MessageContext) -> tuple[Encoded, Any]:
+        if not context.up:
             return Encoded(x), state
         if state is None:
             raise ValueError("ssop: only an endpoint with a secret key can send up; a server has none")
-        if self.refreshes(passage) or (passage.message == "activation" and not state.fitted):
+        if self.refreshes(context) or (context.kind == "activation" and not state.fitted):
             state = self._fit(x, state)
         if state.basis is None:
-            raise ValueError(f"ssop: {passage.message} goes up before any activation, so no subspace is fitted")
+            raise ValueError(f"ssop: {context.kind} goes up before any activation, so no subspace is fitted")
         return Encoded(self._turn(x, state, back=False)), state
 
     def decode(
-        self, data: Encoded, spec: TensorSpec, state: Secret | None, passage: Passage
+        self, data: Encoded, spec: TensorSpec, state: Secret | None, context: MessageContext
     ) -> tuple[torch.Tensor, Any]:
-        if passage.up or state is None or state.basis is None:
+        if context.up or state is None or state.basis is None:
             return data.main, state
         return self._turn(data.main, state, back=True), state
 

@@ -29,7 +29,7 @@ from pydantic import Field, PrivateAttr
 
 from ..base.lazy import lazy
 from ..learning.execution.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, Passage
+from .base import Codec, Encoded, EncodedSpec, MessageContext
 from .cast import saturate
 from .public import Basis, BasisKind, Public
 
@@ -65,15 +65,15 @@ class Subspace(Codec):
     def fitted_anew(self) -> int | None:
         return self.refresh_every
 
-    def at(self, passage: Passage, public: Public | None) -> Codec | None:
-        if passage.cut is not None and self.cut not in ("both", passage.cut):
+    def at(self, context: MessageContext, public: Public | None) -> Codec | None:
+        if context.cut is not None and self.cut not in ("both", context.cut):
             return None
-        return self if public is None else self.fitted(passage, public)
+        return self if public is None else self.fitted(context, public)
 
-    def fitted(self, passage: Passage, public: Public) -> Self:
+    def fitted(self, context: MessageContext, public: Public) -> Self:
         """This codec with the directions of a message's cut and round."""
         made = self.model_copy()
-        made._fitted = public.first(passage.layer, self.fitted_after(passage.round), self.basis, self.rank)
+        made._fitted = public.first(context.layer, self.fitted_after(context.round), self.basis, self.rank)
         return made
 
     def fitted_after(self, round: int) -> int:
@@ -91,7 +91,7 @@ class Subspace(Codec):
         dtype = "float64" if spec.dtype == "float64" else "float32"
         return EncodedSpec(TensorSpec((*spec.shape[:-1], min(self.rank, spec.shape[-1])), dtype))
 
-    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         cost = float(2 * spec.numel * min(self.rank, spec.shape[-1]) + spec.numel)
         return cost, cost
 
@@ -108,21 +108,21 @@ class Subspace(Codec):
             raise ValueError(f"{self.kind}: no public text to fit directions to")
         return self._fitted
 
-    def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
+    def encode(self, x: torch.Tensor, state: Any, context: MessageContext) -> tuple[Encoded, Any]:
         basis = self.directions()
         dtype = _work(x)
         wide = x.to(dtype)
-        if passage.message == "activation":
+        if context.kind == "activation":
             wide = wide - basis.mean.to(x.device, dtype)
         return Encoded(wide @ basis.directions.to(x.device, dtype)), state
 
-    def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
+    def decode(self, data: Encoded, spec: TensorSpec, state: Any, context: MessageContext) -> tuple[torch.Tensor, Any]:
         basis = self.directions()
         dtype = _work(data.main)
         x = data.main.to(dtype) @ basis.directions.to(data.main.device, dtype).t()
         if self.gain:
             x = x * basis.gain(self.rank)
-        if passage.message == "activation":
+        if context.kind == "activation":
             x = x + basis.mean.to(x.device, dtype)
         return saturate(x, spec.dtype), state
 

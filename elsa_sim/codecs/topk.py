@@ -20,8 +20,8 @@ from pydantic import Field
 
 from ..base.lazy import lazy
 from ..learning.execution.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, Passage
-from .bits import pack, unpack
+from .base import Codec, Encoded, EncodedSpec, MessageContext
+from .bits import pack_bits, unpack_bits
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class TopK(Codec):
         places, dtype = self._places(width)
         return EncodedSpec(TensorSpec((*lead, self.count(width)), spec.dtype), (TensorSpec((*lead, places), dtype),))
 
-    def flops(self, spec: TensorSpec, passage: Passage) -> tuple[float, float]:
+    def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         # magnitude and comparisons of a heap of k; then writing k numbers
         width = spec.shape[-1]
         rows, count = spec.numel / max(1, width), self.count(width)
@@ -61,22 +61,22 @@ class TopK(Codec):
         count = self.count(x.shape[-1])
         return x.abs().double().topk(count, dim=-1).values[..., -1:]
 
-    def encode(self, x: torch.Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
+    def encode(self, x: torch.Tensor, state: Any, context: MessageContext) -> tuple[Encoded, Any]:
         width = x.shape[-1]
         at = x.abs().topk(self.count(width), dim=-1).indices.sort(dim=-1).values
         _, dtype = self._places(width)
         if dtype == "uint8":
             taken = torch.zeros(x.shape, dtype=torch.int64, device=x.device).scatter_(-1, at, 1)
-            places = pack(taken, 1)
+            places = pack_bits(taken, 1)
         else:
             places = at.to(getattr(torch, dtype))
         return Encoded(x.gather(-1, at), (places,)), state
 
-    def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[torch.Tensor, Any]:
+    def decode(self, data: Encoded, spec: TensorSpec, state: Any, context: MessageContext) -> tuple[torch.Tensor, Any]:
         (places,) = data.side
         width = spec.shape[-1]
         if places.dtype == torch.uint8:
-            taken = unpack(places, 1, width).bool()
+            taken = unpack_bits(places, 1, width).bool()
             at = taken.nonzero()[:, -1].reshape(data.main.shape)
         else:
             at = places.long()

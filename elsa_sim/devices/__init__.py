@@ -6,12 +6,13 @@ first come, first served. Does not capture caches, memory bandwidth, batching ef
 """
 
 from .device import Device, Execution
-from .downtime import Crash, Downtime, OnOff, Trace
+from .downtime import AvailabilityTrace, Crash, Downtime, OnOff
 from .options import ClientOptions, CloudOptions, DeviceOptions, DevicesOptions, EdgeOptions, PowerOptions
 from .profiles import known, profile
 from .stragglers import Background, LogNormal, Scripted, ShiftedExponential, Straggler, Throttling
 
 __all__ = [
+    "AvailabilityTrace",
     "Background",
     "ClientOptions",
     "CloudOptions",
@@ -29,7 +30,6 @@ __all__ = [
     "ShiftedExponential",
     "Straggler",
     "Throttling",
-    "Trace",
     "known",
     "profile",
 ]

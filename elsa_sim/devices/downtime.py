@@ -66,7 +66,7 @@ class OnOff(Downtime):
         return alternation(random, self.on, self.off, fixed=self.times == "fixed")
 
 
-class Trace(Downtime):
+class AvailabilityTrace(Downtime):
     """A CSV file of seconds,state: 0 is away, anything else present, from that time on."""
 
     kind: Literal["trace"] = "trace"
@@ -76,7 +76,7 @@ class Trace(Downtime):
     """The trace begins again at the time of its last row."""
     _rows: tuple[Interval, ...] = ()
 
-    def loaded(self, context: Context, key: str) -> Trace:
+    def loaded(self, context: Context, key: str) -> AvailabilityTrace:
         rows = read_trace(context, self.file, f"{key}.file")
         if self.repeat and len(rows) < 2:
             raise InputFaults(

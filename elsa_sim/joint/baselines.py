@@ -22,7 +22,7 @@ def _owners(link: Uplink, random: np.random.Generator) -> Owners:
 
 
 def _subchannels(problem: Problem, random: np.random.Generator) -> Held:
-    return Held(main=_owners(problem.main, random), federated=_owners(problem.federated, random))
+    return Held(main=_owners(problem.main, random), fed_server=_owners(problem.fed_server, random))
 
 
 def _power(problem: Problem, random: np.random.Generator) -> Held:
@@ -40,7 +40,7 @@ def _rank(problem: Problem, random: np.random.Generator) -> Held:
 def _all(problem: Problem, random: np.random.Generator) -> Held:
     owners = _subchannels(problem, random)
     cut, rank = sorted(problem.loads)[int(random.integers(len(problem.loads)))]
-    return Held(owners.main, owners.federated, True, cut, rank)
+    return Held(owners.main, owners.fed_server, True, cut, rank)
 
 
 #: Name of a baseline -> what it holds.

@@ -59,9 +59,9 @@ class Breakdown:
     backward: Floats
     """Backward pass; K."""
     adapters: Floats
-    """Adapters to the federated server; K."""
+    """Adapters to the fed server; K."""
     aggregate: float
-    """Of the federated server, per round."""
+    """Of the fed server, per round."""
     steps: int
     """Local steps of a round, I."""
     rounds: float
@@ -111,7 +111,7 @@ def delay(problem: Problem, decision: Decision) -> Breakdown:
     """The delay of a decision and where it comes from, in s; infinite where somebody has no rate."""
     load = problem.loads[decision.pair]
     return breakdown(problem, load, decision.rank, sending(problem.main, load.activation, decision.main),
-                     sending(problem.federated, load.adapters, decision.federated))  # fmt: skip
+                     sending(problem.fed_server, load.adapters, decision.fed_server))  # fmt: skip
 
 
 def breakdown(problem: Problem, load: Load, rank: int, up: Floats, adapters: Floats) -> Breakdown:

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..base.errors import InputError
 from ..wireless.rate import Floats, rate
-from ..wireless.uplink import Allocation, Stage
+from ..wireless.uplink import Allocation, UplinkSubproblem
 from .problem import Decision, Problem, Uplink
-from .uplinks import stages
+from .uplinks import subproblems
 
 #: So many combinations of powers and of owners of one uplink are enumerated at most.
 MOST = 2_000_000
@@ -26,14 +26,16 @@ def exhaustive(problem: Problem, levels: int = 8) -> tuple[Decision, float]:
     Raises:
         InputError: too many combinations, or none in which everybody can send.
     """
-    tables = [_Table(link, levels) for link in (problem.main, problem.federated)]
+    tables = [_Table(link, levels) for link in (problem.main, problem.fed_server)]
     best: tuple[float, Decision] | None = None
     for pair in sorted(problem.loads):
-        *both, rest = stages(problem, problem.loads[pair])
-        (first, main), (second, federated) = (table.best(stage) for table, stage in zip(tables, both, strict=True))
+        *both, rest = subproblems(problem, problem.loads[pair])
+        (first, main), (second, fed_server) = (
+            table.best(subproblem) for table, subproblem in zip(tables, both, strict=True)
+        )
         total = problem.rounds[pair[1]] * (first + second + rest)
         if np.isfinite(total) and (best is None or total < best[0]):
-            best = total, Decision(*pair, main, federated)
+            best = total, Decision(*pair, main, fed_server)
     if best is None:
         raise InputError("there is no assignment in which every client can send")
     return best[1], best[0]
@@ -66,14 +68,17 @@ class _Table:
             each = rate(link.gain[owners, every], link.bandwidth, power, link.noise, link.cap)
             self.kept.append((owners.astype(np.float64), power, each @ mine.T))
 
-    def best(self, stage: Stage) -> tuple[float, Allocation]:
+    def best(self, subproblem: UplinkSubproblem) -> tuple[float, Allocation]:
         """The least of a stage (s) and how."""
-        found = (np.inf, Allocation(np.full(stage.demand.gain.shape[1], -1), np.zeros(stage.demand.gain.shape[1])))
-        need = stage.demand.need
+        found = (
+            np.inf,
+            Allocation(np.full(subproblem.demand.gain.shape[1], -1), np.zeros(subproblem.demand.gain.shape[1])),
+        )
+        need = subproblem.demand.need
         for owners, power, rates in self.kept:
             with np.errstate(divide="ignore", invalid="ignore"):
                 sending = np.where(need > 0.0, need / rates, 0.0)
-            value = stage.weights @ (stage.before[:, None, :] + sending).max(axis=2)
+            value = subproblem.weights @ (subproblem.before[:, None, :] + sending).max(axis=2)
             at = int(np.argmin(value))
             if value[at] < found[0]:
                 found = float(value[at]), Allocation(owners.astype(np.int64), power[at])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import Fault, InputFaults
-from ..codecs.base import Passage, chain_flops, gradient_chain, resolved, wire
+from ..codecs.base import MessageContext, chain_flops, gradient_chain, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT, Outline
@@ -65,8 +65,8 @@ def problem(
         raise InputFaults([Fault("protocol.kind", f"{what}; valid: {SflLLM().kind}")])
     radio = radio_of(scenario, layout, plan.context.streams)
     main = plan.topology.cloud
-    federated = protocol.federated or main
-    faults = [*_faults(plan, main, federated)]
+    fed_server = protocol.federated or main
+    faults = [*_faults(plan, main, fed_server)]
     if faults:
         raise InputFaults(faults)
     names = layout.clients
@@ -83,13 +83,13 @@ def problem(
             if misfit := _misfit(plan, outline, cut, main):
                 narrow.append(misfit)
                 continue
-            loads[cut, rank] = _load(plan, radio, outline, cut, length or scenario.task.max_length, main, federated)
+            loads[cut, rank] = _load(plan, radio, outline, cut, length or scenario.task.max_length, main, fed_server)
     if not loads:
         raise InputFaults([Fault("split", f"no cut fits: {'; '.join(dict.fromkeys(narrow))}")])
     return Problem(
         names=names,
         main=_uplink(plan, radio, main),
-        federated=_uplink(plan, radio, federated),
+        fed_server=_uplink(plan, radio, fed_server),
         loads=loads,
         steps=protocol.local_steps,
         rounds=dict.fromkeys(ranks, 1.0) if rounds is None else rounds,
@@ -101,7 +101,7 @@ def stated(decision: Decision, problem: Problem, plan: Plan) -> list[str]:
     """A decision as changes to its scenario, as by ``--set``: with them, a run plays it."""
     main = plan.topology.cloud
     assigned: dict[str, dict[str, Any]] = {}
-    for station, chosen in ((main, decision.main), (plan.scenario.protocol.aggregator or main, decision.federated)):
+    for station, chosen in ((main, decision.main), (plan.scenario.protocol.aggregator or main, decision.fed_server)):
         own = {name: np.flatnonzero(chosen.owners == k) for k, name in enumerate(problem.names)}
         assigned[station] = {
             name: {"subchannels": mine.tolist(), "powers": chosen.power[mine].tolist()} for name, mine in own.items()
@@ -113,13 +113,13 @@ def stated(decision: Decision, problem: Problem, plan: Plan) -> list[str]:
     ]
 
 
-def _faults(plan: Plan, main: str, federated: str) -> Iterator[Fault]:
+def _faults(plan: Plan, main: str, fed_server: str) -> Iterator[Fault]:
     scenario = plan.scenario
     assert scenario.wireless is not None
     stations = scenario.wireless.stations or plan.topology.names("edge") or plan.topology.names("cloud")
-    if main == federated:
-        yield Fault("protocol.federated", "the federated server has an uplink of its own; name a node beside the cloud")
-    for server in dict.fromkeys((main, federated)):
+    if main == fed_server:
+        yield Fault("protocol.federated", "the fed server has an uplink of its own; name a node beside the cloud")
+    for server in dict.fromkeys((main, fed_server)):
         if server not in stations:
             yield Fault(
                 "wireless.stations", f"{server!r} is no station; the delay is that of uplinks straight to the servers"
@@ -149,7 +149,7 @@ def _uplink(plan: Plan, radio: Radio, station: str) -> Uplink:
     return Uplink(demand.gain, demand.bandwidth, demand.noise, demand.power, demand.total, demand.cap, latency)
 
 
-def _load(plan: Plan, radio: Radio, outline: Outline, cut: int, length: int, main: str, federated: str) -> Load:
+def _load(plan: Plan, radio: Radio, outline: Outline, cut: int, length: int, main: str, fed_server: str) -> Load:
     """What a cut and the rank of ``outline`` ask of everybody in a step and in a round."""
     scenario, names = plan.scenario, radio.layout.clients
     rows, clients = scenario.task.batch_size, len(names)
@@ -187,8 +187,8 @@ def _load(plan: Plan, radio: Radio, outline: Outline, cut: int, length: int, mai
         gradient=sent(down, main),
         backward=each(down.decode) + each(backward),
         adapters=np.full(clients, 8.0 * upload.size),
-        aggregate=_seconds(plan.devices[federated], mean),
-        broadcast=sent(broadcast, federated),
+        aggregate=_seconds(plan.devices[fed_server], mean),
+        broadcast=sent(broadcast, fed_server),
     )
 
 
@@ -216,11 +216,11 @@ def _message(plan: Plan, kind: str, up: bool, tensors: Mapping[str, TensorSpec])
     """A message of these tensors through the codecs of its kind, as it is in a round that is not the first."""
     codec = plan.scenario.codec
     chain = tuple(getattr(codec, kind)) if kind != "gradient" else gradient_chain(codec.activation, codec.gradient)
-    passage = Passage(kind, up, round=2, index=1)
-    ready = resolved(chain, passage, None)
+    context = MessageContext(kind, up, round=2, index=1)
+    ready = resolved(chain, context, None)
     size, encode, decode = float(plan.scenario.network.header), 0.0, 0.0
     for spec in tensors.values():
-        size += sum(buffer.nbytes for buffer in wire(ready, spec)[1]) if ready else FLOAT * spec.numel
-        costs = chain_flops(ready, spec, passage)
+        size += sum(buffer.nbytes for buffer in wire_specs(ready, spec)[1]) if ready else FLOAT * spec.numel
+        costs = chain_flops(ready, spec, context)
         encode, decode = encode + costs[0], decode + costs[1]
     return Message(size, encode, decode)

@@ -22,10 +22,10 @@ from ..base.errors import InputError
 from ..wireless.allocation import Owners
 from ..wireless.power import refuse, within
 from ..wireless.search import greedy, improved, starts
-from ..wireless.uplink import Allocation, Stage
+from ..wireless.uplink import Allocation, UplinkSubproblem
 from .delay import Breakdown, delay
 from .problem import Decision, Pair, Problem, Uplink
-from .uplinks import stages
+from .uplinks import subproblems
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Held:
 
     main: Owners | None = None
     """Subchannels of the main uplink; M."""
-    federated: Owners | None = None
+    fed_server: Owners | None = None
     """Subchannels of the federated uplink; N."""
     even: bool = False
     """Power is split evenly."""
@@ -130,10 +130,10 @@ class _Search:
     def __init__(self, problem: Problem, held: Held, breadth: int, count: int, late: Callable[[], bool]) -> None:
         self.problem, self.held, self.breadth, self.starts, self.late = problem, held, breadth, count, late
         self.pairs = held.pairs(problem)
-        self.stages = {pair: stages(problem, problem.loads[pair]) for pair in self.pairs}
+        self.subproblems = {pair: subproblems(problem, problem.loads[pair]) for pair in self.pairs}
         self.lowest = {
             pair: problem.rounds[pair[1]] * (first.lowest() + second.lowest() + rest)
-            for pair, (first, second, rest) in self.stages.items()
+            for pair, (first, second, rest) in self.subproblems.items()
         }  # s; no subchannels and powers make a pair better
         self.total = np.inf
         self.history: list[Step] = []
@@ -142,28 +142,33 @@ class _Search:
     def begin(self, start: Decision | None) -> None:
         """From the given decision, made to fit; else greedy subchannels, even power, and the cut and rank best for these."""
         first = self.pairs[0]
-        for stage, owners in zip(self.stages[first][:2], self._held(), strict=True):
-            refuse(stage.demand, greedy(stage) if owners is None else owners, stage.names, stage.where)
-        if start is not None and start.pair in self.stages:
-            main, federated = (
-                Allocation(a.owners, within(a.power, a.owners, link.limit, link.total))
-                for a, link in zip((start.main, start.federated), self._links(), strict=True)
+        for subproblem, owners in zip(self.subproblems[first][:2], self._held(), strict=True):
+            refuse(
+                subproblem.demand, greedy(subproblem) if owners is None else owners, subproblem.names, subproblem.where
             )
-            self._take(Decision(start.cut, start.rank, main, federated))
+        if start is not None and start.pair in self.subproblems:
+            main, fed_server = (
+                Allocation(a.owners, within(a.power, a.owners, link.limit, link.total))
+                for a, link in zip((start.main, start.fed_server), self._links(), strict=True)
+            )
+            self._take(Decision(start.cut, start.rank, main, fed_server))
         if not np.isfinite(self.total):
             for pair in self.pairs:
                 self._take(
-                    self._of(pair, lambda stage, owners: stage.evenly(greedy(stage) if owners is None else owners))
+                    self._of(
+                        pair,
+                        lambda subproblem, owners: subproblem.evenly(greedy(subproblem) if owners is None else owners),
+                    )
                 )
         self.history.append(Step("start", self.total))
 
     def power(self) -> None:
         """The convex step."""
         if not self.held.even:
-            main, federated, _ = self.stages[self.decision.pair]
+            main, fed_server, _ = self.subproblems[self.decision.pair]
             now = self.decision
             self._take(
-                replace(now, main=main.solved(now.main.owners), federated=federated.solved(now.federated.owners))
+                replace(now, main=main.solved(now.main.owners), fed_server=fed_server.solved(now.fed_server.owners))
             )
 
     def subchannels(self) -> None:
@@ -173,53 +178,53 @@ class _Search:
     def pair(self) -> None:
         """The exhaustive step: every cut and rank, with the present subchannels and powers of its own."""
         now = self.decision
-        values = {pair: self._value(pair, now.main.owners, now.federated.owners) for pair in self.pairs}
+        values = {pair: self._value(pair, now.main.owners, now.fed_server.owners) for pair in self.pairs}
         order = sorted(self.pairs, key=lambda pair: (values[pair], pair))
         if order[0] != now.pair:
-            self._take(self._powered(order[0], now.main.owners, now.federated.owners))
+            self._take(self._powered(order[0], now.main.owners, now.fed_server.owners))
         for pair in [pair for pair in order if self.lowest[pair] < self.total][: self.breadth]:
             if pair != self.decision.pair and not self.late():
                 self._take(self._searched(pair))
 
-    def _value(self, pair: Pair, main: Owners, federated: Owners) -> float:
+    def _value(self, pair: Pair, main: Owners, fed_server: Owners) -> float:
         """About the least T with these subchannels (s)."""
-        first, second, rest = self.stages[pair]
-        return self.problem.rounds[pair[1]] * (self._least(first, main) + self._least(second, federated) + rest)
+        first, second, rest = self.subproblems[pair]
+        return self.problem.rounds[pair[1]] * (self._least(first, main) + self._least(second, fed_server) + rest)
 
-    def _least(self, stage: Stage, owners: Owners) -> float:
-        return stage.value(stage.evenly(owners)) if self.held.even else stage.bound(owners)[0]
+    def _least(self, subproblem: UplinkSubproblem, owners: Owners) -> float:
+        return subproblem.value(subproblem.evenly(owners)) if self.held.even else subproblem.bound(owners)[0]
 
-    def _powered(self, pair: Pair, main: Owners, federated: Owners) -> Decision:
-        first, second, _ = self.stages[pair]
+    def _powered(self, pair: Pair, main: Owners, fed_server: Owners) -> Decision:
+        first, second, _ = self.subproblems[pair]
         if self.held.even:
-            return Decision(*pair, first.evenly(main), second.evenly(federated))
-        return Decision(*pair, first.filled(main), second.filled(federated))
+            return Decision(*pair, first.evenly(main), second.evenly(fed_server))
+        return Decision(*pair, first.filled(main), second.filled(fed_server))
 
     def _searched(self, pair: Pair) -> Decision:
         """This cut and rank with the best subchannels found so far, or from the present ones."""
         known = self.known.get(pair)
         found = []
-        for i, (stage, owners, now) in enumerate(zip(self.stages[pair][:2], self._held(),
-                                                     (self.decision.main, self.decision.federated), strict=True)):  # fmt: skip
+        for i, (subproblem, owners, now) in enumerate(zip(self.subproblems[pair][:2], self._held(),
+                                                     (self.decision.main, self.decision.fed_server), strict=True)):  # fmt: skip
             if owners is None:
-                fresh = starts(stage, self.starts) if known is None else []
+                fresh = starts(subproblem, self.starts) if known is None else []
                 seen: set[bytes] = set()
-                tried = [improved(stage, each, self.held.even, seen) for each in (now.owners, *fresh)]
+                tried = [improved(subproblem, each, self.held.even, seen) for each in (now.owners, *fresh)]
                 tried += [] if known is None else [known[i]]
-                owners = min(tried, key=lambda each: self._least(stage, each))
+                owners = min(tried, key=lambda each: self._least(subproblem, each))
             found.append(owners)
         self.known[pair] = found[0], found[1]
         return self._powered(pair, *found)
 
     def _held(self) -> tuple[Owners | None, Owners | None]:
-        return self.held.main, self.held.federated
+        return self.held.main, self.held.fed_server
 
     def _links(self) -> tuple[Uplink, Uplink]:
-        return self.problem.main, self.problem.federated
+        return self.problem.main, self.problem.fed_server
 
-    def _of(self, pair: Pair, allocate: Callable[[Stage, Owners | None], Allocation]) -> Decision:
-        first, second, _ = self.stages[pair]
-        return Decision(*pair, allocate(first, self.held.main), allocate(second, self.held.federated))
+    def _of(self, pair: Pair, allocate: Callable[[UplinkSubproblem, Owners | None], Allocation]) -> Decision:
+        first, second, _ = self.subproblems[pair]
+        return Decision(*pair, allocate(first, self.held.main), allocate(second, self.held.fed_server))
 
     def _take(self, decision: Decision) -> None:
         """Take a decision if it does not raise T."""

@@ -1,6 +1,6 @@
 """The joint problem of split federated learning over two OFDMA uplinks, and a decision on it: plain numbers.
 
-K clients send activations to a main server at every one of I local steps, and adapters to a federated server at the end
+K clients send activations to a main server at every one of I local steps, and adapters to a fed server at the end
 of every round. To be decided: the subchannels and powers of both uplinks, the cut (how much of the model clients hold)
 and the LoRA rank (SflLLM, arXiv:2504.14667). What a cut and a rank cost is given here in s and bits, whoever counted it.
 
@@ -70,9 +70,9 @@ class Load:
     backward: Floats
     """A client's backward pass, adapter update included (s); K."""
     adapters: Floats
-    """What a client sends to the federated server at the end of a round (bits); K."""
+    """What a client sends to the fed server at the end of a round (bits); K."""
     aggregate: float
-    """Aggregation at the federated server (s)."""
+    """Aggregation at the fed server (s)."""
     broadcast: Floats
     """From a round's begin to the client's having the adapters (s); K."""
 
@@ -88,7 +88,7 @@ class Problem:
     names: Sequence[str]
     """Of the K clients, for messages."""
     main: Uplink
-    federated: Uplink
+    fed_server: Uplink
     loads: Mapping[Pair, Load]
     """The (cut, rank) that can be chosen: those that fit everybody's memory."""
     steps: int
@@ -106,7 +106,7 @@ class Problem:
             raise InputError(f"rounds to the target are not known at rank {', '.join(map(str, lacking))}")
         if self.steps < 1:
             raise InputError(f"a round has at least 1 local step, got {self.steps}")
-        for what, link in (("main", self.main), ("federated", self.federated)):
+        for what, link in (("main", self.main), ("federated", self.fed_server)):
             if link.gain.ndim != 2 or len(link.gain) != clients or link.limit.shape != (clients,):
                 raise InputError(f"the {what} uplink has gains of shape {link.gain.shape} and limits of shape "
                                  f"{link.limit.shape}; there are {clients} clients")  # fmt: skip
@@ -119,7 +119,7 @@ class Decision:
     cut: int
     rank: int
     main: Allocation
-    federated: Allocation
+    fed_server: Allocation
 
     @property
     def pair(self) -> Pair:

@@ -11,25 +11,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..wireless.uplink import Stage
+from ..wireless.uplink import UplinkSubproblem
 from .problem import Load, Problem
 
 
-def stages(problem: Problem, load: Load) -> tuple[Stage, Stage, float]:
+def subproblems(problem: Problem, load: Load) -> tuple[UplinkSubproblem, UplinkSubproblem, float]:
     """The main and the federated uplink under this load, and what else a round takes (s)."""
     begin, back = load.forward + problem.main.waits, load.gradient + load.backward
     server = load.server_forward + load.server_backward
     steps = problem.steps
     if problem.barrier:
         before, weights = begin[None], np.array([float(steps)])
-        ahead = problem.federated.waits
+        ahead = problem.fed_server.waits
         rest = float(load.broadcast.max()) + steps * (server + float(back.max())) + load.aggregate
     else:
         before = np.stack([load.broadcast + begin, back + begin][: 1 if steps == 1 else 2])
         weights = np.array([1.0, steps - 1.0][: len(before)])
-        ahead = back + problem.federated.waits
+        ahead = back + problem.fed_server.waits
         rest = steps * server + load.aggregate
     main = problem.main.demand(load.activation, np.asarray(weights @ before / weights.sum()))
-    federated = problem.federated.demand(load.adapters, ahead)
-    return (Stage(main, before, weights, "the main uplink", problem.names),
-            Stage(federated, ahead[None], np.ones(1), "the federated uplink", problem.names), rest)  # fmt: skip
+    fed_server = problem.fed_server.demand(load.adapters, ahead)
+    return (UplinkSubproblem(main, before, weights, "the main uplink", problem.names),
+            UplinkSubproblem(fed_server, ahead[None], np.ones(1), "the federated uplink", problem.names), rest)  # fmt: skip

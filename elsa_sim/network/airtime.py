@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Meter:
+class AirtimeCounter:
     """One direction of one node. The time in which anything flows is shared evenly by the messages that flow then.
 
     So the shares of all messages add up to the time in which the node was sending (or receiving), however many there

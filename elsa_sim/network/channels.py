@@ -6,9 +6,9 @@ import bisect
 import heapq
 import itertools
 import math
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class Path:
     cap: float
 
 
-class Bandwidths(Protocol):
+class Bandwidths(typing.Protocol):
     """Where the bandwidth of some channels comes from, instead of from their links: a radio, say."""
 
     def changes(self, now: float) -> Mapping[tuple[str, str], float]:

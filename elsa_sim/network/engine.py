@@ -21,12 +21,12 @@ from ..base.errors import InputError
 from ..base.streams import Streams
 from ..links import MaxMin
 from ..topology import Topology
-from .airtime import Meter
+from .airtime import AirtimeCounter
 from .channels import Bandwidths, Channels
 from .fluid import Flow, Fluid, ResolveAll
-from .incremental import Grouped
+from .incremental import IncrementalMaxMin
 from .options import NetworkOptions
-from .timer import Alarm, at
+from .timer import Timer, at
 from .transfer import Tally, Transfer
 
 
@@ -49,14 +49,14 @@ class Network:
         self._whole = not model.store_and_forward
         fast = self.options.resolve == "touched" and type(model) is MaxMin
         capacities = self.channels.capacities
-        self._fluid: Fluid = Grouped(capacities) if fast else ResolveAll(capacities, model)
+        self._fluid: Fluid = IncrementalMaxMin(capacities) if fast else ResolveAll(capacities, model)
         self._order = itertools.count()
-        self._sending: defaultdict[str, Meter] = defaultdict(Meter)
-        self._receiving: defaultdict[str, Meter] = defaultdict(Meter)
+        self._sending: defaultdict[str, AirtimeCounter] = defaultdict(AirtimeCounter)
+        self._receiving: defaultdict[str, AirtimeCounter] = defaultdict(AirtimeCounter)
         self._open: dict[Transfer, None] = {}
         self._settling = False
-        self._completion = Alarm(env, lambda: self._settle(None))
-        self._waking = Alarm(env, self._tick)
+        self._completion = Timer(env, lambda: self._settle(None))
+        self._waking = Timer(env, self._tick)
         self._ended_bits = 0.0
 
     # -- what a user does ---------------------------------------------------------------------------------------------
@@ -185,9 +185,9 @@ class Network:
         if self._waking.time == math.inf:
             self._catch_up()
         first, last = message.hop == 0, self._whole or message.hop == len(path.hops) - 1
-        meters = self._sending[path.src] if first else None, self._receiving[path.dst] if last else None
+        counters = self._sending[path.src] if first else None, self._receiving[path.dst] if last else None
         bits = message.nbytes * 8.0 * path.inflation
-        message.flow = Flow(channels, bits, next(self._order), message, path.cap, meters)
+        message.flow = Flow(channels, bits, next(self._order), message, path.cap, counters)
         self._fluid.enter(message.flow, self.env.now)
         self._settle_soon()
         if self.options.stall_timeout is not None and self.channels.down.keys() & channels:

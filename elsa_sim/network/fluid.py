@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..links import LinkModel, Rates
-from .airtime import Meter
+from .airtime import AirtimeCounter
 
 #: Two completions closer than this (s) are one; far below the 1e-9 s that any comparison of times resolves.
 RESOLUTION_S = 1e-11
@@ -29,14 +30,31 @@ class Flow:
     Which other fields mean something depends on the fluid: ``rate`` and ``left`` at its last settle; or its ``group``,
     the ``limit`` of its private channels, whether it is ``held`` at that (then ``left`` is that of ``since``) or free
     (then it is done when the group's clock shows ``end``), and how often that has changed, ``version``; and how many of
-    its channels are ``dead``. The ``meters`` run while it does; ``spent`` are its shares of them (s).
+    its channels are ``dead``. The ``counters`` run while it does; ``spent`` are its shares of them (s).
     """
 
-    __slots__ = ("bits", "cap", "channels", "dead", "end", "group", "held", "left", "limit", "meters", "order", "rate",
-                 "running", "since", "spent", "token", "version")  # fmt: skip
+    __slots__ = (
+        "bits",
+        "cap",
+        "channels",
+        "counters",
+        "dead",
+        "end",
+        "group",
+        "held",
+        "left",
+        "limit",
+        "order",
+        "rate",
+        "running",
+        "since",
+        "spent",
+        "token",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, channels: tuple[int, ...], bits: float, order: int, token: Any, cap: float = math.inf,
-                 meters: tuple[Meter | None, ...] = ()) -> None:  # fmt: skip
+                 counters: tuple[AirtimeCounter | None, ...] = ()) -> None:  # fmt: skip
         self.channels = channels
         self.bits = self.left = bits
         self.order = order
@@ -51,19 +69,19 @@ class Flow:
         self.version = 0
         self.dead = 0
         self.running = False
-        self.meters = meters
-        self.spent = [0.0] * len(meters)
+        self.counters = counters
+        self.spent = [0.0] * len(counters)
 
     def run(self, now: float, running: bool) -> None:
         """Bits begin or cease to flow; nothing happens if it was so before."""
         if running != self.running:
             self.running = running
-            for i, meter in enumerate(self.meters):
-                if meter is not None:
-                    self.spent[i] += meter.turn(now, running)
+            for i, counter in enumerate(self.counters):
+                if counter is not None:
+                    self.spent[i] += counter.turn(now, running)
 
 
-class Fluid(Protocol):
+class Fluid(typing.Protocol):
     """The flows in the network. Changes take effect at the next ``settle``."""
 
     over: list[str]

@@ -19,7 +19,7 @@ from .progressive_filling import fill, textbook
 from .table import Table
 
 
-class Grouped:
+class IncrementalMaxMin:
     """Flows under max-min fairness: the same times as :class:`.fluid.ResolveAll`, for a fraction of the work."""
 
     FEW = 12
@@ -249,7 +249,7 @@ class Grouped:
             levels, fits = self._textbook(groups, now), True
         for group, level in zip(groups, levels, strict=True):
             self._rate += table.commit_row(group.index, level, now)
-        self._judge(fits, now)
+        self._note_overload(fits, now)
 
     def _share_many(self, now: float) -> None:
         table = self._table
@@ -270,7 +270,7 @@ class Grouped:
             for group, level in zip(groups, self._textbook(groups, now), strict=True):
                 levels[group.index] = level
         self._rate = table.commit(levels, now)
-        self._judge(fits, now)
+        self._note_overload(fits, now)
 
     def _floor(self) -> float:
         """Below this level (bit/s), nothing is different from the last time that levels were found.
@@ -288,7 +288,7 @@ class Grouped:
                 floor = min(floor, self._capacities[channel] / users[channel])
         return floor * (1.0 - 1e-9)
 
-    def _judge(self, fits: bool, now: float) -> None:
+    def _note_overload(self, fits: bool, now: float) -> None:
         if not fits and len(self.over) < 10:
             self.over.append(f"a channel carried more than its capacity from {now:.9g} s on")
 

@@ -19,7 +19,7 @@ def at(env: simpy.Environment, time: float, callback: Callable[[Any], None]) -> 
     env.schedule(event, _LAST, max(0.0, time - env.now))
 
 
-class Alarm:
+class Timer:
     """Calls back at the earliest time that was asked for since it last did."""
 
     def __init__(self, env: simpy.Environment, callback: Callable[[], None]) -> None:

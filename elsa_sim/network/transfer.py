@@ -33,7 +33,7 @@ class Delivery:
     latency_s: float = 0.0
     """Latency of the last attempt; the rest of the time was spent sending, stalled, or waiting to retry."""
     sending_s: float = 0.0
-    """This message's share of the time in which its sender was sending, in all attempts; see :class:`.meter.Meter`."""
+    """This message's share of the time in which its sender was sending, in all attempts; see :class:`.airtime.AirtimeCounter`."""
     receiving_s: float = 0.0
     """The same at its receiver."""
 

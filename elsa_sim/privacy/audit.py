@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..codecs.base import Codec
-from ..codecs.base import wire as layout
+from ..codecs.base import wire_specs as layout
 from ..codecs.public import Sample
 from ..codecs.public_text import hidden
 from ..codecs.ssop import SSOP
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..base.streams import Streams
     from ..learning.tasks.base import Dataset
     from ..learning.training.model import Model
-    from ..world.codec_pipeline import Wire
+    from ..world.codec_pipeline import CodecPipeline
     from ..world.world import Client
 
 #: Padded tokens of a batch of public text, at most.
@@ -69,7 +69,7 @@ class Audit:
         self,
         options: PrivacyOptions,
         model: Model,
-        wire: Wire,
+        pipeline: CodecPipeline,
         clients: Sequence[Client],
         server: Callable[[Client], str],
         data: Dataset,
@@ -78,7 +78,7 @@ class Audit:
         special: Iterable[int],
         batch_size: int,
     ) -> None:
-        self.options, self.model, self.wire, self.server = options, model, wire, server
+        self.options, self.model, self.pipeline, self.server = options, model, pipeline, server
         self.data, self.streams, self.batch_size = data, streams, batch_size
         self.special = torch.tensor(sorted(special), dtype=torch.int64)
         #: Clean states of batches with the adapters at hand: they are the same under every chain.
@@ -88,7 +88,7 @@ class Audit:
 
     def __call__(self, adapters: Mapping[str, Tensor], round: int) -> list[dict[str, Any]]:
         """One row per chain: none, the scenario's own (``own``), and those of ``privacy.under``."""
-        own = self.wire.chains.get("activation", ())
+        own = self.pipeline.chains.get("activation", ())
         chains = {"none": (), "own": own, **{label(chain): chain for chain in self.options.under}}
         self._clean.clear()
         rows = [self._attacked(name, chain, adapters, round) for name, chain in chains.items()]
@@ -111,7 +111,7 @@ class Audit:
     def _attacked(
         self, name: str, chain: Sequence[Codec], adapters: Mapping[str, Tensor], round: int
     ) -> dict[str, Any]:
-        wire = self.wire.rehearsal() if name == "own" else self.wire.under(chain)
+        pipeline = self.pipeline.rehearsal() if name == "own" else self.pipeline.under(chain)
         public: dict[int, tuple[View, identify.Known, Tensor]] = {}
         scored: list[View] = []
         guesses: dict[str, list[Tensor]] = {"nearest_mean": [], "complement": [], "discriminant": [], "procrustes": []}
@@ -122,7 +122,7 @@ class Audit:
             if depth not in public:
                 public[depth] = self._prepared(chain, client, adapters, round)
             _, known, basis = public[depth]
-            seen = self._seen(wire, client, batches, adapters, round)
+            seen = self._seen(pipeline, client, batches, adapters, round)
             pairs = seen.take(seen.texts < self.options.known_texts)
             rest = seen.take(seen.texts >= self.options.known_texts)
             scored.append(rest)
@@ -168,21 +168,26 @@ class Audit:
         basis = identify.complement(view.clean, max(ranks, default=self.options.rank))
         return view, identify.Known.of(view.payload, view.tokens), basis
 
-    def _open(self, chain: Sequence[Codec], client: Client) -> Wire:
+    def _open(self, chain: Sequence[Codec], client: Client) -> CodecPipeline:
         """The attacker's own wire: the chain without what takes a secret, to itself, at the client's cut."""
-        return self.wire.under([codec for codec in chain if not codec.secret], as_client=client.name)
+        return self.pipeline.under([codec for codec in chain if not codec.secret], as_client=client.name)
 
     def _seen(
-        self, wire: Wire, client: Client, batches: Iterable[Batch], adapters: Mapping[str, Tensor], round: int
+        self,
+        pipeline: CodecPipeline,
+        client: Client,
+        batches: Iterable[Batch],
+        adapters: Mapping[str, Tensor],
+        round: int,
     ) -> View:
         assert client.parts is not None
-        source = client.name if wire.stands_for is None else ATTACKER
+        source = client.name if pipeline.stands_for is None else ATTACKER
         views = []
         for batch in batches:
             place = id(batch), client.parts[0].stop
             sample = self._clean.get(place) or hidden(self.model, adapters, [batch], client.parts[0].stop)
             self._clean[place] = sample
-            payload = wire.exchange(source, self.server(client), sample.states, "activation", up=True, round=round)
+            payload = pipeline.exchange(source, self.server(client), sample.states, "activation", up=True, round=round)
             tokens = np.concatenate([row[:n] for row, n in zip(batch.tokens, batch.lengths, strict=True)])
             views.append(View(torch.from_numpy(tokens), sample.texts.cpu(), sample.states.cpu(), payload.cpu()))
         return View.joined(views)
@@ -190,7 +195,7 @@ class Audit:
     def _bytes(self, chain: Sequence[Codec], round: int) -> float:
         """Bytes of one token of a batch of 256 tokens at the first cut, lengths and headers left out."""
         client = next(iter(self._private))
-        resolved = self.wire.chain_of(chain, client.name, round)
+        resolved = self.pipeline.chain_of(chain, client.name, round)
         spec = TensorSpec((256, self.model.hidden))
         return sum(buffer.nbytes for buffer in layout(resolved, spec)[1]) / 256 if resolved else 4.0 * self.model.hidden
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ..base.errors import Fault
-from ..world.rounds import insist
+from ..world.rounds import retry
 from .fedbuff import Buffered
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ..learning.tasks.base import Task
     from ..topology import Topology
     from ..world.world import Verb, World
-    from .versions import Server, Update
+    from .versions import ClientUpdate, Server
 
 
 class AlignFed(Buffered):
@@ -65,11 +65,11 @@ class AlignFed(Buffered):
             return None
         return f"alignment on {self.calibration} texts", outline.aligning(self.calibration, length)
 
-    def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
+    def weights(self, server: Server, updates: Sequence[ClientUpdate]) -> list[float]:
         shares = fair(updates, server.counts, self.decay, self.fairness, self.cap)
         return [self.server_lr * share for share in shares]
 
-    def merge(self, world: World, server: Server, updates: Sequence[Update], weights: Sequence[float]) -> Verb:
+    def merge(self, world: World, server: Server, updates: Sequence[ClientUpdate], weights: Sequence[float]) -> Verb:
         theta, now = server.theta, server.version + 1
         if not self.grouping:
             updates = yield from self._moved(world, server, updates)
@@ -84,27 +84,27 @@ class AlignFed(Buffered):
                 batch = world.public(self.calibration)
                 work = world.model.align(server.theta, base, adapters, [u.weight for u in group], batch,
                                          ridge=self.ridge, steps=self.alignment_steps)  # fmt: skip
-                alpha = yield from insist(world, server.node, work, round=now)
+                alpha = yield from retry(world, server.node, work, round=now)
                 world.note(alpha, server.node, round=now, detail=f"alignment of version {version}")
             work = world.model.change(theta, base, adapters, [weights[i] for i in indices], alpha)
-            theta = yield from insist(world, server.node, work, round=now)
+            theta = yield from retry(world, server.node, work, round=now)
         return theta
 
-    def _moved(self, world: World, server: Server, updates: Sequence[Update]) -> Verb:
+    def _moved(self, world: World, server: Server, updates: Sequence[ClientUpdate]) -> Verb:
         """The same changes as if all had begun from the oldest version among them."""
         oldest = min(updates, key=lambda update: update.version)
         moved = []
         for update in updates:
             if update.version != oldest.version:
                 work = world.model.change(oldest.base, update.base, [update.adapters], [1.0])
-                adapters = yield from insist(world, server.node, work, round=server.version + 1)
+                adapters = yield from retry(world, server.node, work, round=server.version + 1)
                 update = replace(update, version=oldest.version, base=oldest.base, adapters=adapters)
             moved.append(update)
         return moved
 
 
 def fair(
-    updates: Sequence[Update], counts: Mapping[str, int], decay: float, fairness: float, cap: float
+    updates: Sequence[ClientUpdate], counts: Mapping[str, int], decay: float, fairness: float, cap: float
 ) -> list[float]:
     """Weights of updates: proportional to |D_n| (1 + tau)^(-a) share_n^(-b), adding up to 1, at most ``cap`` each.
 

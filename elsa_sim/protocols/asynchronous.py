@@ -19,10 +19,10 @@ from pydantic import Field
 
 from ..base.errors import Lost
 from ..base.registry import Options
-from ..world.rounds import attend, while_there
+from ..world.rounds import run_while_online, wait_until_online
 from .base import Protocol
 from .local import SplitTrainer, WholeTrainer
-from .versions import Server, Update
+from .versions import ClientUpdate, Server
 
 if TYPE_CHECKING:
     from ..learning.execution.work import Ref
@@ -80,11 +80,11 @@ class Asynchronous(Protocol):
         """Time after the last merge (s) after which what is there is merged."""
         return None
 
-    def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
+    def weights(self, server: Server, updates: Sequence[ClientUpdate]) -> list[float]:
         """What each of ``updates`` counts in the next version."""
         raise NotImplementedError
 
-    def merge(self, world: World, server: Server, updates: Sequence[Update], weights: Sequence[float]) -> Verb:
+    def merge(self, world: World, server: Server, updates: Sequence[ClientUpdate], weights: Sequence[float]) -> Verb:
         """The next version, from the present one and ``updates`` with their :meth:`weights`."""
         raise NotImplementedError
 
@@ -149,8 +149,8 @@ class _Run:
         parent = server.parent
         assert parent is not None
         while True:
-            yield from attend(self.world, (parent.node,))
-            yield from attend(self.world, (server.node,))
+            yield from wait_until_online(self.world, (parent.node,))
+            yield from wait_until_online(self.world, (server.node,))
             try:
                 server.ticket = parent.hand_out(server.node)
                 server.theta = yield from self.world.send(parent.node, server.node, parent.theta, "adapters")
@@ -163,12 +163,12 @@ class _Run:
     def _client(self, client: Client, server: Server) -> Verb:
         """A client's life: fetch, train, send, and again."""
         world, options, name = self.world, self.options, client.name
-        doubts = world.wire.streams.numpy("resend", client.index)
+        doubts = world.pipeline.streams.numpy("resend", client.index)
         ticket, base, version = 0, server.theta, 0
         fresh = True
         while True:
             for node in (server.node, name):
-                yield from attend(world, (node,))
+                yield from wait_until_online(world, (node,))
             while server.reopens is not None:
                 yield server.reopens
             if fresh or options.on_return == "restart":
@@ -176,7 +176,7 @@ class _Run:
             begun = world.now
             try:
                 share = self.visit(client, server.node, base, options.local_steps, round=version + 1)
-                trained = yield from while_there(world, name, share)
+                trained = yield from run_while_online(world, name, share)
             except Lost as error:
                 world.missing(name, begun, str(error), round=version + 1)
                 fresh = False
@@ -189,7 +189,7 @@ class _Run:
             if doubts.random() < options.resend:
                 try:
                     copy = world.send(name, server.node, trained, "adapters", round=version + 1)
-                    again = yield from while_there(world, name, copy)
+                    again = yield from run_while_online(world, name, copy)
                     self._arrived(server, ticket, name, again)
                 except Lost as error:
                     world.missing(name, begun, str(error), round=version + 1)
@@ -199,11 +199,13 @@ class _Run:
         """An update has arrived; the table says whether it counts."""
         world, staleness = self.world, self.options.staleness
         bound = staleness.bound if staleness.beyond == "reject" else None
-        row = world.books.open(kind="update", node=server.node, peer=member, round=server.version + 1, detail="update")
+        row = world.event_log.begin(
+            kind="update", node=server.node, peer=member, round=server.version + 1, detail="update"
+        )
         update, version, reason = server.take(ticket, adapters, bound, row)
         if update is None:
             facts: dict[str, Any] = {"ticket": ticket, "reason": reason} | ({"base": version} if version >= 0 else {})
-            world.books.close(row, status="aborted", metrics=facts)
+            world.event_log.end(row, status="aborted", metrics=facts)
         else:
             self._consider(server)
 
@@ -232,7 +234,7 @@ class _Run:
         server.ringing = False
         self._consider(server)
 
-    def _merge(self, server: Server, updates: Sequence[Update]) -> Verb:
+    def _merge(self, server: Server, updates: Sequence[ClientUpdate]) -> Verb:
         """Merge ``updates``, evaluate or report if it is time to, and hand out versions again."""
         world, options = self.world, self.options
         try:
@@ -240,7 +242,7 @@ class _Run:
             weights = options.weights(server, aged)
             for update, weight in zip(aged, weights, strict=True):
                 facts = {"ticket": update.ticket, "base": update.version, "staleness": update.staleness}
-                world.books.close(update.row, metrics=facts | {"weight": weight, "samples": update.weight})
+                world.event_log.end(update.row, metrics=facts | {"weight": weight, "samples": update.weight})
             server.theta = yield from options.merge(world, server, aged, weights)
             server.version += 1
             server.opened_s = world.now
@@ -280,7 +282,7 @@ class _Run:
                     parent.node, server.node, parent.theta, "adapters", round=server.version
                 )
             except Lost:
-                yield from attend(world, (parent.node,))
-                yield from attend(world, (server.node,))
+                yield from wait_until_online(world, (parent.node,))
+                yield from wait_until_online(world, (server.node,))
             else:
                 return

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from ..base.errors import Lost
-from ..world.rounds import attend
+from ..world.rounds import wait_until_online
 from .base import Protocol
 from .local import WholeTrainer
 
@@ -42,7 +42,7 @@ class Centralized(Protocol):
                 trained = yield from trainer.train(world.pool, world.cloud, theta, self.local_steps, round=g)
             except Lost as error:
                 world.missing(world.cloud, world.now, str(error), round=g)
-                yield from attend(world, (world.cloud,))
+                yield from wait_until_online(world, (world.cloud,))
             else:
                 trainer.done(world.pool, trained)
                 return trained.adapters

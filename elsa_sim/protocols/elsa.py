@@ -28,7 +28,7 @@ from ..base.registry import Options
 from ..learning.clustering.assign import Assigner
 from .hierarchical import TwoLevels
 from .local import SplitTrainer
-from .profiling import Census, ProbingOptions
+from .profiling import ClientProfiler, ProbingOptions
 
 if TYPE_CHECKING:
     from ..learning.tasks.base import Task
@@ -91,12 +91,14 @@ class Elsa(TwoLevels):
 
     def run(self, world: World) -> Verb:
         trainer = SplitTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
-        census = self._census(world, trainer) if self.probes else None
-        yield from self.play(world, trainer.train, census=census, every=self.recluster_every, failover=self.failover)
+        profiler = self._census(world, trainer) if self.probes else None
+        yield from self.play(
+            world, trainer.train, profiler=profiler, every=self.recluster_every, failover=self.failover
+        )
 
-    def _census(self, world: World, trainer: SplitTrainer) -> Census:
+    def _census(self, world: World, trainer: SplitTrainer) -> ClientProfiler:
         trust = self.trust
-        return Census(
+        return ClientProfiler(
             world,
             trainer,
             self.probing,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from ..world.rounds import insist
+from ..world.rounds import retry
 from .fedavg import WholeModels
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class AdaptiveServer(WholeModels):
     def advance(self, world: World, theta: Ref, mean: Ref, state: Ref | None, *, round: int) -> Verb:
         optimizer = world.model.adaptive(self.server_lr, self.beta1, self.beta2, self.tau, self.maximum)
         work = world.model.server_step(theta, mean, state, optimizer)
-        after = yield from insist(world, world.cloud, work, round=round)
+        after = yield from retry(world, world.cloud, work, round=round)
         return after
 
 

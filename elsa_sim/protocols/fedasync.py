@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from ..world.rounds import insist
+from ..world.rounds import retry
 from .asynchronous import Asynchronous
 
 if TYPE_CHECKING:
     from ..world.world import Verb, World
-    from .versions import Server, Update
+    from .versions import ClientUpdate, Server
 
 
 class FedAsync(Asynchronous):
@@ -32,12 +32,12 @@ class FedAsync(Asynchronous):
     def size(self, members: int) -> int:
         return 1
 
-    def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
+    def weights(self, server: Server, updates: Sequence[ClientUpdate]) -> list[float]:
         return [self.mixing * (1 + update.staleness) ** -self.decay for update in updates]
 
-    def merge(self, world: World, server: Server, updates: Sequence[Update], weights: Sequence[float]) -> Verb:
+    def merge(self, world: World, server: Server, updates: Sequence[ClientUpdate], weights: Sequence[float]) -> Verb:
         theta = server.theta
         for update, weight in zip(updates, weights, strict=True):  # several only where a bound made them wait
             work = world.model.change(theta, theta, [update.adapters], [weight])
-            theta = yield from insist(world, server.node, work, round=server.version + 1)
+            theta = yield from retry(world, server.node, work, round=server.version + 1)
         return theta

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ..base.units import Seconds
-from ..world.rounds import insist
+from ..world.rounds import retry
 from .asynchronous import Asynchronous
-from .versions import Server, Update
+from .versions import ClientUpdate, Server
 
 if TYPE_CHECKING:
     from ..world.world import Verb, World
@@ -48,17 +48,17 @@ class FedBuff(Buffered):
 
     kind: Literal["fedbuff"] = "fedbuff"
 
-    def weights(self, server: Server, updates: Sequence[Update]) -> list[float]:
+    def weights(self, server: Server, updates: Sequence[ClientUpdate]) -> list[float]:
         total = sum(update.weight for update in updates)
         return [self.server_lr * u.weight / total * (1 + u.staleness) ** -self.decay for u in updates]
 
-    def merge(self, world: World, server: Server, updates: Sequence[Update], weights: Sequence[float]) -> Verb:
-        groups = defaultdict[int, list[tuple[Update, float]]](list)
+    def merge(self, world: World, server: Server, updates: Sequence[ClientUpdate], weights: Sequence[float]) -> Verb:
+        groups = defaultdict[int, list[tuple[ClientUpdate, float]]](list)
         for update, weight in zip(updates, weights, strict=True):
             groups[update.version].append((update, weight))
         theta = server.theta
         for group in groups.values():
             base, adapters = group[0][0].base, [update.adapters for update, _ in group]
             work = world.model.change(theta, base, adapters, [weight for _, weight in group])
-            theta = yield from insist(world, server.node, work, round=server.version + 1)
+            theta = yield from retry(world, server.node, work, round=server.version + 1)
         return theta

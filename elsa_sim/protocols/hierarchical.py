@@ -3,7 +3,7 @@
 In a round of the cloud its adapters go down to every edge server; an edge server has its clients train E times
 (``edge_rounds``), each time from what it aggregated before, and sends its adapters up; the cloud aggregates these. A client
 counts with its samples |D_n|, an edge server with those of its clients that took part; without any it sends nothing. Where
-clients have been judged, their standing counts as well. Shared by HierFAVG (whole models) and ELSA (models cut in three).
+clients have been profiled, trust and coherence count as well. Shared by HierFAVG (whole models) and ELSA (cut in three).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from ..world.rounds import WaitOptions, attend, gather, insist
+from ..world.rounds import WaitOptions, retry, run_round, wait_until_online
 from .base import Protocol
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..learning.execution.work import Ref, Work
     from ..world.world import Client, Verb, World
-    from .profiling import Census
+    from .profiling import ClientProfiler
 
     #: (client, its server, the server's adapters, round) -> the client's adapters.
     Train: TypeAlias = Callable[..., Verb]
@@ -43,30 +43,30 @@ class TwoLevels(Protocol):
         world: World,
         train: Train,
         *,
-        census: Census | None = None,
+        profiler: ClientProfiler | None = None,
         every: int = 1,
         failover: Literal["next", "wait"] = "next",
     ) -> Verb:
         """All rounds. ``train(client, edge, theta, steps, round=g)`` is a client's share of an edge round.
 
-        A ``census`` is taken ``every`` so many rounds, beginning with the first. Clients of an edge server that is away
+        The ``profiler`` is asked ``every`` so many rounds, beginning with the first. Clients of an edge server that is away
         when a round begins go to the ``next`` best one, or ``wait``.
         """
         theta = world.model.initial()
         if world.evaluate(theta, round=0):
             return
         for g in range(1, self.rounds + 1):
-            for nodes in ((world.cloud,), world.edges, [client.name for client in world.clients]):
-                yield from attend(world, nodes)
-            if census is not None and (g - 1) % every == 0:
-                yield from census.renew(theta, round=g)
+            for nodes in ((world.cloud,), world.edge_servers, [client.name for client in world.clients]):
+                yield from wait_until_online(world, nodes)
+            if profiler is not None and (g - 1) % every == 0:
+                yield from profiler.renew(theta, round=g)
             homes = world.homes(failover=failover == "next")
-            tasks = {edge: partial(self._edge, world, train, census, edge, homes[edge], theta, g) for edge in homes}
+            tasks = {edge: partial(self._edge, world, train, profiler, edge, homes[edge], theta, g) for edge in homes}
             behind = {edge: [client.name for client in clients] for edge, clients in homes.items()}
-            arrived = yield from gather(world, tasks, WaitOptions(), round=g, at=world.cloud, behind=behind)
+            arrived = yield from run_round(world, tasks, WaitOptions(), round=g, at=world.cloud, behind=behind)
             shares = [share for share in arrived.values() if share is not None]
             if shares:
-                theta = yield from insist(world, world.cloud, _merged(world, census, theta, shares), round=g)
+                theta = yield from retry(world, world.cloud, _merged(world, profiler, theta, shares), round=g)
             if world.evaluate(theta, round=g):
                 return
 
@@ -74,7 +74,7 @@ class TwoLevels(Protocol):
         self,
         world: World,
         train: Train,
-        census: Census | None,
+        profiler: ClientProfiler | None,
         edge: str,
         members: Sequence[Client],
         theta: Ref,
@@ -88,10 +88,10 @@ class TwoLevels(Protocol):
         took_part: dict[str, None] = {}
         for _ in range(self.edge_rounds):
             tasks = {c.name: partial(train, c, edge, theta, self.local_steps, round=g) for c in members}
-            arrived = yield from gather(world, tasks, self.wait, round=g, at=edge)
+            arrived = yield from run_round(world, tasks, self.wait, round=g, at=edge)
             took_part |= dict.fromkeys(arrived)
             if arrived:
-                work = _aggregated(world, census, theta, arrived)
+                work = _aggregated(world, profiler, theta, arrived)
                 theta = yield from world.compute(edge, work, round=g, kind="aggregation")
         if not took_part:
             return None
@@ -99,17 +99,19 @@ class TwoLevels(Protocol):
         return theta, tuple(took_part)
 
 
-def _aggregated(world: World, census: Census | None, theta: Ref, arrived: Mapping[str, Ref]) -> Work:
+def _aggregated(world: World, profiler: ClientProfiler | None, theta: Ref, arrived: Mapping[str, Ref]) -> Work:
     """What an edge server makes of its clients' adapters."""
     samples = {client.name: client.weight for client in world.clients}
-    if census is None or census.standing is None:
+    if profiler is None or profiler.weights is None:
         return world.model.mean(list(arrived.values()), [samples[name] for name in arrived])
-    return census.standing.edge(world.model, theta, arrived, samples)
+    return profiler.weights.edge(world.model, theta, arrived, samples)
 
 
-def _merged(world: World, census: Census | None, theta: Ref, shares: Sequence[tuple[Ref, Sequence[str]]]) -> Work:
+def _merged(
+    world: World, profiler: ClientProfiler | None, theta: Ref, shares: Sequence[tuple[Ref, Sequence[str]]]
+) -> Work:
     """What the cloud makes of the adapters of edge servers, each with the clients that took part."""
     samples = {client.name: client.weight for client in world.clients}
-    if census is None or census.standing is None:
+    if profiler is None or profiler.weights is None:
         return world.model.mean([theta_k for theta_k, _ in shares], [sum(samples[n] for n in ns) for _, ns in shares])
-    return census.standing.cloud(world.model, theta, shares, samples)
+    return profiler.weights.cloud(world.model, theta, shares, samples)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..learning.execution.work import Work
-from ..world.rounds import WaitOptions, gather, insist
+from ..world.rounds import WaitOptions, retry, run_round
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,20 +31,20 @@ def average(world: World, wait: WaitOptions, theta: Ref, train: Callable[[Client
     Returns the new adapters, or ``theta`` if nobody arrived.
     """
     tasks = {client.name: partial(train, client) for client in world.clients}
-    arrived = yield from gather(world, tasks, wait, round=round, at=world.cloud)
+    arrived = yield from run_round(world, tasks, wait, round=round, at=world.cloud)
     if not arrived:
         return theta
     weights = [client.weight for client in world.clients if client.name in arrived]
-    mean = yield from insist(world, world.cloud, world.model.mean(list(arrived.values()), weights), round=round)
+    mean = yield from retry(world, world.cloud, world.model.mean(list(arrived.values()), weights), round=round)
     return mean
 
 
-def hand_on(world: World, client: Client, received: Ref, trained: Ref, *, round: int, upload: bool = True) -> Verb:
-    """The adapters that leave ``client``: those it ``trained`` from what it ``received``, unless it is unreliable."""
+def outgoing(world: World, client: Client, received: Ref, trained: Ref, *, round: int, upload: bool = True) -> Verb:
+    """The adapters that leave ``client``: those it ``trained`` from what it ``received``, unless it misbehaves."""
     yield from ()
-    if client.conduct is None:
+    if client.misbehaviour is None:
         return trained
-    shown = client.conduct.handed_on(received, trained, upload=upload)
+    shown = client.misbehaviour.shown(received, trained, upload=upload)
     if not isinstance(shown, Work):
         return shown
     return (yield from world.compute(client.name, shown, round=round))
@@ -52,7 +52,7 @@ def hand_on(world: World, client: Client, received: Ref, trained: Ref, *, round:
 
 def trains(world: World, client: Client, steps: int) -> int:
     """How many of ``steps`` local steps ``client`` makes: a free rider makes none."""
-    if client.conduct is None or client.conduct.trains:
+    if client.misbehaviour is None or client.misbehaviour.trains:
         return steps
     world.skipped(steps)
     return 0
@@ -97,7 +97,7 @@ class SplitTrainer:
         for step in range(1, trains(world, client, steps) + 1):
             bottom, middle, top = yield from self.step(client, server, bottom, middle, top, round=round, step=step)
         mine = bottom.adapters.merge([bottom.adapters, top.adapters])
-        mine = yield from hand_on(world, client, fetched, mine, round=round)
+        mine = yield from outgoing(world, client, fetched, mine, round=round)
         received = yield from world.send(client.name, server, mine, "adapters", round=round)
         if self.keep:  # moments and adapters go together: those of work that did not arrive are dropped
             self._before[client.name] = (server, bottom, middle, top)
@@ -114,27 +114,27 @@ class SplitTrainer:
         batch = next(client.batches)
         lengths = batch.lengths
 
-        h1, tape1 = yield from compute(node, model.forward(bottom, batch, lengths))
+        h1, saved1 = yield from compute(node, model.forward(bottom, batch, lengths))
         h1 = yield from send(node, server, h1, "activation", attached=lengths)
-        h2, tape2 = yield from self.serve_forward(serve, middle, h1, lengths)
+        h2, saved2 = yield from self.serve_forward(serve, middle, h1, lengths)
         h2 = yield from send(server, node, h2, "activation")
         g2, *after3, loss = yield from compute(node, model.learn(top, h2, batch, optimizer))
         g2 = yield from send(node, server, g2, "gradient")
-        g1, middle = yield from self.serve_backward(serve, middle, tape2, g2, lengths)
+        g1, middle = yield from self.serve_backward(serve, middle, saved2, g2, lengths)
         g1 = yield from send(server, node, g1, "gradient")
-        work = model.backward(bottom, tape1, g1, lengths, optimizer)
+        work = model.backward(bottom, saved1, g1, lengths, optimizer)
         _, *after1 = yield from compute(node, work)
         world.stepped(loss)
         return bottom.stepped(*after1), middle, top.stepped(*after3)
 
     def serve_forward(self, compute: Serve, middle: Trained, h1: Ref, lengths: Lengths) -> Verb:
-        """Part 2 forward on the server; returns its output and its tape."""
+        """Part 2 forward on the server; returns its output and what it saved for the backward pass."""
         outputs = yield from compute(self.world.model.forward(middle, h1, lengths))
         return outputs
 
-    def serve_backward(self, compute: Serve, middle: Trained, tape: Ref, gradient: Ref, lengths: Lengths) -> Verb:
+    def serve_backward(self, compute: Serve, middle: Trained, saved: Ref, gradient: Ref, lengths: Lengths) -> Verb:
         """Part 2 backward on the server; returns the gradient of its input, and Part 2 after the step."""
-        g1, *after = yield from compute(self.world.model.backward(middle, tape, gradient, lengths, self.serving))
+        g1, *after = yield from compute(self.world.model.backward(middle, saved, gradient, lengths, self.serving))
         return g1, middle.stepped(*after)
 
 
@@ -168,7 +168,7 @@ class WholeTrainer:
         world, node = self.world, client.name
         fetched = yield from world.send(server, node, theta, "adapters", round=round)
         trained = yield from self.train(client, node, fetched, steps, round=round)
-        mine = yield from hand_on(world, client, fetched, trained.adapters, round=round)
+        mine = yield from outgoing(world, client, fetched, trained.adapters, round=round)
         received = yield from world.send(node, server, mine, "adapters", round=round)
         self.done(client, trained)
         return received

@@ -1,4 +1,4 @@
-"""How the cloud of ELSA learns how its clients behave: probes down, warm-up, reports up, judgement, assignment.
+"""How the cloud of ELSA learns how its clients behave: probes down, warm-up, reports up, scores, assignment.
 
 The paper's (arXiv:2601.13824): public probes, a short warm-up, Gaussian fingerprints, trust, edge assignment, all of it
 again every so many rounds. Our reading: clients warm up from the present adapters with the edge server that they have
@@ -18,12 +18,12 @@ from pydantic import Field
 from ..base.registry import Options
 from ..learning.clustering.assign import Assigner, Behaviour
 from ..learning.execution.work import Ref, TensorSpec
-from ..world.rounds import WaitOptions, gather, insist
-from .local import hand_on, trains
+from ..world.rounds import WaitOptions, retry, run_round
+from .local import outgoing, trains
 
 if TYPE_CHECKING:
-    from ..learning.clustering.scores import Judgement
-    from ..learning.clustering.weights import Standing
+    from ..learning.clustering.scores import ClientScores
+    from ..learning.clustering.weights import AggregationWeights
     from ..world.world import Client, Verb, World
     from .local import SplitTrainer
 
@@ -37,7 +37,7 @@ class ProbingOptions(Options):
     """Local steps of a client before it looks at them."""
 
 
-class Census:
+class ClientProfiler:
     """The cloud's knowledge of its clients."""
 
     def __init__(
@@ -58,41 +58,41 @@ class Census:
         self.batch = world.public(options.texts)
         dimensions = None if assigner is None else assigner.dimensions
         self.probing = Probing(world.model, self.batch, dimensions, consistency)
-        self.standing: Standing | None = None
+        self.weights: AggregationWeights | None = None
         self._projection: Ref | None = None
         self._holders = set[str]()
         self._reports: dict[str, Ref] = {}
 
     def renew(self, theta: Ref, *, round: int) -> Verb:
-        """Probe all clients, judge them, and assign them to edge servers anew."""
-        from ..learning.clustering.weights import Standing
+        """Probe all clients, score them, and assign them to edge servers anew."""
+        from ..learning.clustering.weights import AggregationWeights
 
         world, assigner = self.world, self.assigner
         if assigner is not None and self._projection is None:
             work = self.probing.project(world.model.initial())
-            self._projection = yield from insist(world, world.cloud, work, round=round)
+            self._projection = yield from retry(world, world.cloud, work, round=round)
         homes = world.homes(failover=True)
         tasks = {edge: partial(self._edge, edge, homes[edge], theta, round) for edge in homes}
         behind = {edge: [client.name for client in clients] for edge, clients in homes.items()}
-        arrived = yield from gather(world, tasks, WaitOptions(), round=round, at=world.cloud, behind=behind)
+        arrived = yield from run_round(world, tasks, WaitOptions(), round=round, at=world.cloud, behind=behind)
         for reports in arrived.values():
             self._reports |= reports
         names = tuple(client.name for client in world.clients if client.name in self._reports)
         if not names:
             return
-        groups = 1 if assigner is None else assigner.groups or len(world.edges)
-        work = self.probing.judge([self._reports[name] for name in names], groups)
-        judged = yield from insist(world, world.cloud, work, round=round)
-        self.standing = Standing(names, judged, self.threshold, assigner is not None and assigner.coherence)
+        groups = 1 if assigner is None else assigner.groups or len(world.edge_servers)
+        work = self.probing.compare([self._reports[name] for name in names], groups)
+        scored = yield from retry(world, world.cloud, work, round=round)
+        self.weights = AggregationWeights(names, scored, self.threshold, assigner is not None and assigner.coherence)
         if assigner is not None:
-            yield from self._assign(assigner, names, judged, round)
-        self._note(names, judged, round)
+            yield from self._assign(assigner, names, scored, round)
+        self._note(names, scored, round)
 
     def _edge(self, edge: str, members: Sequence[Client], theta: Ref, g: int) -> Verb:
         """Probe the clients of one edge server; returns their reports."""
         theta = yield from self.world.send(self.world.cloud, edge, theta, "adapters", round=g)
         tasks = {client.name: partial(self._client, client, edge, theta, g) for client in members}
-        return (yield from gather(self.world, tasks, self.wait, round=g, at=edge))
+        return (yield from run_round(self.world, tasks, self.wait, round=g, at=edge))
 
     def _client(self, client: Client, edge: str, theta: Ref, g: int) -> Verb:
         """Warm up, look at the probes, report to the cloud."""
@@ -110,7 +110,7 @@ class Census:
         for step in range(1, trains(world, client, self.options.warm_up) + 1):
             bottom, middle, top = yield from trainer.step(client, edge, bottom, middle, top, round=g, step=step)
         mine = bottom.adapters.merge([bottom.adapters, top.adapters])
-        mine = yield from hand_on(world, client, fetched, mine, round=g, upload=False)  # it answers as it would send
+        mine = yield from outgoing(world, client, fetched, mine, round=g, upload=False)  # it answers as it would send
         bottom, top = model.take(client.parts[0], mine), model.take(client.parts[2], mine)
         h1 = yield from compute(name, self.probing.through(bottom, self.batch))
         h1 = yield from send(name, edge, h1, "activation", attached=self.batch.lengths)
@@ -119,27 +119,29 @@ class Census:
         report = yield from compute(name, self.probing.report(top, h2, self._projection))
         return (yield from send(name, world.cloud, report, "fingerprint"))
 
-    def _assign(self, assigner: Assigner, names: Sequence[str], judged: Ref, g: int) -> Verb:
-        """Tell every judged client its edge server. Without values (timing only), behaviour has no say."""
+    def _assign(self, assigner: Assigner, names: Sequence[str], scored: Ref, g: int) -> Verb:
+        """Tell every scored client its edge server. Without values (timing only), behaviour has no say."""
         world = self.world
-        latency = np.array([[world.topology.latency(name, edge) for edge in world.edges] for name in names])
+        latency = np.array([[world.topology.latency(name, edge) for edge in world.edge_servers] for name in names])
         if not assigner.looks:
-            chosen = assigner.assign(latency, Behaviour.unknown(len(names)), world.wire.streams.numpy("assignment", g))
-        elif judged.ready or judged.node is not None:
-            found: Judgement = judged.value
+            chosen = assigner.assign(
+                latency, Behaviour.unknown(len(names)), world.pipeline.streams.numpy("assignment", g)
+            )
+        elif scored.ready or scored.node is not None:
+            found: ClientScores = scored.value
             behaviour = Behaviour(found.divergences, found.groups)
-            chosen = assigner.assign(latency, behaviour, world.wire.streams.numpy("assignment", g))
+            chosen = assigner.assign(latency, behaviour, world.pipeline.streams.numpy("assignment", g))
         else:
             chosen = assigner.feasible(latency)
         note = Ref(TensorSpec((1,), "int32"))
         tell = {name: partial(world.send, world.cloud, name, note, "assignment", round=g) for name in names}
-        yield from gather(world, tell, WaitOptions(), round=g, at=world.cloud)
+        yield from run_round(world, tell, WaitOptions(), round=g, at=world.cloud)
         for name, edge in zip(names, chosen, strict=True):
-            world.assign(name, world.edges[int(edge)])
+            world.assign(name, world.edge_servers[int(edge)])
 
-    def _note(self, names: Sequence[str], judged: Ref, g: int) -> None:
-        """Write the judgement into the event table, a row per client."""
-        known: Judgement | None = judged.value if judged.ready or judged.node is not None else None
+    def _note(self, names: Sequence[str], scored: Ref, g: int) -> None:
+        """Write the scores into the event table, a row per client."""
+        known: ClientScores | None = scored.value if scored.ready or scored.node is not None else None
         where = {client.name: edge for edge, clients in self.world.homes(failover=False).items() for client in clients}
         for n, name in enumerate(names):
             facts = {} if known is None else {"trust": float(known.trust[n]), "group": int(known.groups[n])}

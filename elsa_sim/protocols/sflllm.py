@@ -1,37 +1,37 @@
 """SflLLM (arXiv:2504.14667): split federated learning in which all clients' activations are one batch of the main server.
 
 Clients hold the embeddings and the first p layers; the *main server* (the cloud) holds the rest with the head, and a
-*federated server* averages the clients' adapters every ``local_steps`` steps. One round:
+*fed server* averages the clients' adapters every ``local_steps`` steps. One round:
 
-    1. the federated server sends every client the adapters of its layers;
+    1. the fed server sends every client the adapters of its layers;
     2. ``local_steps`` times: every client runs its layers and sends the activations, with its labels, to the main server;
        that joins all of them into one batch, takes one step on its adapters, and sends each client the gradient of its
        own activations; every client takes a step on its adapters;
-    3. every client sends its adapters to the federated server, which takes their mean, weighted by samples.
+    3. every client sends its adapters to the fed server, which takes their mean, weighted by samples.
 
 The paper's: the two servers, the joint batch and its one update, the interval, and a delay (see ``elsa_sim.joint``) in which
 clients begin every phase together; ``barrier: false`` lets each go on as soon as it can. Our reading: the gradient is that of
 the mean loss over the joint batch; labels (classes, or the token ids of a language model) cross with the activations, 4
 bytes each. Clients with different cuts share a Part 2, and a joint batch, with those of the same cut. A client that is lost
 is missing from the joint batches that follow, not from the steps the main server has made. With ``wait``, a round
-ends when so many have handed on their adapters; the steps themselves are everybody's. Does not capture: labels that are
+ends when so many have uploaded their adapters; the steps themselves are everybody's. Does not capture: labels that are
 secret, and a main server that overlaps its forward pass with clients that are still sending.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import simpy
 
-from ..base.errors import Fault, Lost
-from ..world.rounds import gather, insist
+from ..base.errors import Fault
+from ..world.barrier import Barrier
+from ..world.rounds import retry, run_round
 from .base import Protocol
-from .local import hand_on, trains
+from .local import outgoing, trains
 
 if TYPE_CHECKING:
     from ..learning.backbone.options import Part
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class SflLLM(Protocol):
-    """Split training with one joint batch of all clients per step, and a federated server (SflLLM, arXiv:2504.14667)."""
+    """Split training with one joint batch of all clients per step, and a fed server (SflLLM, arXiv:2504.14667)."""
 
     server: ClassVar[Literal["edge", "cloud"] | None] = "cloud"
     head: ClassVar[Literal["client", "server"]] = "server"
@@ -86,7 +86,7 @@ class JointTrainer:
 
     def __init__(self, world: World, optimizer: Optimizer, options: SflLLM) -> None:
         self.world, self.optimizer, self.options = world, optimizer, options
-        self.federated = world.cloud if options.federated is None else options.federated
+        self.fed_server = world.cloud if options.federated is None else options.federated
         #: Part 2 -> its adapters in training; what clients keep between rounds.
         self._now: dict[Part, Trained] = {}
         self._before: dict[str, Trained] = {}
@@ -97,10 +97,10 @@ class JointTrainer:
         clients = [(client, client.parts) for client in world.clients if client.parts is not None]
         for part in dict.fromkeys(parts[1] for _, parts in clients):
             self._now[part] = model.take(part, theta, self._now.get(part) if self.options.keep_optimizer else None)
-        steps = Meeting(world, partial(self._joint_step, round=number))
-        phases = Meeting(world) if self.options.barrier else None
+        steps = Barrier(world, partial(self._joint_step, round=number))
+        phases = Barrier(world) if self.options.barrier else None
         tasks = {client.name: partial(self._train, client, theta, steps, phases, round=number) for client, _ in clients}
-        arrived = yield from gather(world, tasks, self.options.wait, round=number, at=world.cloud)
+        arrived = yield from run_round(world, tasks, self.options.wait, round=number, at=world.cloud)
         if not arrived:
             return theta
         present = [(client, middle) for client, (_, middle) in clients if client.name in arrived]
@@ -111,42 +111,42 @@ class JointTrainer:
         if len(self._now) > 1:  # a layer may be a client's and the main server's
             shares += [(self._now[part].adapters, weight) for part, weight in weights.items()]
         work = model.mean([adapters for adapters, _ in shares], [weight for _, weight in shares])
-        mean: Ref = yield from insist(world, self.federated, work, round=number)
+        mean: Ref = yield from retry(world, self.fed_server, work, round=number)
         if len(self._now) > 1:
             return mean
         (middle_now,) = self._now.values()
         return mean.merge([mean, middle_now.adapters])
 
-    def _train(self, client: Client, theta: Ref, steps: Meeting, phases: Meeting | None, *, round: int) -> Verb:
-        """One client's share of a round; returns its adapters as the federated server received them."""
+    def _train(self, client: Client, theta: Ref, steps: Barrier, phases: Barrier | None, *, round: int) -> Verb:
+        """One client's share of a round; returns its adapters as the fed server received them."""
         world, model, node = self.world, self.world.model, client.name
         assert client.parts is not None
         bottom = client.parts[0]
         count = trains(world, client, self.options.local_steps)
-        meetings = [meeting for meeting in (steps, phases) if meeting is not None and count]
-        for meeting in meetings:
-            meeting.join(node)
+        barriers = [each for each in (steps, phases) if each is not None and count]
+        for each in barriers:
+            each.join(node)
         try:
             own = theta.pick(model.names([bottom]))
-            fetched = yield from world.send(self.federated, node, own, "adapters", round=round)
+            fetched = yield from world.send(self.fed_server, node, own, "adapters", round=round)
             trained = model.take(bottom, fetched, self._before.get(node))
             for step in range(1, count + 1):
                 if phases is not None:
-                    yield from phases.meet(node)
+                    yield from phases.wait(node)
                 trained = yield from self._step(client, trained, steps, phases, round=round, step=step)
             if phases is not None and count:
-                yield from phases.meet(node)
+                yield from phases.wait(node)
         finally:
-            for meeting in meetings:
-                meeting.leave(node)
-        mine = yield from hand_on(world, client, fetched, trained.adapters, round=round)
-        received = yield from world.send(node, self.federated, mine, "adapters", round=round)
+            for each in barriers:
+                each.leave(node)
+        mine = yield from outgoing(world, client, fetched, trained.adapters, round=round)
+        received = yield from world.send(node, self.fed_server, mine, "adapters", round=round)
         if self.options.keep_optimizer:
             self._before[node] = trained
         return received
 
     def _step(
-        self, client: Client, trained: Trained, steps: Meeting, phases: Meeting | None, *, round: int, step: int
+        self, client: Client, trained: Trained, steps: Barrier, phases: Barrier | None, *, round: int, step: int
     ) -> Verb:
         """One step of a client: activations and labels up, gradient down."""
         world, model, node, server = self.world, self.world.model, client.name, self.world.cloud
@@ -155,11 +155,11 @@ class JointTrainer:
             partial(world.send, round=round, step=step),
         )
         batch = next(client.batches)
-        h, tape = yield from compute(model.forward(trained, batch, batch.lengths))
+        h, saved = yield from compute(model.forward(trained, batch, batch.lengths))
         h = yield from send(node, server, h, "activation", attached=np.concatenate([batch.lengths, truth(batch)]))
-        gradient, loss = yield from steps.meet(node, (client, h, batch, step))
+        gradient, loss = yield from steps.wait(node, (client, h, batch, step))
         gradient = yield from send(server, node, gradient, "gradient")
-        _, *after = yield from compute(model.backward(trained, tape, gradient, batch.lengths, self.optimizer))
+        _, *after = yield from compute(model.backward(trained, saved, gradient, batch.lengths, self.optimizer))
         world.stepped(loss)
         return trained.stepped(*after)
 
@@ -188,57 +188,3 @@ def truth(batch: Batch) -> np.ndarray:
     if batch.labels is not None:
         return batch.labels
     return np.concatenate([row[:length] for row, length in zip(batch.tokens, batch.lengths, strict=True)])
-
-
-class Meeting:
-    """Members that wait for each other; when all who have joined and not left are there, they go on, and ``serve`` first.
-
-    ``serve`` gets what each has brought, takes its time, and gives what each takes away.
-    """
-
-    def __init__(self, world: World, serve: Callable[[Mapping[str, Any]], Verb] | None = None) -> None:
-        self.world, self.serve = world, serve
-        self._members: dict[str, None] = {}
-        self._here: dict[str, Any] = {}
-        self._end = world.env.event()
-
-    def join(self, name: str) -> None:
-        """Be waited for from now on."""
-        self._members[name] = None
-
-    def leave(self, name: str) -> None:
-        """Be waited for no more."""
-        self._members.pop(name, None)
-        self._here.pop(name, None)
-        self._go_on()
-
-    def meet(self, name: str, brought: Any = None) -> Verb:
-        """Wait for all members; returns what ``serve`` has for this one.
-
-        Raises:
-            Lost: serving was lost.
-        """
-        self._here[name] = brought
-        end = self._end
-        self._go_on()
-        found = yield end
-        if isinstance(found, Lost):
-            raise found
-        return found.get(name)
-
-    def _go_on(self) -> None:
-        if not self._here or self._members.keys() - self._here.keys():
-            return
-        here, end = self._here, self._end
-        self._here, self._end = {}, self.world.env.event()
-        if self.serve is None:
-            end.succeed({})
-        else:
-            self.world.spawn(self._served(self.serve(here), end))
-
-    def _served(self, serving: Verb, end: simpy.Event) -> Verb:
-        try:
-            found = yield from serving
-        except Lost as error:
-            found = error
-        end.succeed(found)

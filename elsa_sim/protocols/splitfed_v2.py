@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import simpy
 from pydantic import Field
 
-from ..world.rounds import gather, insist
+from ..world.rounds import retry, run_round
 from .base import Protocol
 from .local import SplitTrainer
 
@@ -52,13 +52,13 @@ class SplitFedV2(Protocol):
             trainer.begin(theta)
             train = partial(trainer.train, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
             tasks = {client.name: partial(train, client) for client in world.clients}
-            arrived = yield from gather(world, tasks, self.wait, round=g, at=world.cloud)
+            arrived = yield from run_round(world, tasks, self.wait, round=g, at=world.cloud)
             if arrived:
                 present = [client for client in world.clients if client.name in arrived]
                 shares = [(arrived[client.name].pick(trainer.own(client)), client.weight) for client in present]
                 shares += trainer.end(present)
                 work = world.model.mean([adapters for adapters, _ in shares], [weight for _, weight in shares])
-                theta = yield from insist(world, world.cloud, work, round=g)
+                theta = yield from retry(world, world.cloud, work, round=g)
             if world.evaluate(theta, round=g):
                 return
 
@@ -95,10 +95,10 @@ class SharedTrainer(SplitTrainer):
             outputs = yield from super().serve_forward(compute, self._now[middle.part], h1, lengths)
         return outputs
 
-    def serve_backward(self, compute: Serve, middle: Trained, tape: Ref, gradient: Ref, lengths: Lengths) -> Verb:
+    def serve_backward(self, compute: Serve, middle: Trained, saved: Ref, gradient: Ref, lengths: Lengths) -> Verb:
         part = middle.part
         with self._turn.request() as turn:
             yield turn
-            found = yield from super().serve_backward(compute, self._now[part], tape, gradient, lengths)
+            found = yield from super().serve_backward(compute, self._now[part], saved, gradient, lengths)
             self._now[part] = found[1]
         return found

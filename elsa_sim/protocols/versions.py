@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Update:
+class ClientUpdate:
     """What a member sent: trained adapters, and the version v that they were trained from."""
 
     ticket: int
@@ -37,7 +37,7 @@ class Server:
     weights: Mapping[str, float]
     parent: Server | None = None
     version: int = 0
-    buffer: list[Update] = field(default_factory=list)
+    buffer: list[ClientUpdate] = field(default_factory=list)
     """Updates that wait to be merged."""
     counts: Counter[str] = field(default_factory=Counter)
     """Member -> updates that were accepted."""
@@ -67,19 +67,19 @@ class Server:
         held = {version: theta for _, version, theta in self._handed.values()}
         return {**held, **{u.version: u.base for u in self.buffer}, self.version: self.theta}
 
-    def take(self, ticket: int, adapters: Ref, bound: int | None, row: int) -> tuple[Update | None, int, str]:
+    def take(self, ticket: int, adapters: Ref, bound: int | None, row: int) -> tuple[ClientUpdate | None, int, str]:
         """The update of a number if it counts, else ``None``; its base version, and the reason."""
         if ticket not in self._handed:
             return None, -1, "it had been counted already"
         member, version, base = self._handed.pop(ticket)
         if bound is not None and self.version - version > bound:
             return None, version, f"it is {self.version - version} versions old; at most {bound} are allowed"
-        update = Update(ticket, member, version, base, adapters, self.weights[member], row)
+        update = ClientUpdate(ticket, member, version, base, adapters, self.weights[member], row)
         self.buffer.append(update)
         self.counts[member] += 1
         return update, version, ""
 
-    def next(self, count: int) -> list[Update]:
+    def next(self, count: int) -> list[ClientUpdate]:
         """Take ``count`` waiting updates, the first to arrive."""
         taken, self.buffer = self.buffer[:count], self.buffer[count:]
         return taken

@@ -26,13 +26,12 @@ import pyarrow as pa
 import yaml
 
 from ..base.errors import InputError
+from ..base.tiers import TIER
 from .event_table import STREAM, TABLE, read_events
 
 Events: TypeAlias = pd.DataFrame | pa.Table
 Topology: TypeAlias = Mapping[str, Any]
 
-#: How near to the cloud a role is: a transfer to a higher rank is uplink, to a lower one downlink.
-RANK = {"client": 0, "edge": 1, "cloud": 2}
 #: The kinds of rows that keep a device busy.
 WORK = ("compute", "aggregation")
 
@@ -152,7 +151,7 @@ def _direction(events: pd.DataFrame, topology: Topology) -> np.ndarray[Any, np.d
     roles, ends = _roles(topology), []
     for column in ("node", "peer"):
         text = events[column].astype("category")
-        rank = np.array([RANK.get(roles.get(name, ""), math.nan) for name in text.cat.categories] + [math.nan])
+        rank = np.array([TIER.get(roles.get(name, ""), math.nan) for name in text.cat.categories] + [math.nan])
         ends.append(rank[text.cat.codes.to_numpy()])
     sign = np.nan_to_num(np.sign(ends[1] - ends[0])).astype(np.int8)
     return np.where((events["kind"] == "transfer").to_numpy(), sign, np.int8(0))

@@ -15,17 +15,17 @@ from ..base.streams import Streams
 from ..learning.misbehaviour.base import flipped
 from ..scenario.model import Loaded, Scenario
 from .checks import Plan
-from .cost_inputs import tell
+from .cost_inputs import set_demands
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..learning.execution.work import Ref
-    from ..learning.misbehaviour.base import Conduct
+    from ..learning.misbehaviour.base import Misbehaviour
     from ..learning.tasks.base import Dataset, Split
     from ..learning.training.model import Model
     from ..results.event_table import Recorder
-    from ..world.codec_pipeline import Wire
+    from ..world.codec_pipeline import CodecPipeline
     from ..world.world import Client, Observer, World
 
 
@@ -52,11 +52,13 @@ def _no_test(adapters: Ref, round: int) -> dict[str, float]:
     return {}
 
 
-def _wire(scenario: Scenario, streams: Streams, model: Model, data: Dataset, clients: Sequence[Client]) -> Wire:
+def _wire(
+    scenario: Scenario, streams: Streams, model: Model, data: Dataset, clients: Sequence[Client]
+) -> CodecPipeline:
     """The codecs of a scenario, with the public text that some are fitted to."""
     from ..codecs.public_text import PublicText
     from ..learning.tasks.data import in_chunks
-    from ..world.codec_pipeline import Wire
+    from ..world.codec_pipeline import CodecPipeline
     from ..world.evaluation import TOKENS
 
     chains = {name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}
@@ -73,11 +75,11 @@ def _wire(scenario: Scenario, streams: Streams, model: Model, data: Dataset, cli
         return None if client is None or client.parts is None else (client.parts[0].stop, client.parts[1].stop)
 
     known = initial if initial.ready else None
-    return Wire(chains, streams, cuts=cuts, width=model.hidden, public=public, initial=known)
+    return CodecPipeline(chains, streams, cuts=cuts, width=model.hidden, public=public, initial=known)
 
 
 def _audit(
-    plan: Plan, model: Model, wire: Wire, clients: Sequence[Client], data: Dataset, special: set[int]
+    plan: Plan, model: Model, pipeline: CodecPipeline, clients: Sequence[Client], data: Dataset, special: set[int]
 ) -> Callable[[Mapping[str, Tensor], int], list[dict[str, Any]]] | None:
     """The privacy measurement of a scenario, if it has one."""
     scenario, server = plan.scenario, _server(plan)
@@ -86,7 +88,7 @@ def _audit(
     from ..privacy.audit import Audit
 
     streams, size = plan.context.streams, scenario.task.batch_size
-    return Audit(scenario.privacy, model, wire, clients, server, data, streams, special=special, batch_size=size)
+    return Audit(scenario.privacy, model, pipeline, clients, server, data, streams, special=special, batch_size=size)
 
 
 def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Observer) -> World:
@@ -102,7 +104,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     from ..learning.backbone.model import build as build_backbone
     from ..learning.backbone.tokenizers import tokenizer_for
     from ..learning.execution.distributed import executor as make_executor
-    from ..learning.misbehaviour.base import Conduct
+    from ..learning.misbehaviour.base import Misbehaviour
     from ..learning.tasks.base import tokenize
     from ..learning.tasks.data import Batches, collate
     from ..learning.training.model import Model
@@ -145,22 +147,22 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     names = plan.topology.names("client")
     data = replace(data, train=_as_held(data, dict(zip(names, plan.samples, strict=True)), plan))
 
-    def conduct(name: str) -> Conduct | None:
+    def misbehaviour(name: str) -> Misbehaviour | None:
         kind, options = plan.unreliable.get(name), scenario.unreliable
-        return None if kind is None or options is None else Conduct(name, kind, options, streams)
+        return None if kind is None or options is None else Misbehaviour(name, kind, options, streams)
 
     def client(index: int, name: str, samples: npt.NDArray[np.int64]) -> Client:
         batches = Batches(data.train, samples, size, data.pad_id, streams.numpy("batches", index))
-        return Client(index, name, plan.edge_of.get(name, ""), samples, batches, parts.get(name), conduct(name))
+        return Client(index, name, plan.edge_of.get(name, ""), samples, batches, parts.get(name), misbehaviour(name))
 
     names = plan.topology.names("client")
     clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]
     pool = client(0, plan.topology.cloud, np.arange(len(data.train), dtype=np.int64))
-    wire = _wire(scenario, streams, model, data, clients)
+    pipeline = _wire(scenario, streams, model, data, clients)
     network, radio = Network(env, plan.played, scenario.network, streams), None
     if plan.layout is not None and scenario.wireless is not None:
         radio = Radio(env, network, scenario.wireless, plan.layout, streams)
-        tell(radio, plan.needs)
+        set_demands(radio, plan.needs)
     return World(
         env,
         plan.topology,
@@ -170,13 +172,13 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         pool,
         model,
         executor,
-        wire,
+        pipeline,
         recorder,
-        _no_test if timing else Evaluation(model, executor, wire, clients, _server(plan), data),
+        _no_test if timing else Evaluation(model, executor, pipeline, clients, _server(plan), data),
         stop=scenario.stop,
         observer=observer,
         radio=radio,
         total_steps=scenario.protocol.steps(len(clients)),
-        audit=_audit(plan, model, wire, clients, data, set(tokenizer.all_special_ids)),
+        audit=_audit(plan, model, pipeline, clients, data, set(tokenizer.all_special_ids)),
         public=lambda count: collate(data.public, np.arange(count), data.pad_id),
     )

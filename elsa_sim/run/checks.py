@@ -30,7 +30,7 @@ from ..scenario.model import Loaded, Scenario
 from ..scenario.validation import in_order
 from ..topology import Topology
 from . import memory
-from .cost_inputs import Needs, needs, radio_of, resources, tell
+from .cost_inputs import Needs, needs, radio_of, resources, set_demands
 
 if TYPE_CHECKING:
     from ..wireless import Layout
@@ -129,7 +129,7 @@ def check(loaded: Loaded) -> Plan:
             pairs = {(cut.p, cut.q) for cut in cuts.values()}
             faults.extend(loaded.located(scenario.protocol.cut_faults(pairs), "protocol"))
         if not faults:
-            asked = memory.Demand(scenario, outline, source.layers, cuts, topology, edge_of).footprints()
+            asked = memory.MemoryDemand(scenario, outline, source.layers, cuts, topology, edge_of).footprints()
             faults.extend(loaded.located(memory.too_large(asked, devices), "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
@@ -190,7 +190,7 @@ def _cut(
             break
         wireless = {name: cut for name, cut in cuts.items() if name in radio}
         wanted = needs(scenario, outline, devices, there, wireless, clients)
-        tell(radio, wanted)
+        set_demands(radio, wanted)
     return cuts, wanted
 
 

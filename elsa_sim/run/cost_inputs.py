@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import simpy
 
 from ..base.streams import Streams
-from ..codecs.base import Passage, chain_flops, gradient_chain, resolved, wire
+from ..codecs.base import MessageContext, chain_flops, gradient_chain, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT, Outline
@@ -129,7 +129,7 @@ def needs(
     return found
 
 
-def tell(radio: Radio, wanted: Mapping[str | None, Needs]) -> None:
+def set_demands(radio: Radio, wanted: Mapping[str | None, Needs]) -> None:
     """Have the allocators of ``radio`` know what clients need."""
     for station, need in wanted.items():
         radio.set_needs(need.bits, need.waits, station)
@@ -148,9 +148,11 @@ def _crossing(scenario: Scenario, outline: Outline) -> tuple[tuple[float, float]
     size, client, server = {True: 0.0, False: 0.0}, 0.0, 0.0
     for message, given in chains.items():
         for up in (True, False) if both else (message == "activation",):
-            passage = Passage(message, up, round=2, index=1)
-            chain = resolved(given, passage, None)
-            size[up] += (sum(buffer.nbytes for buffer in wire(chain, states)[1]) + scenario.network.header) / (1 + both)
-            encode, decode = chain_flops(chain, states, passage)
+            context = MessageContext(message, up, round=2, index=1)
+            chain = resolved(given, context, None)
+            size[up] += (sum(buffer.nbytes for buffer in wire_specs(chain, states)[1]) + scenario.network.header) / (
+                1 + both
+            )
+            encode, decode = chain_flops(chain, states, context)
             client, server = client + (encode if up else decode), server + (decode if up else encode)
     return (size[True], size[False]), (client, server)

@@ -23,7 +23,7 @@ Need: TypeAlias = tuple[str, Footprint, int]
 
 
 @dataclass(frozen=True)
-class Demand:
+class MemoryDemand:
     """What a scenario trains and stores on its nodes, with the whole model on one device where ``cuts`` is ``None``."""
 
     scenario: Scenario

@@ -25,7 +25,7 @@ from ..scenario import dump
 from ..scenario.model import Loaded
 from ..topology import Topology
 from ..version import __version__
-from ..world.invariants import book_faults, invariants, link_faults
+from ..world.invariants import event_log_faults, invariants, link_faults
 from ..world.world import Observer, World
 from . import builder, checks
 
@@ -96,7 +96,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         world.end()
     table = recorder.close()
     if failure is None and world is not None:
-        violations += book_faults(table, world.books.begun) + link_faults(table, world)
+        violations += event_log_faults(table, world.event_log.begun) + link_faults(table, world)
         if violations:
             failure = InvariantViolation("invariants violated: " + "; ".join(violations))
     host = {"wall_s": time.perf_counter() - begin, "math_s": world.executor.math_s if world else 0.0,
@@ -161,13 +161,13 @@ def _play(world: World, plan: checks.Plan) -> None:
     over = process if limit is None else process | world.env.timeout(limit)
     ended, idle = 0, 0
     while over.callbacks is not None:
-        ended, idle = (ended, idle + 1) if world.books.ended == ended else (world.books.ended, 0)
+        ended, idle = (ended, idle + 1) if world.event_log.ended == ended else (world.event_log.ended, 0)
         try:
             if idle > STUCK:
                 raise simpy.core.EmptySchedule
             world.env.step()
         except simpy.core.EmptySchedule:
-            waits = [f"{row['kind']} {row['detail']} on {row['node']}" for row in world.books.in_flight.values()]
+            waits = [f"{row['kind']} {row['detail']} on {row['node']}" for row in world.event_log.in_flight.values()]
             what = f"under way: {', '.join(waits[:5])}" if waits else "nothing is under way"
             raise RunFailed(
                 f"nothing happens any more at {world.now:g} s, and training has not ended; {what}"

@@ -18,13 +18,12 @@ from pydantic import AfterValidator, Field, SerializeAsAny
 from ..base.choices import any_of, renewed, with_choices
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults, ScenarioError
-from ..base.registry import Component, Items, Options, discover, load_entry_points
+from ..base.registry import Items, Options, discover, families, load_entry_points
 from ..base.streams import Streams
 from ..base.units import Seconds
 from ..codecs.base import Codec
 from ..devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, Straggler
 from ..learning.backbone.options import BackboneOptions
-from ..learning.clustering.assign import Assigner
 from ..learning.misbehaviour.base import UnreliableOptions
 from ..learning.splits.base import SplitPolicy
 from ..learning.splits.fixed import FixedSplit
@@ -223,7 +222,7 @@ def _completed(document: Document) -> Document:
 def scenario_type() -> type[Scenario]:
     """The scenario model in which every family is a choice among the kinds that are registered now."""
     _discovered()
-    return _scenario_type(tuple((family, *family.members.values()) for family in families()))
+    return _scenario_type(tuple((family, *family.members.values()) for family in families().values()))
 
 
 @cache
@@ -231,15 +230,6 @@ def _discovered() -> None:
     for package in PACKAGES:
         discover(f"elsa_sim.{package}")
     load_entry_points()
-
-
-def families() -> tuple[type[Component], ...]:
-    """The families that a scenario chooses kinds of."""
-    return (Protocol, Task, Partition, TopologySource, SplitPolicy, Codec, LinkModel, *_NESTED)
-
-
-#: Families that a scenario chooses from within a section.
-_NESTED = (Straggler, Downtime, Mobility, PathLoss, Allocator, PowerControl, Assigner)
 
 
 @cache

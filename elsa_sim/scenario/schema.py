@@ -7,15 +7,16 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from ..base.choices import key_of
+from ..base.registry import families
 from ..topology import TopologyFile
-from .model import families, scenario_type
+from .model import scenario_type
 
 
 def schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a scenario file, for editors."""
     made = scenario_type().model_json_schema(schema_generator=_WithUnits)
     definitions = made["$defs"]
-    for family in families():
+    for family in families().values():
         for member in family.members.values():
             name = f"{member.__module__}__{member.__qualname__}".replace(".", "__")  # where two have one class name
             definition = definitions.get(member.__name__) or definitions.get(name, {"required": []})

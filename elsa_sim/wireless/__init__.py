@@ -6,7 +6,7 @@ hysteresis. What is not captured stands with each of these.
 """
 
 from .allocation import Allocator, Best, ByNeed, Demand, Equal, Greedy, Random
-from .channel_state import Air
+from .channel_state import ChannelState
 from .convex import Duals
 from .layout import Layout
 from .mobility import Mobility, Paths, RandomWaypoint, Static
@@ -16,14 +16,13 @@ from .propagation import DualSlope, Fading, LogDistance, PathLoss, Shadowing, fr
 from .radio import Handover, Radio
 from .rate import from_db, rate, snr, to_db
 from .search import Search
-from .subcarriers import Band, Direction
+from .subcarriers import Direction, Subcarriers
 
 __all__ = [
-    "Air",
     "Allocator",
-    "Band",
     "Best",
     "ByNeed",
+    "ChannelState",
     "Demand",
     "Direction",
     "DualSlope",
@@ -49,6 +48,7 @@ __all__ = [
     "Search",
     "Shadowing",
     "Static",
+    "Subcarriers",
     "WirelessOptions",
     "free_space",
     "from_db",

@@ -14,7 +14,7 @@ from .propagation import Shadowing
 from .rate import Floats, from_db, to_db
 
 
-class Air:
+class ChannelState:
     """Positions, mean gains and associations at one time; clients and stations by index.
 
     The serving station is the one with the highest received power at first (of its downlink, averaged over fading). It

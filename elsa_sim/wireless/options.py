@@ -21,7 +21,7 @@ from .layout import Layout, place
 from .mobility import Metres, Mobility, Static
 from .power import Even, PowerControl
 from .propagation import LogDistance, PathLoss
-from .subcarriers import Band
+from .subcarriers import Subcarriers
 
 Positive = Annotated[Power, Gt(0)]
 Count = Annotated[int, Ge(1), Le(10_000)]
@@ -136,15 +136,15 @@ class WirelessOptions(Options):
         """N0 with the noise figure (W/Hz)."""
         return float(self.noise * 10.0 ** (self.noise_figure / 10.0))
 
-    def band(self, station: str) -> Band:
+    def subcarriers(self, station: str) -> Subcarriers:
         """The uplink subchannels of a station."""
         own = self.nodes.get(station, NodeRadio())
-        return Band(
+        return Subcarriers(
             station, "up", own.subchannels or self.subchannels, own.bandwidth or self.bandwidth, total=self.total_power
         )
 
     @staticmethod
-    def assign(band: Band, given: Mapping[str, Assigned], limits: Mapping[str, float]) -> None:
+    def assign(subcarriers: Subcarriers, given: Mapping[str, Assigned], limits: Mapping[str, float]) -> None:
         """Assign the subchannels of a band as stated, if any are.
 
         Raises:
@@ -152,7 +152,7 @@ class WirelessOptions(Options):
         """
         if given:
             powers = {client: each.powers for client, each in given.items() if each.powers is not None}
-            band.assign({client: each.subchannels for client, each in given.items()}, powers, limits)
+            subcarriers.assign({client: each.subchannels for client, each in given.items()}, powers, limits)
 
     def layout(self, topology: Topology, streams: Streams) -> Layout:
         """Who is wireless and where, and the network with a link from every wireless client to every station.
@@ -226,7 +226,7 @@ class WirelessOptions(Options):
                 yield Fault(f"assigned.{name}", f"there is no station {name!r}; there are {listed(stations)}")
                 continue
             try:
-                self.assign(self.band(name), given, known)
+                self.assign(self.subcarriers(name), given, known)
             except InputError as error:
                 yield Fault(f"assigned.{name}", str(error))
         yield from (Fault(f"mobility.{f.path}", f.message) for f in self.mobility.faults(clients))

@@ -24,12 +24,12 @@ from ..base.errors import InputError
 from ..base.streams import Streams
 from ..network import Network, Transfer
 from .allocation import Demand
-from .channel_state import Air
+from .channel_state import ChannelState
 from .layout import Layout
 from .options import NodeRadio, WirelessOptions
 from .propagation import Fading
 from .rate import Floats
-from .subcarriers import Band, Direction
+from .subcarriers import Direction, Subcarriers
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Radio:
                  streams: Streams) -> None:  # fmt: skip
         self.env, self.network, self.options, self.layout = env, network, options, layout
         self.handovers: list[Handover] = []
-        self.air = Air(options, layout, streams)
-        self.bands: dict[tuple[str, Direction], Band] = {}
+        self.state = ChannelState(options, layout, streams)
+        self.subcarriers_of: dict[tuple[str, Direction], Subcarriers] = {}
         self.highest: dict[tuple[str, str], float] = {}
         """The highest bandwidth so far of every link that there has been, per direction (bit/s)."""
         self.needs = {(c, s): 1.0 for c in layout.clients for s in layout.stations}
@@ -65,9 +65,11 @@ class Radio:
         """Transmit power of every client (W)."""
         for name in layout.stations:
             size, width = own[name].subchannels or options.subchannels, own[name].bandwidth or options.bandwidth
-            self.bands[name, "up"] = options.band(name)
-            options.assign(self.bands[name, "up"], options.assigned.get(name, {}), self.limits)
-            self.bands[name, "down"] = Band(name, "down", size, width, own[name].power or options.station_power)
+            self.subcarriers_of[name, "up"] = options.subcarriers(name)
+            options.assign(self.subcarriers_of[name, "up"], options.assigned.get(name, {}), self.limits)
+            self.subcarriers_of[name, "down"] = Subcarriers(
+                name, "down", size, width, own[name].power or options.station_power
+            )
         self._streams = streams
         self._fading = Fading(options.fading, streams)
         self._number = {name: i for i, name in enumerate(layout.clients)}
@@ -94,13 +96,13 @@ class Radio:
 
     def serving(self, client: str) -> str:
         """The station that serves a client now."""
-        return self.layout.stations[int(self.air.serving[self._index(client)])]
+        return self.layout.stations[int(self.state.serving[self._index(client)])]
 
     def members(self, station: str) -> tuple[str, ...]:
         """The clients with a link to a station, those included that only finish messages under way."""
         everybody = self.options.association == "all"
         column = self._column[station]
-        return tuple(c for c, s in zip(self.layout.clients, self.air.serving.tolist(), strict=True)
+        return tuple(c for c, s in zip(self.layout.clients, self.state.serving.tolist(), strict=True)
                      if everybody or s == column or (c, station) in self._staying)  # fmt: skip
 
     def route(self, src: str, dst: str) -> tuple[str, ...]:
@@ -119,7 +121,7 @@ class Radio:
 
     def position(self, client: str) -> tuple[float, float]:
         """Where a client was at the last update (m)."""
-        x, y = self.air.positions[self._index(client)].tolist()
+        x, y = self.state.positions[self._index(client)].tolist()
         return x, y
 
     def on_handover(self, listener: Callable[[Handover], None]) -> None:
@@ -135,12 +137,12 @@ class Radio:
         Raises:
             InputError: what cannot be; nothing is changed then.
         """
-        self.bands[station, direction].assign(subchannels, powers, self.limits)
+        self.subcarriers_of[station, direction].assign(subchannels, powers, self.limits)
         self._renew()
 
     def release(self, station: str, direction: Direction = "up") -> None:
         """Leave the assignment to the allocator again."""
-        self.bands[station, direction].release()
+        self.subcarriers_of[station, direction].release()
         self._renew()
 
     def set_needs(self, needs: Mapping[str, float], waits: Mapping[str, float] | None = None,
@@ -164,9 +166,9 @@ class Radio:
         for each in stations:
             self.needs.update({(client, each): need for client, need in needs.items()})
             self.waits.update({(client, each): wait for client, wait in (waits or {}).items()})
-        for band in self.bands.values():
-            if not band.fixed:
-                band.release()
+        for subcarriers in self.subcarriers_of.values():
+            if not subcarriers.fixed:
+                subcarriers.release()
         self._renew()
 
     def reallocate(self) -> None:
@@ -179,18 +181,20 @@ class Radio:
     def demand(self, station: str, direction: Direction = "up") -> tuple[tuple[str, ...], Demand]:
         """The members of a station, and what an allocator is told of them now."""
         members = self.members(station)
-        mean = self.air.gains[[self._number[c] for c in members], self._column[station]][:, None]
-        return members, self._demand(members, mean, self.bands[station, direction], self._block_of(self.env.now))
+        mean = self.state.gains[[self._number[c] for c in members], self._column[station]][:, None]
+        return members, self._demand(
+            members, mean, self.subcarriers_of[station, direction], self._block_of(self.env.now)
+        )
 
     def silence(self, station: str, silent: bool = True) -> None:
         """A station goes off the air (its clients change to the next best at once), or comes back."""
-        self.air.silent[self._column[station]] = silent
+        self.state.silent[self._column[station]] = silent
         self._stale = True
         self._associate()
 
     def check(self) -> list[str]:
         """The invariants that do not hold: one client per subchannel, powers within their limits."""
-        return [wrong for band in self.bands.values() for wrong in band.check(self.limits)]
+        return [wrong for subcarriers in self.subcarriers_of.values() for wrong in subcarriers.check(self.limits)]
 
     # -- what the engine asks -----------------------------------------------------------------------------------------
 
@@ -234,41 +238,46 @@ class Radio:
         rates: dict[tuple[str, str], float] = {}
         for column, station in enumerate(self.layout.stations):
             members = self._cells[station]
-            if not members or self.air.silent[column]:
+            if not members or self.state.silent[column]:
                 continue
-            mean = self.air.gains[[self._number[c] for c in members], column][:, None]
-            self._timed |= len(members) > self.bands[station, "up"].size
-            rates |= {(c, station): r for c, r in self._share(members, mean, self.bands[station, "up"], block, due)}
+            mean = self.state.gains[[self._number[c] for c in members], column][:, None]
+            self._timed |= len(members) > self.subcarriers_of[station, "up"].size
+            rates |= {
+                (c, station): r for c, r in self._share(members, mean, self.subcarriers_of[station, "up"], block, due)
+            }
             if self.options.downlink is not None:
                 rates |= dict.fromkeys(((station, c) for c in members), self.options.downlink)
             else:
                 rates |= {
-                    (station, c): r for c, r in self._share(members, mean, self.bands[station, "down"], block, due)
+                    (station, c): r
+                    for c, r in self._share(members, mean, self.subcarriers_of[station, "down"], block, due)
                 }
         self._rates = rates
         highest = self.highest
         highest.update({pair: rate for pair, rate in rates.items() if rate > highest.get(pair, -1.0)})
 
-    def _share(self, members: tuple[str, ...], mean: Floats, band: Band, block: int,
+    def _share(self, members: tuple[str, ...], mean: Floats, subcarriers: Subcarriers, block: int,
                due: bool) -> Iterable[tuple[str, float]]:  # fmt: skip
         """The members of a band with their rates in this block (bit/s)."""
-        options, now = self.options, self._demand(members, mean, band, block)
-        known = self._demand(members, mean, band, self._begun) if due and self._begun != block else now
-        band.allocate(members, known, options.allocator, block,
-                      lambda: self._streams.numpy("subchannels", band.station, band.direction, block),
+        options, now = self.options, self._demand(members, mean, subcarriers, block)
+        known = self._demand(members, mean, subcarriers, self._begun) if due and self._begun != block else now
+        subcarriers.allocate(members, known, options.allocator, block,
+                      lambda: self._streams.numpy("subchannels", subcarriers.station, subcarriers.direction, block),
                       control=options.power_control, due=due)  # fmt: skip
-        return zip(members, band.rates(members, now, self.limits).tolist(), strict=True)
+        return zip(members, subcarriers.rates(members, now, self.limits).tolist(), strict=True)
 
-    def _demand(self, members: tuple[str, ...], mean: Floats, band: Band, block: int) -> Demand:
+    def _demand(self, members: tuple[str, ...], mean: Floats, subcarriers: Subcarriers, block: int) -> Demand:
         """What an allocator is told of the members of a band in a block, ``mean`` being their mean gains [K, 1]."""
-        options, up = self.options, band.budget is None
-        pairs = [(c, band.station) if up else (band.station, c) for c in members]
-        gain = mean * np.array([self._fading.gains(pair, band.size, block) for pair in pairs])
-        each = [self.limits[c] if band.budget is None else band.budget / band.size for c in members]
-        ways = [(c, band.station) for c in members]
+        options, up = self.options, subcarriers.budget is None
+        pairs = [(c, subcarriers.station) if up else (subcarriers.station, c) for c in members]
+        gain = mean * np.array([self._fading.gains(pair, subcarriers.size, block) for pair in pairs])
+        each = [
+            self.limits[c] if subcarriers.budget is None else subcarriers.budget / subcarriers.size for c in members
+        ]
+        ways = [(c, subcarriers.station) for c in members]
         waits = np.array([self.waits[way] for way in ways]) if up else None
-        return Demand(gain, np.array([self.needs[way] for way in ways]), np.array(each), band.bandwidth,
-                      options.noise_density(), options.efficiency_cap, split=up, before=waits, total=band.total)  # fmt: skip
+        return Demand(gain, np.array([self.needs[way] for way in ways]), np.array(each), subcarriers.bandwidth,
+                      options.noise_density(), options.efficiency_cap, split=up, before=waits, total=subcarriers.total)  # fmt: skip
 
     # -- movement -----------------------------------------------------------------------------------------------------
 
@@ -279,7 +288,7 @@ class Radio:
     def _moving(self) -> Generator[simpy.Event, Any, None]:
         for step in itertools.count(1):
             yield self.env.timeout(max(0.0, step * self.options.interval - self.env.now))
-            self._stale |= self.air.move(self.env.now)
+            self._stale |= self.state.move(self.env.now)
             if self._staying:
                 kept = [link for link in self._staying if self._under_way(*link)]
                 self._stale |= len(kept) < len(self._staying)
@@ -289,7 +298,7 @@ class Radio:
     def _associate(self) -> None:
         """Let clients change their stations; the new rates hold when listeners hear of it."""
         stations, found = self.layout.stations, []
-        for number, old, new in self.air.associate(self.env.now):
+        for number, old, new in self.state.associate(self.env.now):
             event = Handover(self.layout.clients[number], stations[old], stations[new], self.env.now)
             found.append(event)
             self._staying.pop((event.client, event.new), None)

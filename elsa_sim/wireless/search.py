@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from .allocation import Allocator, Best, Demand, Greedy, Owners, Random
 from .rate import Floats, rate
-from .uplink import Stage
+from .uplink import UplinkSubproblem
 from .water_filling import NATS, least_delay, least_power
 
 Sets = npt.NDArray[np.bool_]
@@ -35,20 +35,22 @@ class Search(Allocator):
         clients = len(demand.gain)
         if not demand.split:  # the station's power is not the clients' to control
             return Greedy().allocate(demand, random)
-        stage = Stage(demand, demand.waits[None], np.ones(1), "the band", [str(k) for k in range(clients)])
-        owners = greedy(stage)
+        subproblem = UplinkSubproblem(
+            demand, demand.waits[None], np.ones(1), "the band", [str(k) for k in range(clients)]
+        )
+        owners = greedy(subproblem)
         if clients == 1 or len(np.unique(owners)) < clients:  # nothing to give and take, or somebody cannot send at all
             return owners
-        return improved(stage, owners)
+        return improved(subproblem, owners)
 
 
-def greedy(stage: Stage) -> Owners:
+def greedy(subproblem: UplinkSubproblem) -> Owners:
     """The paper's subchannels, for power split evenly; what nobody gains from so goes to who hears it best.
 
     If somebody is left without a subchannel that it is heard on, one for each is found by assignment, if there is one.
     """
-    gain = stage.demand.gain
-    owners = Greedy().allocate(stage.demand, np.random.default_rng(0))
+    gain = subproblem.demand.gain
+    owners = Greedy().allocate(subproblem.demand, np.random.default_rng(0))
     owners = np.where(owners < 0, np.argmax(gain, axis=0), owners)
     heard = gain[owners, np.arange(len(owners))] > 0.0
     if len(np.unique(owners[heard])) < len(gain):
@@ -59,27 +61,27 @@ def greedy(stage: Stage) -> Owners:
     return owners
 
 
-def starts(stage: Stage, count: int) -> list[Owners]:
+def starts(subproblem: UplinkSubproblem, count: int) -> list[Owners]:
     """Where to search from: greedy subchannels, those of the best gains, and random ones; the same ones every time."""
     random = np.random.default_rng(0)
-    found = [greedy(stage), Best().allocate(stage.demand, random)]
-    return [*found, *(Random().allocate(stage.demand, random) for _ in range(count - 2))][:count]
+    found = [greedy(subproblem), Best().allocate(subproblem.demand, random)]
+    return [*found, *(Random().allocate(subproblem.demand, random) for _ in range(count - 2))][:count]
 
 
 def improved(
-    stage: Stage, owners: Owners, evenly: bool = False, seen: set[bytes] | None = None, most: int = 200
+    subproblem: UplinkSubproblem, owners: Owners, evenly: bool = False, seen: set[bytes] | None = None, most: int = 200
 ) -> Owners:
     """``owners`` (M), changed one move or swap at a time until none helps, or ``most`` have.
 
     It ends early at owners that are in ``seen``, from where another search has gone on; those that it sees are added.
     """
     seen = set() if seen is None else seen
-    judge = _Even(stage) if evenly else _Least(stage, owners)
+    objective = _Even(subproblem) if evenly else _Least(subproblem, owners)
     for _ in range(most):
         if (key := owners.tobytes()) in seen:
             break
-        better = _step(judge, owners)
-        if better is None and judge.turned(owners):
+        better = _step(objective, owners)
+        if better is None and objective.turned(owners):
             continue
         seen.add(key)
         if better is None:
@@ -88,7 +90,7 @@ def improved(
     return owners
 
 
-class _Judge:
+class _Objective:
     """Values of clients with sets of subchannels, and what they make together; the less, the better."""
 
     clients: int
@@ -110,28 +112,28 @@ class _Judge:
         raise NotImplementedError
 
 
-class _Least(_Judge):
+class _Least(_Objective):
     """By the least power with which all would be in time at the present delay, over the budgets."""
 
-    def __init__(self, stage: Stage, owners: Owners) -> None:
-        self.stage, demand = stage, stage.demand
+    def __init__(self, subproblem: UplinkSubproblem, owners: Owners) -> None:
+        self.subproblem, demand = subproblem, subproblem.demand
         self.clients = len(demand.need)
         with np.errstate(divide="ignore"):
             self.floor = np.log(demand.noise * demand.bandwidth / demand.gain)
         self.size = demand.need * NATS / demand.bandwidth
         self.ceiling = np.inf if demand.cap is None else demand.cap * NATS
         self.total = np.inf if demand.total is None else demand.total
-        self.gap = stage.bound(owners)[1]
+        self.gap = subproblem.bound(owners)[1]
 
     def look(self, owners: Owners) -> None:
-        before = self.stage.ahead(self.gap)
+        before = self.subproblem.ahead(self.gap)
         floor = np.where(owners == np.arange(self.clients)[:, None], self.floor, np.inf)
-        time = least_delay(floor, self.ceiling, self.size, before, self.stage.demand.power, self.total)
+        time = least_delay(floor, self.ceiling, self.size, before, self.subproblem.demand.power, self.total)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.pace = np.where(self.size > 0.0, self.size / (time - before), 0.0)
 
     def turned(self, owners: Owners) -> bool:
-        old, (_, self.gap) = self.gap, self.stage.bound(owners)
+        old, (_, self.gap) = self.gap, self.subproblem.bound(owners)
         return self.gap != old
 
     def values(self, clients: npt.NDArray[np.int64], sets: Sets) -> Floats:
@@ -139,21 +141,21 @@ class _Least(_Judge):
         return least_power(floor, self.ceiling, self.pace[clients])[0]
 
     def together(self, values: Floats) -> Floats:
-        own = (values / self.stage.demand.power).max(axis=1)
+        own = (values / self.subproblem.demand.power).max(axis=1)
         return np.asarray(own if np.isinf(self.total) else np.maximum(own, values.sum(axis=1) / self.total))
 
 
-class _Even(_Judge):
+class _Even(_Objective):
     """By the delay at evenly split powers."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage, self.clients = stage, len(stage.demand.need)
+    def __init__(self, subproblem: UplinkSubproblem) -> None:
+        self.subproblem, self.clients = subproblem, len(subproblem.demand.need)
 
     def look(self, owners: Owners) -> None:
         """Nothing to know: the delay does not depend on the present one."""
 
     def values(self, clients: npt.NDArray[np.int64], sets: Sets) -> Floats:
-        demand = self.stage.demand
+        demand = self.subproblem.demand
         power = demand.even[clients, None] / np.maximum(sets.sum(axis=1, keepdims=True), 1)
         each = rate(demand.gain[clients], demand.bandwidth, power, demand.noise, demand.cap)
         need = demand.need[clients]
@@ -161,26 +163,26 @@ class _Even(_Judge):
             return np.where(need > 0.0, need / np.where(sets, each, 0.0).sum(axis=1), 0.0)
 
     def together(self, values: Floats) -> Floats:
-        late = (self.stage.before[:, None, :] + values).max(axis=2)
-        return np.asarray(self.stage.weights @ late)
+        late = (self.subproblem.before[:, None, :] + values).max(axis=2)
+        return np.asarray(self.subproblem.weights @ late)
 
 
-def _step(judge: _Judge, owners: Owners) -> Owners | None:
+def _step(objective: _Objective, owners: Owners) -> Owners | None:
     """The best neighbour, if it is better."""
-    judge.look(owners)
-    clients, count = judge.clients, len(owners)
+    objective.look(owners)
+    clients, count = objective.clients, len(owners)
     every = np.arange(clients)
     sets: Sets = owners == every[:, None]
-    base = judge.values(every, sets)
+    base = objective.values(every, sets)
     one = np.eye(count, dtype=bool)
     owned = np.flatnonzero(owners >= 0)
     # what a client has without i, with j, and with j for i: rows of clients and sets
     without = np.full(count, 0.0)
-    without[owned] = judge.values(owners[owned], sets[owners[owned]] & ~one[owned])
+    without[owned] = objective.values(owners[owned], sets[owners[owned]] & ~one[owned])
     taker, what = (axis.ravel() for axis in np.meshgrid(every, np.arange(count), indexing="ij"))
     fresh = owners[what] != taker
     taker, what = taker[fresh], what[fresh]
-    adding = judge.values(taker, sets[taker] | one[what])
+    adding = objective.values(taker, sets[taker] | one[what])
     moves = np.repeat(base[None], len(taker), axis=0)
     moves[np.arange(len(taker)), taker] = adding
     given = np.flatnonzero(owners[what] >= 0)
@@ -192,14 +194,14 @@ def _step(judge: _Judge, owners: Owners) -> Owners | None:
     a, b = owners[first], owners[second]
     swaps = np.repeat(base[None], len(first), axis=0)
     row = np.arange(len(first))
-    both = judge.values(np.concatenate([a, b]), np.concatenate(
+    both = objective.values(np.concatenate([a, b]), np.concatenate(
         [(sets[a] & ~one[first]) | one[second], (sets[b] & ~one[second]) | one[first]]))  # fmt: skip
     swaps[row, a], swaps[row, b] = both[: len(row)], both[len(row) :]
-    scores = judge.together(np.concatenate([moves, swaps]))
+    scores = objective.together(np.concatenate([moves, swaps]))
     if not len(scores):
         return None
     best = int(np.argmin(scores))
-    if not scores[best] < float(judge.together(base[None])[0]) * (1.0 - 1e-9):
+    if not scores[best] < float(objective.together(base[None])[0]) * (1.0 - 1e-9):
         return None
     found = owners.copy()
     if best < len(taker):

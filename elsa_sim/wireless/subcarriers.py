@@ -19,7 +19,7 @@ Direction = Literal["up", "down"]
 EVEN = Even()
 
 
-class Band:
+class Subcarriers:
     """M subchannels of equal bandwidth (Hz) of one station in one direction.
 
     A subchannel has at most one owner. In the uplink (``budget`` is ``None``) each client has a power of its own, split

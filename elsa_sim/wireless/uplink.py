@@ -30,7 +30,7 @@ class Allocation:
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class UplinkSubproblem:
     """One uplink under one cut and rank."""
 
     demand: Demand

@@ -13,7 +13,7 @@ from ..base.intervals import Interval
 from ..devices import Device
 from ..network import Network
 from ..topology import Topology
-from .event_log import Books
+from .event_log import EventLog
 
 if TYPE_CHECKING:
     from ..wireless import Handover, Radio
@@ -23,18 +23,23 @@ class Availability:
     """Plays the downtimes of all devices, and says which edge server serves a client."""
 
     def __init__(
-        self, books: Books, topology: Topology, network: Network, devices: Mapping[str, Device], radio: Radio | None
+        self,
+        event_log: EventLog,
+        topology: Topology,
+        network: Network,
+        devices: Mapping[str, Device],
+        radio: Radio | None,
     ) -> None:
-        self.books, self.topology, self.network = books, topology, network
+        self.event_log, self.topology, self.network = event_log, topology, network
         self.devices, self.radio = devices, radio
         self._edges = topology.names("edge")
         if radio is not None:
             radio.on_handover(self._handed_over)
         for device in devices.values():
             if device.options.downtimes:
-                books.env.process(self._away(device))
+                event_log.env.process(self._away(device))
         for (u, v), outages in network.channels.outages().items():
-            books.env.process(self._down(u, v, outages))
+            event_log.env.process(self._down(u, v, outages))
 
     def home(self, client: str, edge: str, *, failover: bool, given: bool = False) -> str:
         """The edge server that serves ``client`` now: that of its station, else (or if it is ``given``) its own, ``edge``.
@@ -55,34 +60,34 @@ class Availability:
 
     def _away(self, device: Device) -> Generator[simpy.Event, Any, None]:
         """The process of a device's downtimes: its links are down while it is away."""
-        env = self.books.env
+        env = self.event_log.env
         for start, end in device.downtimes():
             yield env.timeout(max(0.0, start - env.now))
             self.network.cut(device.name)
             self._silence(device.name, True)
-            ticket = self.books.open(kind="fault", node=device.name, detail="away")
+            entry = self.event_log.begin(kind="fault", node=device.name, detail="away")
             if end == math.inf:
                 return
             yield env.timeout(end - env.now)
             self.network.join(device.name)
             self._silence(device.name, False)
-            self.books.close(ticket)
+            self.event_log.end(entry)
 
     def _down(self, u: str, v: str, outages: Iterator[Interval]) -> Generator[simpy.Event, Any, None]:
         """The process that writes down when a link is down; the network itself knows."""
-        env = self.books.env
+        env = self.event_log.env
         for start, end in outages:
             yield env.timeout(max(0.0, start - env.now))
-            ticket = self.books.open(kind="fault", node=u, peer=v, detail="link down")
+            entry = self.event_log.begin(kind="fault", node=u, peer=v, detail="link down")
             if end == math.inf:
                 return
             yield env.timeout(end - env.now)
-            self.books.close(ticket)
+            self.event_log.end(entry)
 
     def _silence(self, node: str, silent: bool) -> None:
         if self.radio is not None and node in self.radio.layout.stations:
             self.radio.silence(node, silent)
 
     def _handed_over(self, handover: Handover) -> None:
-        now, where = float(self.books.env.now), f"{handover.old} to {handover.new}"
-        self.books.recorder.add("handover", now, now, handover.client, peer=handover.new, detail=where)
+        now, where = float(self.event_log.env.now), f"{handover.old} to {handover.new}"
+        self.event_log.recorder.add("handover", now, now, handover.client, peer=handover.new, detail=where)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..base.errors import InvariantViolation
 from ..base.streams import Streams
 from ..codecs import base
-from ..codecs.base import Codec, Keys, Passage
+from ..codecs.base import Codec, Keys, MessageContext
 from ..learning.execution.work import Local, Ref, Spec, TensorSpec, Work
 
 if TYPE_CHECKING:
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Message:
     """A message ready to be sent: its encoding work (``None``: it goes as it is) and its bytes on the wire."""
 
     source: str
     target: str
     value: Ref
     chain: tuple[Codec, ...]
-    passage: Passage
+    context: MessageContext
     payload_bytes: int
     encode: Work | None
     decode_flops: float
     before: tuple[Ref, ...] = ()
 
 
-class Wire:
+class CodecPipeline:
     """The codec chains of a run and the state of each codec at each endpoint.
 
     The state of an endpoint is kept under the node that owns it, and only the client's endpoint is given the secret
@@ -71,71 +71,71 @@ class Wire:
         if self.public is not None:
             self.public.refer(adapters, round)
 
-    def pack(self, source: str, target: str, value: Ref, kind: str, *, up: bool, round: int, attached: int) -> Parcel:
+    def pack(self, source: str, target: str, value: Ref, kind: str, *, up: bool, round: int, attached: int) -> Message:
         """Prepare ``value`` (a tensor [n, D], or adapters) for its way; ``attached`` more bytes go along uncoded."""
         total, last_round, before = self._sent.get((source, target, kind), (0, round, 0))
         if last_round != round:
             before = total
         self._sent[source, target, kind] = (total + 1, round, before)
-        passage = Passage(kind, up, round, total - before, first=total == 0)
+        context = MessageContext(kind, up, round, total - before, first=total == 0)
         cuts = self.cuts(self.stands_for or (source if up else target))
-        if cuts is not None and passage.cut is not None:
-            passage = replace(passage, layer=cuts[0] if passage.cut == "first" else cuts[1])
-        if cuts is not None and kind == "adapters" and not up and passage.index == 0:
+        if cuts is not None and context.cut is not None:
+            context = replace(context, layer=cuts[0] if context.cut == "first" else cuts[1])
+        if cuts is not None and kind == "adapters" and not up and context.index == 0:
             attached += sum(codec.announced(self.width, round) for codec in self.chains.get("activation", ()))
         tensors = _tensors(value.spec)
-        chain = base.resolved(self.chains.get(kind, ()), passage, self.public)
+        chain = base.resolved(self.chains.get(kind, ()), context, self.public)
         if not chain:
             size = sum(spec.nbytes for spec in tensors.values())
-            return Parcel(source, target, value, (), passage, size + attached, None, 0.0)
+            return Message(source, target, value, (), context, size + attached, None, 0.0)
         size, encode_flops, decode_flops = 0, 0.0, 0.0
         for spec in tensors.values():
             size += sum(buffer.nbytes for buffer in _buffers(chain, spec))
             if spec.floating:
-                costs = base.chain_flops(chain, _rows(spec), passage)
+                costs = base.chain_flops(chain, _rows(spec), context)
                 encode_flops, decode_flops = encode_flops + costs[0], decode_flops + costs[1]
         keys = self._keys(source if up else target, secret=up)
-        refs = self._endpoint(source, target, chain, passage)
+        refs = self._endpoint(source, target, chain, context)
 
-        function = Encode(chain, passage, keys, tensors, self._known(chain), size)
+        function = Encode(chain, context, keys, tensors, self._known(chain), size)
         work = Work(f"{kind}.encode", function, (value, *refs), (None,) * (1 + len(chain)), encode_flops)
-        return Parcel(source, target, value, chain, passage, size + attached, work, decode_flops, tuple(refs))
+        return Message(source, target, value, chain, context, size + attached, work, decode_flops, tuple(refs))
 
-    def encoded(self, parcel: Parcel, outputs: Sequence[Ref]) -> Ref:
+    def encoded(self, message: Message, outputs: Sequence[Ref]) -> Ref:
         """Take over the sender's next states from the encoding work; returns the payload."""
-        self._store(parcel.source, parcel.target, parcel, outputs[1:])
+        self._store(message.source, message.target, message, outputs[1:])
         return outputs[0]
 
-    def lost(self, parcel: Parcel) -> None:
+    def lost(self, message: Message) -> None:
         """Take back what the sender's codecs believe of the receiver, which has not got the message."""
-        for i, (codec, state) in enumerate(zip(parcel.chain, parcel.before, strict=False)):
+        for i, (codec, state) in enumerate(zip(message.chain, message.before, strict=False)):
             if codec.closes_loop:
-                self.states[parcel.source][self._key(parcel.target, codec, i, parcel.passage)] = state
+                self.states[message.source][self._key(message.target, codec, i, message.context)] = state
 
-    def unpack(self, parcel: Parcel, payload: Ref) -> Work:
+    def unpack(self, message: Message, payload: Ref) -> Work:
         """The decoding work at the receiver. Outputs: the decoded value, then the receiver's next states."""
-        chain, passage, tensors = parcel.chain, parcel.passage, _tensors(parcel.value.spec)
-        client = parcel.source if passage.up else parcel.target
-        keys = self._keys(client, secret=not passage.up)
-        refs = self._endpoint(parcel.target, parcel.source, chain, passage)
+        chain, context, tensors = message.chain, message.context, _tensors(message.value.spec)
+        client = message.source if context.up else message.target
+        keys = self._keys(client, secret=not context.up)
+        refs = self._endpoint(message.target, message.source, chain, context)
 
-        outputs: tuple[Spec, ...] = (parcel.value.spec, *((None,) * len(chain)))
-        function = Decode(chain, passage, keys, tensors, self._known(chain), isinstance(parcel.value.spec, TensorSpec))
-        return Work(f"{passage.message}.decode", function, (payload, *refs), outputs, parcel.decode_flops)
+        outputs: tuple[Spec, ...] = (message.value.spec, *((None,) * len(chain)))
+        function = Decode(chain, context, keys, tensors, self._known(chain), isinstance(message.value.spec, TensorSpec))
+        return Work(f"{context.kind}.decode", function, (payload, *refs), outputs, message.decode_flops)
 
-    def decoded(self, parcel: Parcel, outputs: Sequence[Ref]) -> Ref:
+    def decoded(self, message: Message, outputs: Sequence[Ref]) -> Ref:
         """Take over the receiver's next states from the decoding work; returns the value."""
-        self._store(parcel.target, parcel.source, parcel, outputs[1:])
+        self._store(message.target, message.source, message, outputs[1:])
         return outputs[0]
 
-    def rehearsal(self) -> Wire:
+    def rehearsal(self) -> CodecPipeline:
         """A copy that starts from the endpoints' present states; what crosses it leaves no trace in this one."""
         other = copy(self)
         other.states = {node: dict(held) for node, held in self.states.items()}
         other._sent = dict(self._sent)
         return other
 
-    def under(self, activation: Sequence[Codec], as_client: str | None = None) -> Wire:
+    def under(self, activation: Sequence[Codec], as_client: str | None = None) -> CodecPipeline:
         """A rehearsal from fresh states with other codecs on activations; at the cuts of ``as_client``, whoever sends."""
         other = self.rehearsal()
         other.states, other._sent, other.stands_for = {}, {}, as_client
@@ -145,8 +145,8 @@ class Wire:
     def chain_of(self, activation: Sequence[Codec], client: str, round: int) -> tuple[Codec, ...]:
         """A chain as it is for the activations that ``client`` sends up in ``round``."""
         cuts = self.cuts(client)
-        passage = Passage("activation", True, round, layer=0 if cuts is None else cuts[0])
-        return base.resolved(activation, passage, self.public)
+        context = MessageContext("activation", True, round, layer=0 if cuts is None else cuts[0])
+        return base.resolved(activation, context, self.public)
 
     def exchange(self, source: str, target: str, x: Tensor, kind: str, *, up: bool, round: int) -> Tensor:
         """``x`` [n, D] as ``target`` receives it: encoded and decoded at once, outside simulated time."""
@@ -165,11 +165,11 @@ class Wire:
         round: int,
     ) -> Ref:
         """``value`` [n, D] as ``target`` receives it, outside simulated time; ``finish`` computes."""
-        parcel = self.pack(source, target, value, kind, up=up, round=round, attached=0)
-        if parcel.encode is None:
+        message = self.pack(source, target, value, kind, up=up, round=round, attached=0)
+        if message.encode is None:
             return value
-        payload = self.encoded(parcel, finish(parcel.encode))
-        return self.decoded(parcel, finish(self.unpack(parcel, payload)))
+        payload = self.encoded(message, finish(message.encode))
+        return self.decoded(message, finish(self.unpack(message, payload)))
 
     def _keys(self, client: str, *, secret: bool) -> Keys:
         """One shared seed for the whole run: every client's adapters then see the same hashes, and average well."""
@@ -181,18 +181,18 @@ class Wire:
         looped = any(codec.closes_loop for codec in chain)
         return self.initial.value if looped and self.initial is not None and self.initial.ready else {}
 
-    def _key(self, peer: str, codec: Codec, position: int, passage: Passage) -> tuple[Any, ...]:
+    def _key(self, peer: str, codec: Codec, position: int, context: MessageContext) -> tuple[Any, ...]:
         if codec.scope == "pair":
             return (peer, codec)
-        return (peer, passage.message, passage.up, position)
+        return (peer, context.kind, context.up, position)
 
-    def _endpoint(self, node: str, peer: str, chain: Sequence[Codec], passage: Passage) -> list[Ref]:
+    def _endpoint(self, node: str, peer: str, chain: Sequence[Codec], context: MessageContext) -> list[Ref]:
         held = self.states.setdefault(node, {})
-        return [held.setdefault(self._key(peer, c, i, passage), Ref.of({}, None)) for i, c in enumerate(chain)]
+        return [held.setdefault(self._key(peer, c, i, context), Ref.of({}, None)) for i, c in enumerate(chain)]
 
-    def _store(self, node: str, peer: str, parcel: Parcel, states: Sequence[Ref]) -> None:
-        for i, (codec, state) in enumerate(zip(parcel.chain, states, strict=True)):
-            self.states[node][self._key(peer, codec, i, parcel.passage)] = state
+    def _store(self, node: str, peer: str, message: Message, states: Sequence[Ref]) -> None:
+        for i, (codec, state) in enumerate(zip(message.chain, states, strict=True)):
+            self.states[node][self._key(peer, codec, i, message.context)] = state
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class Encode:
     """(value, state per codec) -> payload, next state per codec: what the sender computes."""
 
     chain: tuple[Codec, ...]
-    passage: Passage
+    context: MessageContext
     keys: Keys
     tensors: Mapping[str, TensorSpec]
     known: Mapping[str, Tensor]
@@ -217,12 +217,12 @@ class Encode:
             current = [
                 _started(c, s, name, _of(self.keys, self.known, name)) for c, s in zip(self.chain, after, strict=True)
             ]
-            stages, following = base.encode(self.chain, tensor.reshape(_rows(spec).shape), current, self.passage)
+            stages, following = base.encode(self.chain, tensor.reshape(_rows(spec).shape), current, self.context)
             after = [_kept(c, s, name, n) for c, s, n in zip(self.chain, after, following, strict=True)]
             payload[name] = base.buffers(stages)
         made = sum(t.numel() * t.element_size() for buffers in payload.values() for t in buffers)
         if made != self.size:
-            kind = self.passage.message
+            kind = self.context.kind
             raise InvariantViolation(f"codec chain of {kind!r} declared {self.size} bytes and produced {made}")
         return payload, *after
 
@@ -232,7 +232,7 @@ class Decode:
     """(payload, state per codec) -> value, next state per codec: what the receiver computes."""
 
     chain: tuple[Codec, ...]
-    passage: Passage
+    context: MessageContext
     keys: Keys
     tensors: Mapping[str, TensorSpec]
     known: Mapping[str, Tensor]
@@ -250,7 +250,7 @@ class Decode:
             current = [
                 _started(c, s, name, _of(self.keys, self.known, name)) for c, s in zip(self.chain, after, strict=True)
             ]
-            tensor, following = base.decode(self.chain, buffers, _rows(spec), current, self.passage)
+            tensor, following = base.decode(self.chain, buffers, _rows(spec), current, self.context)
             after = [_kept(c, s, name, n) for c, s, n in zip(self.chain, after, following, strict=True)]
             values[name] = tensor.reshape(spec.shape)
         return (values[""] if self.single else values), *after
@@ -289,7 +289,7 @@ def _spec(x: Tensor) -> TensorSpec:
 
 
 def _buffers(chain: Sequence[Codec], spec: TensorSpec) -> tuple[TensorSpec, ...]:
-    return base.wire(chain, _rows(spec))[1] if spec.floating else (spec,)
+    return base.wire_specs(chain, _rows(spec))[1] if spec.floating else (spec,)
 
 
 def _started(codec: Codec, states: Mapping[str, Any], name: str, keys: Keys) -> Any:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..learning.tasks.base import Dataset
     from ..learning.tasks.data import Batch
     from ..learning.training.model import Model
-    from .codec_pipeline import Wire
+    from .codec_pipeline import CodecPipeline
     from .world import Client
 
 #: Padded tokens of a batch, at most.
@@ -40,37 +40,37 @@ class Evaluation:
         self,
         model: Model,
         executor: Executor,
-        wire: Wire,
+        pipeline: CodecPipeline,
         clients: Sequence[Client],
         server: Callable[[Client], str] | None,
         data: Dataset,
     ) -> None:
-        self.model, self.executor, self.wire, self.clients = model, executor, wire, clients
+        self.model, self.executor, self.pipeline, self.clients = model, executor, pipeline, clients
         self.server = server
         self._whole = list(in_chunks(data.test, TOKENS, data.pad_id))
         self._mix = _mix(data, clients)
         self._dealt: list[Batch] = []
-        if server is not None and wire.chains.get("activation"):
+        if server is not None and pipeline.chains.get("activation"):
             share = max(1, int(data.test.lengths.sum()) // len(clients))
             self._dealt = list(in_chunks(data.test, min(TOKENS, share), data.pad_id))
 
     def __call__(self, adapters: Ref, round: int) -> dict[str, float]:
         """Metrics of ``adapters`` after ``round``."""
         finish, model = self.executor.finish, self.model
-        clean = [finish(model.judge(model.whole, adapters, batch, batch)) for batch in self._whole]
-        wire = self.wire.rehearsal()
-        deployed = [self._deployed(wire, adapters, index, batch, round) for index, batch in enumerate(self._dealt)]
+        clean = [finish(model.evaluate_batch(model.whole, adapters, batch, batch)) for batch in self._whole]
+        pipeline = self.pipeline.rehearsal()
+        deployed = [self._deployed(pipeline, adapters, index, batch, round) for index, batch in enumerate(self._dealt)]
         metrics = model.score(clean, self._whole)
         if not deployed:
             return metrics | self._per_client(clean, self._whole)
         clean_metrics = {f"clean_{name}": value for name, value in metrics.items()}
         return model.score(deployed, self._dealt) | clean_metrics | self._per_client(deployed, self._dealt)
 
-    def _per_client(self, judged: Sequence[Sequence[Ref]], batches: Sequence[Batch]) -> dict[str, float]:
+    def _per_client(self, evaluated: Sequence[Sequence[Ref]], batches: Sequence[Batch]) -> dict[str, float]:
         """The accuracy of clients with their mix of classes, summarised."""
         if self._mix is None:
             return {}
-        by_class = self.model.accuracy_by_class(judged, batches, self._mix.shape[1])
+        by_class = self.model.accuracy_by_class(evaluated, batches, self._mix.shape[1])
         known = np.isfinite(by_class)
         mass = self._mix[:, known].sum(1)
         each = (self._mix[:, known] @ by_class[known])[mass > 0] / mass[mass > 0]
@@ -78,7 +78,9 @@ class Evaluation:
         found = {"mean": each.mean(), "std": each.std(), "min": each.min(), "jain": 0.0 if index is None else index}
         return {f"client_accuracy_{name}": float(value) for name, value in found.items()}
 
-    def _deployed(self, wire: Wire, adapters: Ref, index: int, batch: Batch, round: int) -> tuple[Ref, ...]:
+    def _deployed(
+        self, pipeline: CodecPipeline, adapters: Ref, index: int, batch: Batch, round: int
+    ) -> tuple[Ref, ...]:
         """A batch through the parts and the crossings of one client."""
         client = self.clients[index % len(self.clients)]
         assert client.parts is not None
@@ -88,8 +90,8 @@ class Evaluation:
         for part, up in zip(client.parts[:-1], (True, False), strict=False):
             (states,) = self.executor.finish(self.model.infer(part, adapters, x, batch.lengths))
             source, target = ends if up else ends[::-1]
-            x = wire.cross(source, target, states, "activation", self.executor.finish, up=up, round=round)
-        return self.executor.finish(self.model.judge(client.parts[-1], adapters, x, batch))
+            x = pipeline.cross(source, target, states, "activation", self.executor.finish, up=up, round=round)
+        return self.executor.finish(self.model.evaluate_batch(client.parts[-1], adapters, x, batch))
 
 
 def _mix(data: Dataset, clients: Sequence[Client]) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""The books of a run: what has begun and not ended, bytes per kind of message, and the rows that go into the event table."""
+"""The event log of a run: what has begun and not ended, bytes per kind of message, and the rows of the event table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..results.event_table import Recorder
 
 
 @dataclass
-class Ledger:
+class ByteCounters:
     """Bytes per message kind, for the conservation law."""
 
     sent: Counter[str] = field(default_factory=Counter)
@@ -26,45 +26,45 @@ class Ledger:
 TAKES_TIME = frozenset({"compute", "aggregation", "transfer"})
 
 
-class Books:
-    """Opens an entry when work, a transfer or a fault begins; its row is written when it ends."""
+class EventLog:
+    """Begins an entry with work, a transfer or a fault; its row is written when that ends."""
 
     def __init__(self, env: simpy.Environment, recorder: Recorder) -> None:
         self.env, self.recorder = env, recorder
-        self.ledger = Ledger()
+        self.byte_counters = ByteCounters()
         self.in_flight: dict[int, dict[str, Any]] = {}
         self.begun = 0
         """Transfers and pieces of work that were started."""
         self.ended = 0
         """Transfers and pieces of work that have ended, well or not."""
-        self._tickets = 0
+        self._entries = 0
         self._worked: defaultdict[str, float] = defaultdict(float)  # node -> energy of the work that has a row (J)
 
-    def open(self, **row: Any) -> int:
-        """Begin an entry with the columns of its ``row``; returns its ticket."""
-        self._tickets += 1
+    def begin(self, **row: Any) -> int:
+        """Begin an entry with the columns of its ``row``; returns its number."""
+        self._entries += 1
         self.begun += row["kind"] in TAKES_TIME
-        self.in_flight[self._tickets] = {"t_start_s": float(self.env.now), **row}
-        return self._tickets
+        self.in_flight[self._entries] = {"t_start_s": float(self.env.now), **row}
+        return self._entries
 
-    def close(self, ticket: int, **facts: Any) -> None:
+    def end(self, entry: int, **facts: Any) -> None:
         """End an entry now; ``facts`` are further columns of its row, or replace earlier ones."""
-        row = self.in_flight.pop(ticket) | facts
+        row = self.in_flight.pop(entry) | facts
         self.ended += row["kind"] in TAKES_TIME
         if row["kind"] in ("compute", "aggregation"):
             self._worked[row["node"]] += row.get("energy_j", 0.0)
         self.recorder.add(row.pop("kind"), row.pop("t_start_s"), float(self.env.now), row.pop("node"), **row)
 
-    def end(self, devices: Mapping[str, Device]) -> None:
-        """Close the books: list what is still under way, and the energy of idle time."""
+    def close(self, devices: Mapping[str, Device]) -> None:
+        """Close the log: list what is still under way, and the energy of idle time."""
         now = float(self.env.now)
         working = Counter(row["node"] for row in self.in_flight.values() if row["kind"] in ("compute", "aggregation"))
         energy = {name: device.energy_j(now) for name, device in devices.items()}
         share = {
             node: max(0.0, energy[node]["compute"] - self._worked[node]) / count for node, count in working.items()
         }
-        for ticket, row in list(self.in_flight.items()):
+        for entry, row in list(self.in_flight.items()):
             spent = {"energy_j": share[row["node"]]} if row["kind"] in ("compute", "aggregation") else {}
-            self.close(ticket, status="in_flight", **spent)
+            self.end(entry, status="in_flight", **spent)
         for name in devices:
             self.recorder.add("idle", 0.0, now, name, energy_j=energy[name]["idle"], detail="idle power")

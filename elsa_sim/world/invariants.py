@@ -19,12 +19,12 @@ def invariants(world: World) -> list[str]:
     if world.radio is not None:
         wrong += world.radio.check()
     under_way: dict[str, int] = {}
-    for row in world.books.in_flight.values():
+    for row in world.event_log.in_flight.values():
         if row["kind"] == "transfer":
             under_way[row["detail"]] = under_way.get(row["detail"], 0) + row["bytes"]
-    ledger = world.books.ledger
-    for kind, sent in ledger.sent.items():
-        ended = ledger.received[kind] + ledger.aborted[kind] + under_way.get(kind, 0)
+    byte_counters = world.event_log.byte_counters
+    for kind, sent in byte_counters.sent.items():
+        ended = byte_counters.received[kind] + byte_counters.aborted[kind] + under_way.get(kind, 0)
         if sent != ended:
             wrong.append(
                 f"bytes of kind {kind!r} are not conserved: {sent} sent, {ended} received, aborted or in flight"
@@ -32,7 +32,7 @@ def invariants(world: World) -> list[str]:
     return [*wrong, *world.broken]
 
 
-def book_faults(table: pa.Table, begun: int) -> list[str]:
+def event_log_faults(table: pa.Table, begun: int) -> list[str]:
     """What does not hold of the event table: time runs forwards, and whatever was begun has a row with its end."""
     start, end = table["t_start_s"].to_numpy(), table["t_end_s"].to_numpy()
     wrong = []

@@ -36,7 +36,7 @@ def present(world: World, node: str) -> bool:
     return world.devices[node].available
 
 
-def attend(world: World, nodes: Sequence[str]) -> Verb:
+def wait_until_online(world: World, nodes: Sequence[str]) -> Verb:
     """Wait until one of ``nodes`` is there.
 
     Raises:
@@ -52,7 +52,7 @@ def attend(world: World, nodes: Sequence[str]) -> Verb:
         yield world.env.timeout(back - world.now)
 
 
-def gather(
+def run_round(
     world: World,
     tasks: Mapping[str, Callable[[], Verb]],
     wait: WaitOptions,
@@ -132,20 +132,20 @@ def gather(
         return {name: arrived[name] for name in tasks if name in arrived}
     for name in arrived:
         missing(name, lost)
-    yield from attend(world, (at,))
+    yield from wait_until_online(world, (at,))
     return {}
 
 
 def _opened(world: World, names: Sequence[str], wait: WaitOptions, at: str) -> Verb:
     """Wait for the server and the first participant, or until the deadline; returns when the round began (s)."""
     while names:
-        yield from attend(world, (at,))
+        yield from wait_until_online(world, (at,))
         begin = world.now
         back = min(world.devices[name].presence.back(begin) for name in names)
         if wait.deadline is None:
             if back <= begin:
                 return begin
-            yield from attend(world, names)
+            yield from wait_until_online(world, names)
             continue
         until = min(back, begin + wait.deadline)
         if until < world.devices[at].presence.leaves(begin):
@@ -161,7 +161,7 @@ def _until(world: World, time: float) -> Verb:
         yield world.env.timeout(time - world.now)
 
 
-def while_there(world: World, node: str, share: Verb) -> Verb:
+def run_while_online(world: World, node: str, share: Verb) -> Verb:
     """Run ``share`` for as long as the device of ``node`` is there; returns its result.
 
     Raises:
@@ -190,7 +190,7 @@ def while_there(world: World, node: str, share: Verb) -> Verb:
     return result
 
 
-def insist(world: World, node: str, work: Work, *, round: int) -> Verb:
+def retry(world: World, node: str, work: Work, *, round: int) -> Verb:
     """Aggregate on ``node``; if the device goes away meanwhile, again when it is back.
 
     Raises:
@@ -200,7 +200,7 @@ def insist(world: World, node: str, work: Work, *, round: int) -> Verb:
         try:
             result = yield from world.compute(node, work, round=round, kind="aggregation")
         except Lost:
-            yield from attend(world, (node,))
+            yield from wait_until_online(world, (node,))
         else:
             return result
 

@@ -10,7 +10,7 @@ import simpy
 from ..base.errors import Lost
 from ..devices import Device
 from ..network import Delivery, Network
-from .event_log import Books
+from .event_log import EventLog
 
 if TYPE_CHECKING:
     from ..wireless import Radio
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 class Transport:
     """Carries messages over a network, and books their bytes, their energy and how they ended."""
 
-    def __init__(self, books: Books, network: Network, devices: Mapping[str, Device], radio: Radio | None) -> None:
-        self.books, self.network, self.devices, self.radio = books, network, devices, radio
+    def __init__(
+        self, event_log: EventLog, network: Network, devices: Mapping[str, Device], radio: Radio | None
+    ) -> None:
+        self.event_log, self.network, self.devices, self.radio = event_log, network, devices, radio
 
     def carry(
         self, source: str, target: str, payload: int, kind: str, round: int, step: int
@@ -30,32 +32,34 @@ class Transport:
         Raises:
             Lost: the network gave the message up.
         """
-        books = self.books
+        event_log = self.event_log
         size = payload + int(self.network.options.header)
-        books.ledger.sent[kind] += size
-        ticket = books.open(kind="transfer", node=source, peer=target, round=round, step=step, bytes=size, detail=kind)
+        event_log.byte_counters.sent[kind] += size
+        entry = event_log.begin(
+            kind="transfer", node=source, peer=target, round=round, step=step, bytes=size, detail=kind
+        )
         route = None if self.radio is None else self.radio.route(source, target)
         message = self.network.transfer(source, target, size, route)
         try:
             delivery = yield message
         except simpy.Interrupt as interrupt:
             self.network.abort(message, str(interrupt.cause))
-            self._delivered(ticket, kind, size, message.value)
+            self._delivered(entry, kind, size, message.value)
             raise
-        self._delivered(ticket, kind, size, delivery)
+        self._delivered(entry, kind, size, delivery)
         if delivery.status != "ok":
-            what = f"the message {kind} from {source} to {target} was given up at {float(books.env.now):g} s"
+            what = f"the message {kind} from {source} to {target} was given up at {float(event_log.env.now):g} s"
             raise Lost(f"{what} ({delivery.reason})")
 
-    def _delivered(self, ticket: int, kind: str, size: int, delivery: Delivery) -> None:
-        ledger = self.books.ledger
-        (ledger.received if delivery.status == "ok" else ledger.aborted)[kind] += size
+    def _delivered(self, entry: int, kind: str, size: int, delivery: Delivery) -> None:
+        byte_counters = self.event_log.byte_counters
+        (byte_counters.received if delivery.status == "ok" else byte_counters.aborted)[kind] += size
         spent, received = self._energy(delivery)
         facts: dict[str, Any] = {"status": delivery.status, "route": ">".join(delivery.route)}
         facts |= {"wasted_bytes": round(delivery.wasted_bytes), "attempts": delivery.attempts}
         if delivery.status != "ok":
             facts["metrics"] = {"reason": delivery.reason}
-        self.books.close(ticket, energy_j=spent + received, peer_energy_j=received, **facts)
+        self.event_log.end(entry, energy_j=spent + received, peer_energy_j=received, **facts)
 
     def _energy(self, delivery: Delivery) -> tuple[float, float]:
         """Energy of sender and receiver while bits of the message flow, in J."""

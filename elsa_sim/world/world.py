@@ -3,45 +3,46 @@
 Here the two wings meet: work from the learning wing takes time on devices, encoded bytes take time on the network, and
 every fact goes into the event table. A protocol is a SimPy generator over these verbs::
 
-    h, tape = yield from world.compute(client.name, model.forward(bottom, batch, batch))
+    h, saved = yield from world.compute(client.name, model.forward(bottom, batch, batch))
     h = yield from world.send(client.name, edge, h, kind="activation")
 """
 
 from __future__ import annotations
 
 import time
+import typing
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import simpy
 
 from ..base.errors import Divergence, Lost
+from ..base.tiers import TIER
 from ..devices import Device, Execution
 from ..learning.aggregation.mean import distance
 from ..network import Network
 from ..results.event_table import Recorder
 from ..topology import Topology
 from .availability import Availability
-from .codec_pipeline import Wire
-from .event_log import Books
+from .codec_pipeline import CodecPipeline
+from .event_log import EventLog
 from .transport import Transport
 
 if TYPE_CHECKING:
     from ..learning.backbone.options import Part
     from ..learning.execution.executor import Executor
     from ..learning.execution.work import Ref, Work
-    from ..learning.misbehaviour.base import Conduct
+    from ..learning.misbehaviour.base import Misbehaviour
     from ..learning.tasks.data import Batch, Batches
     from ..learning.training.model import Model
     from ..wireless import Radio
 
 #: The generator type of a verb: it yields SimPy events and returns a value.
 Verb = Generator[simpy.Event, Any, Any]
-RANK = {"client": 0, "router": 1, "edge": 1, "cloud": 2}
 
 
 @dataclass(eq=False)
@@ -54,7 +55,7 @@ class Client:
     samples: npt.NDArray[np.int64]
     batches: Batches
     parts: tuple[Part, ...] | None
-    conduct: Conduct | None = None
+    misbehaviour: Misbehaviour | None = None
     """What it does otherwise than it should."""
     assigned: bool = False
     """Whether a protocol gave it its edge server; that goes before the one of its station."""
@@ -65,7 +66,7 @@ class Client:
         return float(len(self.samples))
 
 
-class Stop(Protocol):
+class Stop(typing.Protocol):
     """When training ends before its rounds are over; ``None``: never for this reason."""
 
     @property
@@ -101,7 +102,7 @@ class World:
         pool: Client,
         model: Model,
         executor: Executor,
-        wire: Wire,
+        pipeline: CodecPipeline,
         recorder: Recorder,
         test: Callable[[Ref, int], Mapping[str, float]],
         *,
@@ -114,11 +115,11 @@ class World:
     ) -> None:
         self.env, self.topology, self.network, self.devices = env, topology, network, devices
         self.clients, self.pool, self.model = tuple(clients), pool, model
-        self.executor, self.wire, self.recorder = executor, wire, recorder
+        self.executor, self.pipeline, self.recorder = executor, pipeline, recorder
         self.stop, self.observer, self.radio = stop, observer, radio
-        self.books = Books(env, recorder)
-        self._transport = Transport(self.books, network, devices, radio)
-        self._availability = Availability(self.books, topology, network, devices, radio)
+        self.event_log = EventLog(env, recorder)
+        self._transport = Transport(self.event_log, network, devices, radio)
+        self._availability = Availability(self.event_log, topology, network, devices, radio)
         self._test, self._total_steps, self._public = test, total_steps, public
         self._audit = audit
         self._roles = {node.name: node.role for node in topology.nodes}
@@ -129,7 +130,7 @@ class World:
         self._steps = 0
         self._begin = time.perf_counter()
         self.cloud: str = topology.names("cloud")[0]
-        self.edges: tuple[str, ...] = topology.names("edge")
+        self.edge_servers: tuple[str, ...] = topology.names("edge")
 
     @property
     def now(self) -> float:
@@ -145,7 +146,7 @@ class World:
 
         With ``failover``, clients whose edge server is away go to the next best one; see :meth:`.Availability.home`.
         """
-        homes: dict[str, list[Client]] = {edge: [] for edge in self.edges}
+        homes: dict[str, list[Client]] = {edge: [] for edge in self.edge_servers}
         for client in self.clients:
             home = self._availability.home(client.name, client.edge, failover=failover, given=client.assigned)
             homes[home].append(client)
@@ -177,17 +178,17 @@ class World:
         Raises:
             Lost: the device went away, and the work with it.
         """
-        ticket = self.books.open(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
+        entry = self.event_log.begin(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
         execution, interrupt = yield from self._hold(self.devices[node], work.flops)
         spent: dict[str, Any] = {"t_start_s": execution.t_start_s, "energy_j": execution.energy_j}
         if interrupt is not None:
-            self.books.close(ticket, **spent, status="aborted", metrics={"reason": str(interrupt.cause)})
+            self.event_log.end(entry, **spent, status="aborted", metrics={"reason": str(interrupt.cause)})
             raise interrupt
         if execution.status != "ok":
-            self.books.close(ticket, **spent, status="aborted", metrics={"reason": "the device went away"})
+            self.event_log.end(entry, **spent, status="aborted", metrics={"reason": "the device went away"})
             raise Lost(f"{node} went away at {self.now:g} s and lost its work {work.label}")
         outputs = self.executor.finish(work)
-        self.books.close(ticket, **spent)
+        self.event_log.end(entry, **spent)
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _hold(self, device: Device, flops: float) -> Verb:
@@ -228,22 +229,22 @@ class World:
         Raises:
             Lost: the network gave the message up.
         """
-        up = RANK[self._roles[source]] < RANK[self._roles[target]]
+        up = TIER[self._roles[source]] < TIER[self._roles[target]]
         extra = 0 if attached is None else 4 * attached.size
-        parcel = self.wire.pack(source, target, value, kind, up=up, round=round, attached=extra)
+        message = self.pipeline.pack(source, target, value, kind, up=up, round=round, attached=extra)
         payload = value
-        if parcel.encode is not None:
-            outputs = yield from self._apply(source, parcel.encode, round, step)
-            payload = self.wire.encoded(parcel, outputs)
+        if message.encode is not None:
+            outputs = yield from self._apply(source, message.encode, round, step)
+            payload = self.pipeline.encoded(message, outputs)
         try:
-            yield from self._transport.carry(source, target, parcel.payload_bytes, kind, round, step)
-            if parcel.encode is None:
+            yield from self._transport.carry(source, target, message.payload_bytes, kind, round, step)
+            if message.encode is None:
                 return payload
-            outputs = yield from self._apply(target, self.wire.unpack(parcel, payload), round, step)
+            outputs = yield from self._apply(target, self.pipeline.unpack(message, payload), round, step)
         except (Lost, simpy.Interrupt):
-            self.wire.lost(parcel)
+            self.pipeline.lost(message)
             raise
-        return self.wire.decoded(parcel, outputs)
+        return self.pipeline.decoded(message, outputs)
 
     def _apply(self, node: str, work: Work, round: int, step: int) -> Verb:
         """Codec work: free work takes no time and leaves no row."""
@@ -257,7 +258,7 @@ class World:
 
         An evaluation is an instrument, not part of the system: it takes no simulated time.
         """
-        self.wire.refer(adapters, round)
+        self.pipeline.refer(adapters, round)
         metrics = dict(self._test(adapters, round))
         if self._losses and metrics:
             metrics["train_loss"] = float(np.mean([float(loss.value) for loss in self._losses]))
@@ -336,5 +337,5 @@ class World:
         return [f"adapter {name} is not finite" for name, t in self._last.value.items() if not bool(t.isfinite().all())]
 
     def end(self) -> None:
-        """Close the books: list what is still under way, and the energy of idle time."""
-        self.books.end(self.devices)
+        """Close the log: list what is still under way, and the energy of idle time."""
+        self.event_log.close(self.devices)

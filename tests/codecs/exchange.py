@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from elsa_sim.codecs.base import Codec, Encoded, Keys, Passage, buffers, decode, encode, resolved
+from elsa_sim.codecs.base import Codec, Encoded, Keys, MessageContext, buffers, decode, encode, resolved
 from elsa_sim.codecs.public import Public, Sample
 from elsa_sim.learning.execution.work import TensorSpec
 
@@ -44,7 +44,7 @@ class Pair:
     client: list[Any] = field(init=False)
     server: list[Any] = field(init=False)
     stages: list[Encoded] = field(init=False)
-    wire: tuple[torch.Tensor, ...] = field(init=False)
+    pipeline: tuple[torch.Tensor, ...] = field(init=False)
     before_decoding: list[torch.Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,13 +55,13 @@ class Pair:
     def send(
         self, x: torch.Tensor, message: str = "activation", up: bool = True, round: int = 1, index: int = 0
     ) -> torch.Tensor:
-        passage = Passage(message, up, round, index)
+        context = MessageContext(message, up, round, index)
         sender, receiver = (self.client, self.server) if up else (self.server, self.client)
-        chain = resolved(self.chain, passage, self.public)
-        self.stages, sender = encode(chain, x, sender, passage)
-        self.wire = buffers(self.stages)
-        self.before_decoding = [tensor.detach().clone() for tensor in self.wire]
-        y, receiver = decode(chain, self.wire, spec_of(x), receiver, passage)
+        chain = resolved(self.chain, context, self.public)
+        self.stages, sender = encode(chain, x, sender, context)
+        self.pipeline = buffers(self.stages)
+        self.before_decoding = [tensor.detach().clone() for tensor in self.pipeline]
+        y, receiver = decode(chain, self.pipeline, spec_of(x), receiver, context)
         self.client, self.server = (sender, receiver) if up else (receiver, sender)
         return y
 

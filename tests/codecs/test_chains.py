@@ -10,7 +10,7 @@ import pytest
 import torch
 from exchange import Pair, hidden
 
-from elsa_sim.codecs.base import Codec, faults, gradient_chain, wire
+from elsa_sim.codecs.base import Codec, faults, gradient_chain, wire_specs
 from elsa_sim.codecs.cast import BFloat16, Float16
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.codecs.sketch import Sketch
@@ -66,7 +66,7 @@ def test_gradient_chain_shares_the_rotation() -> None:
 )
 def test_ratios(chain: list[Codec], ratio: float) -> None:
     spec = TensorSpec((100, 384))
-    assert spec.nbytes / sum(buffer.nbytes for buffer in wire(chain, spec)[1]) == pytest.approx(ratio)
+    assert spec.nbytes / sum(buffer.nbytes for buffer in wire_specs(chain, spec)[1]) == pytest.approx(ratio)
 
 
 def test_an_error_adds_up_through_a_chain() -> None:
@@ -119,10 +119,10 @@ def test_a_new_codec_is_one_class_and_inherits_the_contract() -> None:
         def encoded(self, spec):  # type: ignore[no-untyped-def]
             return EncodedSpec(TensorSpec((*spec.shape[:-1], -(-spec.shape[-1] // 2)), spec.dtype))
 
-        def encode(self, x, state, passage):  # type: ignore[no-untyped-def]
+        def encode(self, x, state, context):  # type: ignore[no-untyped-def]
             return Encoded(x[..., ::2]), state
 
-        def decode(self, data, spec, state, passage):  # type: ignore[no-untyped-def]
+        def decode(self, data, spec, state, context):  # type: ignore[no-untyped-def]
             y = data.main.new_zeros(spec.shape)
             y[..., ::2] = data.main
             return y, state

@@ -11,7 +11,17 @@ from pydantic import ValidationError
 
 from elsa_sim.codecs import bits
 from elsa_sim.codecs.adaptive import ERRORS, STEPS, Adaptive, allocation
-from elsa_sim.codecs.base import Codec, Keys, Passage, decode, encode, faults, gradient_chain, resolved, wire
+from elsa_sim.codecs.base import (
+    Codec,
+    Keys,
+    MessageContext,
+    decode,
+    encode,
+    faults,
+    gradient_chain,
+    resolved,
+    wire_specs,
+)
 from elsa_sim.codecs.feedback import Feedback
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.codecs.public import Basis, fit
@@ -31,9 +41,9 @@ def relative(y: torch.Tensor, x: torch.Tensor) -> float:
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 40])
 def test_packed_bits_come_back(width: int, count: int) -> None:
     values = torch.randint(0, 2**width, (3, count), generator=torch.Generator().manual_seed(count))
-    packed = bits.pack(values, width)
+    packed = bits.pack_bits(values, width)
     assert packed.shape == (3, bits.width(count, width))
-    assert torch.equal(bits.unpack(packed, width, count), values)
+    assert torch.equal(bits.unpack_bits(packed, width, count), values)
 
 
 class TestTopK:
@@ -67,8 +77,8 @@ class TestQuantize:
         assert 0.99 * 0.5 / 7 < error <= 0.5 / 7 * 1.001
 
     def test_bytes(self) -> None:
-        assert sum(b.nbytes for b in wire([Quantize(bits=4)], TensorSpec((10, 384)))[1]) == 10 * (192 + 2)
-        assert sum(b.nbytes for b in wire([Quantize(bits=3)], TensorSpec((1, 3)))[1]) == 2 + 2
+        assert sum(b.nbytes for b in wire_specs([Quantize(bits=4)], TensorSpec((10, 384)))[1]) == 10 * (192 + 2)
+        assert sum(b.nbytes for b in wire_specs([Quantize(bits=3)], TensorSpec((1, 3)))[1]) == 2 + 2
 
     def test_dither_is_unbiased_and_rounding_is_not(self) -> None:
         x = hidden(rows=1)
@@ -94,10 +104,10 @@ class TestFeedback:
         states = [[codec.start(Keys(1, 2, known)) for codec in chain] for _ in range(2)]
         errors = []
         for index, x in enumerate(values):
-            passage = Passage("adapters", True, index + 1)
-            stages, states[0] = encode(chain, x, states[0], passage)
+            context = MessageContext("adapters", True, index + 1)
+            stages, states[0] = encode(chain, x, states[0], context)
             received = (stages[-1].main, *(side for stage in stages for side in stage.side))
-            y, states[1] = decode(chain, received, spec_of(x), states[1], passage)
+            y, states[1] = decode(chain, received, spec_of(x), states[1], context)
             assert torch.equal(states[0][0], states[1][0]), "both ends must have the same estimate"
             errors.append(relative(y, x))
         return errors
@@ -118,8 +128,8 @@ class TestFeedback:
     def test_the_loop_is_charged_to_the_sender(self) -> None:
         from elsa_sim.codecs.base import chain_flops
 
-        spec, passage = TensorSpec((8, 384)), Passage("adapters", True)
-        alone, looped = (chain_flops(chain, spec, passage) for chain in ([Int8()], [Feedback(), Int8()]))
+        spec, context = TensorSpec((8, 384)), MessageContext("adapters", True)
+        alone, looped = (chain_flops(chain, spec, context) for chain in ([Int8()], [Feedback(), Int8()]))
         assert looped[0] == alone[0] + alone[1] + 2 * spec.numel
         assert looped[1] == alone[1] + spec.numel
 
@@ -228,7 +238,7 @@ class TestAdaptive:
         ):
             pair = Pair(chain)
             error = relative(pair.send(x), x)
-            sizes.append((sum(t.numel() * t.element_size() for t in pair.wire) / len(x), error))
+            sizes.append((sum(t.numel() * t.element_size() for t in pair.pipeline) / len(x), error))
         assert sizes[0][0] <= min(size for size, _ in sizes)
         assert sizes[0][1] < 0.8 * min(error for _, error in sizes[1:])
 
@@ -238,7 +248,7 @@ class TestAdaptive:
         for budget in (4, 8, 16, 32):
             pair = Pair([Adaptive(bytes_per_token=budget)])
             errors.append(relative(pair.send(x, message), x))
-            assert sum(t.numel() * t.element_size() for t in pair.wire) <= 30 * budget
+            assert sum(t.numel() * t.element_size() for t in pair.pipeline) <= 30 * budget
         assert errors == sorted(errors, reverse=True)
 
     def test_the_budget_changes_over_rounds(self) -> None:
@@ -247,14 +257,14 @@ class TestAdaptive:
         pair = Pair([codec])
         for round in (1, 2, 4):
             pair.send(hidden(rows=5), round=round)
-            assert sum(t.numel() * t.element_size() for t in pair.wire) == 5 * codec.budget(round)
+            assert sum(t.numel() * t.element_size() for t in pair.pipeline) == 5 * codec.budget(round)
 
     @pytest.mark.parametrize("bound", [0.5, 0.2, 0.05])
     def test_the_error_bound_holds_on_public_text_with_the_fewest_directions(self, bound: float) -> None:
         public = MadeUp(48)
         for layer in (1, 3):
-            passage = Passage("activation", True, layer=layer)
-            (codec,) = resolved([Adaptive(error=bound)], passage, public)
+            context = MessageContext("activation", True, layer=layer)
+            (codec,) = resolved([Adaptive(error=bound)], context, public)
             assert isinstance(codec, Subspace)
             x = public.sample(layer, 0).states
             centred = x - x.mean(0)
@@ -283,7 +293,7 @@ def test_a_basis_needs_a_public_text() -> None:
     codec = Subspace()
     assert codec.needs_public
     with pytest.raises(ValueError, match="no public text"):
-        codec.encode(hidden(), codec.start(Keys(1)), Passage("activation", True))
+        codec.encode(hidden(), codec.start(Keys(1)), MessageContext("activation", True))
 
 
 def test_rank_of_a_spectrum() -> None:

@@ -13,7 +13,7 @@ import torch
 from exchange import MadeUp, Pair, hidden, leaves, spec_of
 
 from elsa_sim.base.registry import discover, summary
-from elsa_sim.codecs.base import Codec, Encoded, Keys, Passage, chain_flops, encode, faults, resolved, wire
+from elsa_sim.codecs.base import Codec, Encoded, Keys, MessageContext, chain_flops, encode, faults, resolved, wire_specs
 
 discover("elsa_sim.codecs")
 MEMBERS = {kind: member for kind, member in Codec.members.items() if member.__module__.startswith("elsa_sim.")}
@@ -120,9 +120,11 @@ def test_shape_dtype_and_declared_buffers(items: list[tuple[str, dict[str, Any]]
         y = pair.send(x, message, up)
         assert y.shape == x.shape
         assert y.dtype == x.dtype
-        _, declared = wire(pair.chain, spec_of(x))
-        assert [spec_of(tensor) for tensor in pair.wire] == list(declared)
-        assert [tensor.numel() * tensor.element_size() for tensor in pair.wire] == [spec.nbytes for spec in declared]
+        _, declared = wire_specs(pair.chain, spec_of(x))
+        assert [spec_of(tensor) for tensor in pair.pipeline] == list(declared)
+        assert [tensor.numel() * tensor.element_size() for tensor in pair.pipeline] == [
+            spec.nbytes for spec in declared
+        ]
         assert y.isfinite().all()
 
 
@@ -133,7 +135,7 @@ def test_every_float_format(items: list[tuple[str, dict[str, Any]]], dtype: str)
     pair = Pair(make(items))
     y = pair.send(x)
     assert (y.shape, y.dtype) == (x.shape, x.dtype)
-    assert [spec_of(tensor) for tensor in pair.wire] == list(wire(pair.chain, spec_of(x))[1])
+    assert [spec_of(tensor) for tensor in pair.pipeline] == list(wire_specs(pair.chain, spec_of(x))[1])
 
 
 @every
@@ -153,7 +155,7 @@ def test_received_buffers_are_left_alone(items: list[tuple[str, dict[str, Any]]]
     pair = Pair(make(items))
     for up in (True, False):
         pair.send(hidden(), up=up)
-        assert all(torch.equal(now, was) for now, was in zip(pair.wire, pair.before_decoding, strict=True))
+        assert all(torch.equal(now, was) for now, was in zip(pair.pipeline, pair.before_decoding, strict=True))
 
 
 @every
@@ -165,7 +167,7 @@ def test_same_keys_same_bits(items: list[tuple[str, dict[str, Any]]]) -> None:
     after = torch.random.get_rng_state(), pickle.dumps(np.random.get_state()), random.getstate()  # noqa: NPY002
     assert torch.equal(before[0], after[0])
     assert before[1:] == after[1:], "global random state was used"
-    assert all(torch.equal(a, b) for a, b in zip(first.wire, second.wire, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first.pipeline, second.pipeline, strict=True))
     assert torch.equal(one, two)
 
 
@@ -178,7 +180,7 @@ def test_keys_matter(items: list[tuple[str, dict[str, Any]]]) -> None:
         pair = Pair(make(items), shared, secret)
         state = pickle.dumps(pair.client)
         pair.send(x)
-        return state, pair.wire[0]
+        return state, pair.pipeline[0]
 
     for keys in [(11, 23), (12, 22)]:
         (state, main), (other_state, other) = bits(11, 22), bits(*keys)
@@ -248,12 +250,12 @@ def test_server_holds_no_secret(items: list[tuple[str, dict[str, Any]]]) -> None
 @inputs
 def test_flops(items: list[tuple[str, dict[str, Any]]], x: torch.Tensor) -> None:
     chain = make(items)
-    for passage in (
-        Passage("activation", True, first=True),
-        Passage("gradient", True, 3, 2),
-        Passage("gradient", False),
+    for context in (
+        MessageContext("activation", True, first=True),
+        MessageContext("gradient", True, 3, 2),
+        MessageContext("gradient", False),
     ):
-        for cost in chain_flops(chain, spec_of(x), passage):
+        for cost in chain_flops(chain, spec_of(x), context):
             assert cost >= 0
             assert math.isfinite(cost)
 
@@ -261,11 +263,11 @@ def test_flops(items: list[tuple[str, dict[str, Any]]], x: torch.Tensor) -> None
 @single
 def test_stages_feed_each_other(items: list[tuple[str, dict[str, Any]]]) -> None:
     """Element ``i`` of the stages is what codec ``i`` made, and no codec needs more than its own buffers to decode."""
-    x, passage = hidden(), Passage("activation", True)
-    (codec,) = resolved(make(items), passage, MadeUp(48))
-    stages, _ = encode([codec], x, [codec.start(Keys(1, 2))], passage)
+    x, context = hidden(), MessageContext("activation", True)
+    (codec,) = resolved(make(items), context, MadeUp(48))
+    stages, _ = encode([codec], x, [codec.start(Keys(1, 2))], context)
     made = codec.encoded(spec_of(x))
     assert spec_of(stages[0].main) == made.main
     copies = Encoded(copy(stages[0].main), tuple(copy(side) for side in stages[0].side))
-    y, _ = codec.decode(copies, spec_of(x), codec.start(Keys(1)), passage)
+    y, _ = codec.decode(copies, spec_of(x), codec.start(Keys(1)), context)
     assert torch.equal(y, Pair([codec], 1, 2).send(x))

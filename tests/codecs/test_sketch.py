@@ -9,10 +9,10 @@ import torch
 from exchange import Pair, hidden, spec_of
 from pydantic import ValidationError
 
-from elsa_sim.codecs.base import Keys, Passage
+from elsa_sim.codecs.base import Keys, MessageContext
 from elsa_sim.codecs.sketch import Sketch, hashes
 
-PASSAGE = Passage("activation", True)
+PASSAGE = MessageContext("activation", True)
 
 
 def estimates(codec: Sketch, x: torch.Tensor, seeds: int) -> torch.Tensor:

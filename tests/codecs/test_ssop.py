@@ -10,7 +10,7 @@ import torch
 from exchange import Pair, hidden
 from pydantic import ValidationError
 
-from elsa_sim.codecs.base import Codec, Keys, Passage, encode, gradient_chain
+from elsa_sim.codecs.base import Codec, Keys, MessageContext, encode, gradient_chain
 from elsa_sim.codecs.sketch import Sketch
 from elsa_sim.codecs.ssop import SSOP, Secret, principal, rotation
 from elsa_sim.learning.execution.work import TensorSpec
@@ -18,8 +18,8 @@ from elsa_sim.learning.execution.work import TensorSpec
 
 def matrix(pair: Pair, width: int = 48) -> torch.Tensor:
     """Q of a fitted pair (float64), seen through the wire: what the rows of I become on the way up."""
-    passage = Passage("gradient", True)
-    stages, _ = encode(pair.chain, torch.eye(width, dtype=torch.float64), pair.client, passage)
+    context = MessageContext("gradient", True)
+    stages, _ = encode(pair.chain, torch.eye(width, dtype=torch.float64), pair.client, context)
     return stages[0].main
 
 
@@ -69,11 +69,11 @@ def test_strength_zero_changes_nothing() -> None:
 def test_full_strength_changes_much_and_only_in_the_subspace() -> None:
     x = hidden()
     pair = fitted(x, rank=4)
-    change = pair.wire[0] - x
+    change = pair.pipeline[0] - x
     assert change.norm() > 0.5 * (x - x.mean(0)).norm()
     basis = principal(x, 4).float()
     torch.testing.assert_close(change @ basis @ basis.t(), change, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(pair.wire[0].norm(dim=1), x.norm(dim=1))
+    torch.testing.assert_close(pair.pipeline[0].norm(dim=1), x.norm(dim=1))
 
 
 def test_subspace_is_the_singular_vectors_one() -> None:
@@ -158,14 +158,14 @@ def test_no_unprotected_way_up() -> None:
         Pair([SSOP()]).send(hidden(), "gradient")
     codec = SSOP()
     with pytest.raises(ValueError, match="secret key"):
-        codec.encode(hidden(), codec.start(Keys(1)), Passage("activation", True))
+        codec.encode(hidden(), codec.start(Keys(1)), MessageContext("activation", True))
 
 
 def test_server_side_is_the_identity_with_an_empty_state() -> None:
     codec, x = SSOP(), hidden()
     assert codec.start(Keys(1)) is None
     assert isinstance(codec.start(Keys(1, 2)), Secret)
-    made, state = codec.encode(x, None, Passage("activation", False))
+    made, state = codec.encode(x, None, MessageContext("activation", False))
     assert made.main is x
     assert state is None
 
@@ -175,7 +175,7 @@ def test_chain_with_a_sketch() -> None:
     chain: list[Codec] = [SSOP(rank=8), Sketch(rows=5, columns=4096)]
     pair, alone, x = Pair(chain), fitted(hidden(), rank=8), hidden()
     there = pair.send(x)
-    torch.testing.assert_close(there, alone.wire[0], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(there, alone.pipeline[0], atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(pair.send(there, up=False), x, atol=1e-3, rtol=1e-3)
     gradients = gradient_chain(chain, [Sketch()])
     assert [codec.kind for codec in gradients] == ["ssop", "sketch"]
@@ -183,12 +183,12 @@ def test_chain_with_a_sketch() -> None:
 
 def test_the_fit_is_charged_where_it_happens() -> None:
     codec, spec = SSOP(refresh_every=2), TensorSpec((512, 384))
-    fit = codec.flops(spec, Passage("activation", True, 1, 0))
-    plain = codec.flops(spec, Passage("activation", True, 2, 0))
+    fit = codec.flops(spec, MessageContext("activation", True, 1, 0))
+    plain = codec.flops(spec, MessageContext("activation", True, 2, 0))
     assert fit[0] > 20 * plain[0] > 0
-    assert codec.flops(spec, Passage("activation", True, 2, 0, first=True)) == fit
-    assert codec.flops(spec, Passage("gradient", True, 1, 0)) == plain
-    assert codec.flops(spec, Passage("activation", False, 1, 0)) == plain[::-1]
+    assert codec.flops(spec, MessageContext("activation", True, 2, 0, first=True)) == fit
+    assert codec.flops(spec, MessageContext("gradient", True, 1, 0)) == plain
+    assert codec.flops(spec, MessageContext("activation", False, 1, 0)) == plain[::-1]
 
 
 @pytest.mark.parametrize("options", [{"rank": 1}, {"strength": 1.1}, {"strength": -0.1}, {"refresh_every": 0}])

@@ -17,6 +17,7 @@ from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.intervals import Presence
 from elsa_sim.base.streams import Streams
 from elsa_sim.devices import (
+    AvailabilityTrace,
     Background,
     Crash,
     Device,
@@ -30,7 +31,6 @@ from elsa_sim.devices import (
     ShiftedExponential,
     Straggler,
     Throttling,
-    Trace,
     known,
 )
 from elsa_sim.topology import Link, Node, Topology
@@ -177,7 +177,7 @@ def test_presence_from_a_trace(tmp_path: Path) -> None:
     assert list(downtime.intervals(rng())) == [(2.0, 5.0), (8.0, math.inf)]
     (again,) = load(tmp_path, "0,1\n2,0\n5,1\n8,1\n", repeat=True).downtimes
     assert list(itertools.islice(again.intervals(rng()), 2)) == [(2.0, 5.0), (10.0, 13.0)]
-    assert isinstance(again, Trace)
+    assert isinstance(again, AvailabilityTrace)
 
 
 def test_faults_of_traces(tmp_path: Path) -> None:

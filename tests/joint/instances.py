@@ -29,7 +29,7 @@ def problem(
             gain, 1e6, 10.0**-19.7, random.uniform(0.05, 0.2, clients), total, cap, random.uniform(0, 0.02, clients)
         )
 
-    main, federated = uplink(subchannels[0]), uplink(subchannels[1])
+    main, fed_server = uplink(subchannels[0]), uplink(subchannels[1])
     slow, server = random.uniform(0.005, 0.06, clients), random.uniform(0.02, 0.3)
     loads = {}
     for cut in range(1, cuts + 1):
@@ -41,4 +41,4 @@ def problem(
                 2.0 * slow * work, np.full(clients, 1e6 * cut * rank), 0.01, random.uniform(0.01, 0.1, clients),
             )  # fmt: skip
     rounds = {rank: 20.0 + 40.0 / rank for rank in ranks}
-    return Problem(tuple(f"client{k}" for k in range(clients)), main, federated, loads, steps, rounds, barrier)
+    return Problem(tuple(f"client{k}" for k in range(clients)), main, fed_server, loads, steps, rounds, barrier)

@@ -12,7 +12,7 @@ from instances import problem
 
 from elsa_sim.base.errors import InputError
 from elsa_sim.joint import BASELINES, Allocation, Decision, Problem, Uplink, baseline, delay, exhaustive, optimise
-from elsa_sim.joint.uplinks import stages
+from elsa_sim.joint.uplinks import subproblems
 
 
 def tiny(seed: int) -> Problem:
@@ -28,10 +28,12 @@ def least(given: Problem) -> float:
         clients, count = link.gain.shape
         return [np.array(each) for each in product(range(clients), repeat=count) if len(set(each)) == clients]
 
-    totals, choices = [], [owners(given.main), owners(given.federated)]
+    totals, choices = [], [owners(given.main), owners(given.fed_server)]
     for pair, load in given.loads.items():
-        *both, rest = stages(given, load)
-        parts = [min(stage.bound(each)[0] for each in every) for stage, every in zip(both, choices, strict=True)]
+        *both, rest = subproblems(given, load)
+        parts = [
+            min(subproblem.bound(each)[0] for each in every) for subproblem, every in zip(both, choices, strict=True)
+        ]
         totals.append(given.rounds[pair[1]] * (sum(parts) + rest))
     return min(totals)
 
@@ -45,7 +47,7 @@ def test_near_brute_force() -> None:
         decision, total = exhaustive(given)
         assert total == pytest.approx(delay(given, decision).total_s)
         ratios.append(found.total_s / total)
-        for link, allocation in ((given.main, found.decision.main), (given.federated, found.decision.federated)):
+        for link, allocation in ((given.main, found.decision.main), (given.fed_server, found.decision.fed_server)):
             sums = np.bincount(allocation.owners, allocation.power, 3)
             assert (sums <= link.limit).all()
             assert link.total is None or allocation.power.sum() <= link.total
@@ -99,13 +101,13 @@ def test_brute_force_by_hand() -> None:
     """Two clients, two subchannels, each heard on one only: the others are no choice, and power is all of it."""
     given = problem(0, 2, (2, 2), 1, (2,), total=None)
     gain = np.array([[1e-10, 0.0], [0.0, 1e-10]])
-    given = replace(given, main=replace(given.main, gain=gain), federated=replace(given.federated, gain=gain[::-1]))
+    given = replace(given, main=replace(given.main, gain=gain), fed_server=replace(given.fed_server, gain=gain[::-1]))
     decision, _ = exhaustive(given, levels=4)
     assert decision.main.owners.tolist() == [0, 1]
-    assert decision.federated.owners.tolist() == [1, 0]
+    assert decision.fed_server.owners.tolist() == [1, 0]
     assert decision.main.power.tolist() == given.main.limit.tolist()
     worse = Decision(
-        decision.cut, decision.rank, Allocation(decision.main.owners, decision.main.power / 2), decision.federated
+        decision.cut, decision.rank, Allocation(decision.main.owners, decision.main.power / 2), decision.fed_server
     )
     assert delay(given, worse).total_s > delay(given, decision).total_s
     deaf = replace(given, main=replace(given.main, gain=gain * 0.0))

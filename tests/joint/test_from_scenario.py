@@ -15,7 +15,7 @@ from elsa_sim.joint import Allocation, Decision, Problem, delay, optimise
 from elsa_sim.joint.from_scenario import problem
 from elsa_sim.run import checks
 from elsa_sim.run.checks import Plan
-from elsa_sim.run.cost_inputs import radio_of, tell
+from elsa_sim.run.cost_inputs import radio_of, set_demands
 
 #: Texts of at least five tokens, all cut to five: every batch has one shape.
 EVEN = ("task.max_length=5", "execution.mode=timing")
@@ -34,7 +34,7 @@ def chosen_by_radio(plan: Plan, made: Problem, cut: int, rank: int) -> Decision:
     """What the scenario's own allocator and power control decide at time 0."""
     assert plan.layout is not None
     radio = radio_of(plan.scenario, plan.layout, plan.context.streams)
-    tell(radio, plan.needs)
+    set_demands(radio, plan.needs)
     found = []
     for station in ("cloud", "edge0"):
         radio.rate("client0", station)
@@ -47,7 +47,7 @@ def chosen_by_radio(plan: Plan, made: Problem, cut: int, rank: int) -> Decision:
 def stated(made: Problem, decision: Decision) -> str:
     """A decision as a scenario's section."""
     said = {}
-    for station, given in (("cloud", decision.main), ("edge0", decision.federated)):
+    for station, given in (("cloud", decision.main), ("edge0", decision.fed_server)):
         own = {name: np.flatnonzero(given.owners == k) for k, name in enumerate(made.names)}
         said[station] = {name: {"subchannels": mine.tolist(), "powers": given.power[mine].tolist()}
                          for name, mine in own.items()}  # fmt: skip
@@ -150,7 +150,7 @@ def test_cuts_follow_the_rates_of_the_radio() -> None:
         assert plan.cuts is not None
         assert plan.layout is not None
         radio = radio_of(plan.scenario, plan.layout, plan.context.streams)
-        tell(radio, plan.needs)
+        set_demands(radio, plan.needs)
         size = 4 * 5 * 32 * 4 + 40
         bits = 2 * 8 * size
         wire = bits / radio.rate("client0", "edge0") + bits / min(radio.rate("edge0", "client0"), 1e9) + 4 * 0.003

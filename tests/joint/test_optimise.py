@@ -15,7 +15,7 @@ from elsa_sim.joint import Allocation, Decision, Held, Problem, delay, optimise
 
 
 def within_budgets(given: Problem, decision: Decision) -> bool:
-    for link, allocation in ((given.main, decision.main), (given.federated, decision.federated)):
+    for link, allocation in ((given.main, decision.main), (given.fed_server, decision.fed_server)):
         sums = [allocation.power[allocation.owners == k].sum() for k in range(len(given.names))]
         if any(total > limit for total, limit in zip(sums, link.limit.tolist(), strict=True)):
             return False
@@ -79,9 +79,9 @@ def test_what_is_held_stays() -> None:
     ("link", "change", "message"),
     [
         ("main", {"limit": [0.1, 0.0, 0.1]}, "the main uplink: 'client1' has a power limit of 0 W"),
-        ("federated", {"limit": [0.1, 0.1, 0.0]}, "the federated uplink: 'client2' has a power limit of 0 W"),
+        ("fed_server", {"limit": [0.1, 0.1, 0.0]}, "the federated uplink: 'client2' has a power limit of 0 W"),
         ("main", {"gain": [[1e-9], [1e-9], [1e-9]]}, "the main uplink: 'client.' has no subchannel .1 subchannels, 3 clients."),
-        ("federated", {"gain": [[0.0] * 4, [1e-9] * 4, [1e-9] * 4]}, "the federated uplink: 'client0' has a gain of 0"),
+        ("fed_server", {"gain": [[0.0] * 4, [1e-9] * 4, [1e-9] * 4]}, "the federated uplink: 'client0' has a gain of 0"),
         ("main", {"total": 0.0}, "the main uplink: the total power is 0 W"),
     ],
 )  # fmt: skip
@@ -97,7 +97,7 @@ def test_without_needs_nobody_needs_power() -> None:
     given = problem(3)
     loads = {pair: replace(load, adapters=np.zeros(3)) for pair, load in given.loads.items()}
     found = optimise(replace(given, loads=loads))
-    assert found.decision.federated.power.sum() == 0.0
+    assert found.decision.fed_server.power.sum() == 0.0
     assert isinstance(found.decision.main, Allocation)
 
 

@@ -9,7 +9,7 @@ import cloudpickle
 import torch
 
 from elsa_sim.learning.backbone.model import Backbone
-from elsa_sim.learning.execution.serialisation import Hand
+from elsa_sim.learning.execution.serialisation import Worker
 
 
 class InProcess:
@@ -19,12 +19,12 @@ class InProcess:
         self.size = size
         copied = cloudpickle.dumps(backbone)
         assert pickle.loads(copied) is not backbone
-        self._hands = [Hand(copied, torch.get_num_threads()) for _ in range(size)]
+        self._workers = [Worker(copied, torch.get_num_threads()) for _ in range(size)]
         self.tasks: list[bytes] = []
         self.results: list[bytes] = []
 
     def work(self, tasks: Sequence[bytes]) -> list[bytes]:
-        results = [hand.work(task) for hand, task in zip(self._hands, tasks, strict=False)]
+        results = [worker.work(task) for worker, task in zip(self._workers, tasks, strict=False)]
         self.tasks.extend(tasks)
         self.results.extend(results)
         return results

@@ -11,10 +11,10 @@ import pytest
 
 from elsa_sim.links import MaxMin
 from elsa_sim.network import incremental
-from elsa_sim.network.airtime import Meter
+from elsa_sim.network.airtime import AirtimeCounter
 from elsa_sim.network.fluid import Flow, Fluid, ResolveAll
 from elsa_sim.network.groups import Group
-from elsa_sim.network.incremental import Grouped
+from elsa_sim.network.incremental import IncrementalMaxMin
 from elsa_sim.network.progressive_filling import fill
 
 #: (connected groups that plain Python may level, corrections before the textbook decides)
@@ -24,8 +24,8 @@ WAYS = {"few": (10**9, 12), "many": (-1, 12), "both": (2, 12), "textbook, few": 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     few, tries = WAYS[request.param]
-    monkeypatch.setattr(Grouped, "FEW", few)
-    monkeypatch.setattr(Grouped, "TRIES", tries)
+    monkeypatch.setattr(IncrementalMaxMin, "FEW", few)
+    monkeypatch.setattr(IncrementalMaxMin, "TRIES", tries)
     return str(request.param)
 
 
@@ -33,9 +33,9 @@ class Race:
     """Two fluids that get the same flows and changes, compared after every step."""
 
     def __init__(self, capacities: list[float]) -> None:
-        self.fluids: list[Fluid] = [Grouped(capacities), ResolveAll(capacities, MaxMin())]
+        self.fluids: list[Fluid] = [IncrementalMaxMin(capacities), ResolveAll(capacities, MaxMin())]
         self.flows: list[dict[int, Flow]] = [{}, {}]
-        self.meters = {fluid: Meter() for fluid in self.fluids}
+        self.counters = {fluid: AirtimeCounter() for fluid in self.fluids}
         self.spent = 0.0
         self.now = 0.0
 
@@ -45,7 +45,7 @@ class Race:
 
     def enter(self, order: int, route: tuple[int, ...], bits: float, cap: float) -> None:
         def do(fluid: Fluid, mine: dict[int, Flow]) -> None:
-            mine[order] = Flow(route, bits, order, order, cap, (self.meters[fluid],))
+            mine[order] = Flow(route, bits, order, order, cap, (self.counters[fluid],))
             fluid.enter(mine[order], self.now)
 
         self.each(do)
@@ -121,7 +121,7 @@ def test_both_fluids_agree(way: str, seed: int, channels: int) -> None:
 def test_an_idle_fluid_keeps_nothing() -> None:
     """After the last flow there is no group, no contended channel and no rate left."""
     fluid = play(3, 8).fluids[0]
-    assert isinstance(fluid, Grouped)
+    assert isinstance(fluid, IncrementalMaxMin)
     assert not fluid._groups
     assert not fluid._on
     assert not any(fluid._slot)
@@ -172,7 +172,7 @@ def test_both_fluids_agree_on_a_crowd(seed: int) -> None:
 
 def test_the_crowd_sees_a_level_that_is_kept_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Break the engine on purpose: as if what happens did not matter up to twice the level from which on it does."""
-    floor = Grouped._floor
-    monkeypatch.setattr(Grouped, "_floor", lambda self: 2.0 * floor(self))
+    floor = IncrementalMaxMin._floor
+    monkeypatch.setattr(IncrementalMaxMin, "_floor", lambda self: 2.0 * floor(self))
     with pytest.raises(AssertionError):
         crowd(0)

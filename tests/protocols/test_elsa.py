@@ -21,8 +21,8 @@ from small_runs import HIDDEN, known, played, transfers, work, world_of
 
 from elsa_sim.base.errors import ScenarioError
 from elsa_sim.learning.backbone.flops import FlopCounter
-from elsa_sim.learning.clustering.scores import Judgement
-from elsa_sim.learning.clustering.weights import Standing, coherence
+from elsa_sim.learning.clustering.scores import ClientScores
+from elsa_sim.learning.clustering.weights import AggregationWeights, coherence
 from elsa_sim.learning.execution.work import Ref
 from elsa_sim.learning.tasks.base import Split
 from elsa_sim.learning.tasks.partition import Iid
@@ -51,7 +51,7 @@ def once(*changes: str, seed: int | None = None) -> Results:
     return played(*changes, seed=seed)
 
 
-def judged(results: Results) -> list[dict[str, Any]]:
+def scored(results: Results) -> list[dict[str, Any]]:
     """What every probing found out about every client."""
     rows = results.events[results.events["kind"] == "assignment"]
     return [
@@ -88,7 +88,7 @@ def test_timing_without_behaviour_has_the_same_bytes_and_the_nearest_edge_server
     assert timing.summary["bytes"]["by_kind"] == real.summary["bytes"]["by_kind"]
     nearest = once(f"protocol={small(f'clustering: nearest, {PROBED}')}", TIMING)
     assert timeline(timing) == timeline(nearest)
-    assert not any("trust" in row for row in judged(timing))
+    assert not any("trust" in row for row in scored(timing))
 
 
 # -- what probing costs -------------------------------------------------------------------------------------------------
@@ -119,14 +119,14 @@ def test_trust_alone_reports_only_what_it_compares(consistency: str, floats: int
     results = once(f"protocol={small(options)}")
     assert set(transfers(results.events, "fingerprint")["bytes"]) == {4 * floats + 40}
     assert len(transfers(results.events, "assignment")) == 0
-    assert {row["round"] for row in judged(results)} == {1}
-    assert all(0 <= row["trust"] <= 1 for row in judged(results))
+    assert {row["round"] for row in scored(results)} == {1}
+    assert all(0 <= row["trust"] <= 1 for row in scored(results))
 
 
 def test_probing_again_every_so_many_rounds() -> None:
     options = "trust: {}, probing: {texts: 8, warm_up: 1}, recluster_every: 2"
     results = once(f"protocol={small(options, rounds=5)}", TIMING)
-    assert sorted({row["round"] for row in judged(results)}) == [1, 3, 5]
+    assert sorted({row["round"] for row in scored(results)}) == [1, 3, 5]
 
 
 # -- whom it finds ------------------------------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_clustering_recovers_planted_groups(seed: int) -> None:
     protocol = ("protocol={kind: elsa, rounds: 1, edge_rounds: 1, local_steps: 1, lr: 1.0e-2, clustering: similar, "
                 "probing: {texts: 48, warm_up: 8}}")  # fmt: skip
     with patch.object(Iid, "deal", disjoint):
-        found = judged(played(protocol, *PLANTED, seed=seed))
+        found = scored(played(protocol, *PLANTED, seed=seed))
     assert adjusted_rand_score(np.arange(12) % 3, [row["group"] for row in found]) >= 0.9
     assert adjusted_rand_score(np.arange(12) % 3, [row["edge"] for row in found]) >= 0.9  # an edge server for each
 
@@ -181,7 +181,7 @@ def test_trust_separates_planted_unreliable_clients(seed: int) -> None:
     results = liars(seed)
     lying = results.summary["unreliable"]
     assert len(lying) == 2
-    found = [row for row in judged(results) if row["round"] == 5]
+    found = [row for row in scored(results) if row["round"] == 5]
     assert roc_auc_score([row["client"] not in lying for row in found], [row["trust"] for row in found]) >= 0.9
 
 
@@ -202,9 +202,9 @@ def test_with_liars_trust_learns_more_than_no_trust_and_than_fedavg() -> None:
 # -- what trust counts --------------------------------------------------------------------------------------------------
 
 
-def judgement(trust: list[float]) -> Ref:
+def scores(trust: list[float]) -> Ref:
     apart = np.array([[0.0, 1.0, 3.0], [1.0, 0.0, 2.0], [3.0, 2.0, 0.0]])  # median 2
-    return Ref.of(Judgement(apart, np.zeros(3, dtype=np.int64), np.array(trust)), None)
+    return Ref.of(ClientScores(apart, np.zeros(3, dtype=np.int64), np.array(trust)), None)
 
 
 class Plain:
@@ -231,31 +231,34 @@ SAMPLES = {"a": 10.0, "b": 20.0, "c": 30.0, "d": 40.0}
 
 def test_edge_weights_by_hand() -> None:
     """|D| t: 10, 10, and none for the third, whose trust is under 0.5 of the median; d has not been judged."""
-    standing, (kept, *new) = Standing(("a", "b", "c"), judgement([1.0, 0.5, 0.2]), 0.5), adapters(9, 1, 2, 4, 8)
+    weights, (kept, *new) = (
+        AggregationWeights(("a", "b", "c"), scores([1.0, 0.5, 0.2]), 0.5),
+        adapters(9, 1, 2, 4, 8),
+    )
     arrived = dict(zip(("a", "b", "c", "d"), new, strict=True))
-    made = standing.edge(Plain(), kept, arrived, SAMPLES)  # type: ignore[arg-type]
+    made = weights.edge(Plain(), kept, arrived, SAMPLES)  # type: ignore[arg-type]
     assert value(made) == pytest.approx((10 * 1 + 10 * 2 + 40 * 8) / 60)
     broken = arrived | {"c": adapters(float("nan"))[0]}  # what is in quarantine is not looked at
-    assert value(standing.edge(Plain(), kept, broken, SAMPLES)) == value(made)  # type: ignore[arg-type]
-    alone = standing.edge(Plain(), kept, {"c": arrived["c"]}, SAMPLES)  # type: ignore[arg-type]
+    assert value(weights.edge(Plain(), kept, broken, SAMPLES)) == value(made)  # type: ignore[arg-type]
+    alone = weights.edge(Plain(), kept, {"c": arrived["c"]}, SAMPLES)  # type: ignore[arg-type]
     assert value(alone) == 9  # nobody counts: the adapters stay
 
 
 def test_cloud_weights_by_hand() -> None:
-    standing, (kept, *new) = Standing(("a", "b", "c"), judgement([1.0, 1.0, 1.0]), 0.5), adapters(0, 1, 2)
+    weights, (kept, *new) = AggregationWeights(("a", "b", "c"), scores([1.0, 1.0, 1.0]), 0.5), adapters(0, 1, 2)
     shares = list(zip(new, (("a", "b"), ("c",)), strict=True))
     first = 30 * np.exp(-1 / 2)
-    made = value(standing.cloud(Plain(), kept, shares, SAMPLES))  # type: ignore[arg-type]
+    made = value(weights.cloud(Plain(), kept, shares, SAMPLES))  # type: ignore[arg-type]
     assert made == pytest.approx((first * 1 + 30 * 2) / (first + 30))
-    plain = Standing(standing.names, standing.judged, 0.5, coherent=False)
+    plain = AggregationWeights(weights.names, weights.scored, 0.5, coherent=False)
     assert value(plain.cloud(Plain(), kept, shares, SAMPLES)) == pytest.approx(1.5)  # type: ignore[arg-type]
-    wary = Standing(("a", "b", "c"), judgement([1.0, 0.1, 1.0]), 0.5)
+    wary = AggregationWeights(("a", "b", "c"), scores([1.0, 0.1, 1.0]), 0.5)
     made = value(wary.cloud(Plain(), kept, shares, SAMPLES))  # type: ignore[arg-type]
     assert made == pytest.approx((10 * 1 + 30 * 2) / 40)  # data and divergence of a alone
 
 
 def test_coherence_by_hand() -> None:
-    found = judgement([1, 1, 1]).value.divergences
+    found = scores([1, 1, 1]).value.divergences
     assert coherence(found, [0, 1, 2]) == pytest.approx(np.exp([-0.5, -1.5, -1.0]).mean())
     assert coherence(found, [2]) == coherence(found, []) == 1.0
 
@@ -275,19 +278,19 @@ def test_a_client_in_quarantine_comes_back() -> None:
     from elsa_sim.learning.clustering.weights import Weighed
 
     found = iter(([1.0, 0.1, 1.0], [1.0, 1.0, 1.0]))
-    real = reports.judge
+    real = reports.compare
 
-    def planted(reports: Any, groups: int, **more: bool) -> Judgement:
+    def planted(reports: Any, groups: int, **more: bool) -> ClientScores:
         made = real(reports, groups, **more)
-        return Judgement(made.divergences, made.groups, np.array(next(found)))
+        return ClientScores(made.divergences, made.groups, np.array(next(found)))
 
     seen: dict[tuple[float, ...], list[float]] = {}
     weigh = Weighed.trust
 
-    def kept(self: Weighed, judgement: Judgement, row: int | None) -> float:
-        weight = weigh(self, judgement, row)
+    def kept(self: Weighed, scores: ClientScores, row: int | None) -> float:
+        weight = weigh(self, scores, row)
         if row == 1:
-            seen.setdefault(tuple(judgement.trust), []).append(weight)
+            seen.setdefault(tuple(scores.trust), []).append(weight)
         return weight
 
     options = "trust: {threshold: 0.5}, probing: {texts: 8, warm_up: 0}, recluster_every: 2"

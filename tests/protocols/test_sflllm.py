@@ -16,7 +16,7 @@ from elsa_sim.learning.execution.work import Ref
 from elsa_sim.learning.tasks.data import joined
 from elsa_sim.learning.training.optim import Optimizer, update
 from elsa_sim.learning.training.reference import learn
-from elsa_sim.protocols.sflllm import Meeting
+from elsa_sim.protocols.sflllm import Barrier
 from elsa_sim.run import checks
 from elsa_sim.world.world import World
 
@@ -160,17 +160,17 @@ def test_a_meeting_goes_on_when_the_last_one_missing_leaves() -> None:
         yield world.env.timeout(1.0)
         return {name: 10 * brought for name, brought in here.items()}
 
-    meeting, found = Meeting(world, serve), {}
+    each, found = Barrier(world, serve), {}
     for name in "abc":
-        meeting.join(name)
+        each.join(name)
 
     def member(name: str, brought: int, arrives: float) -> Iterator[object]:
         yield world.env.timeout(arrives)
-        found[name] = yield from meeting.meet(name, brought)
+        found[name] = yield from each.meet(name, brought)
 
     def missing() -> Iterator[object]:
         yield world.env.timeout(5.0)
-        meeting.leave("c")
+        each.leave("c")
 
     begin = world.env.now
     for process in (member("a", 1, 1.0), member("b", 2, 2.0), missing()):

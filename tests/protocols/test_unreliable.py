@@ -14,7 +14,7 @@ from small_runs import drawn_batches, known, loaded, played, transfers, work, wo
 
 from elsa_sim.base.errors import ScenarioError
 from elsa_sim.base.registry import discover
-from elsa_sim.learning.execution.pools import CREWS
+from elsa_sim.learning.execution.pools import POOLS
 from elsa_sim.learning.misbehaviour.base import KINDS
 from elsa_sim.protocols.base import Protocol
 from elsa_sim.run import checks
@@ -44,7 +44,7 @@ def test_each_kind_changes_what_is_learned_and_the_executor_nothing(protocol: st
     assert unreliable.rounds["loss"].iloc[-1] != honest.rounds["loss"].iloc[-1]
     assert unreliable.summary["invariants"] == "hold"
     for change in ("execution.executor=serial", "execution.workers=2"):
-        with patch.dict(CREWS, local=InProcess):
+        with patch.dict(POOLS, local=InProcess):
             other = played(small(protocol), one(kind), change)
         assert timeline(other) == timeline(unreliable)
         np.testing.assert_allclose(other.rounds["loss"], unreliable.rounds["loss"], rtol=1e-4)

@@ -158,7 +158,7 @@ def test_what_adapters_and_tokens_need_is_found_without_weights(
 
 def test_codec_chains_reach_the_wire() -> None:
     _, world = world_of("codec={activation: [ssop, int8], adapters: [float16]}", TIMING)
-    kinds = {kind: [codec.kind for codec in chain] for kind, chain in world.wire.chains.items()}
+    kinds = {kind: [codec.kind for codec in chain] for kind, chain in world.pipeline.chains.items()}
     assert kinds == {"activation": ["ssop", "int8"], "gradient": ["ssop"], "adapters": ["float16"]}
 
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from small_runs import TEXT
 from scenario.test_fuzz import EXAMPLES, KEY, VALUE, at, fuzz, mutated, outcome, places, soon
+from small_runs import TEXT
 
 from elsa_sim.base.errors import ScenarioError
 from elsa_sim.run import checks

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from elsa_sim.base.errors import Fault, InputFaults, ScenarioError
+from elsa_sim.base.registry import families
 from elsa_sim.codecs.base import Codec
 from elsa_sim.protocols.base import Protocol
 from elsa_sim.scenario import model
@@ -337,7 +338,8 @@ def test_no_tensor_library_is_needed(tmp_path: Path) -> None:
 
 
 def test_every_package_of_components_is_looked_into() -> None:
-    kinds = {family.family: set(family.members) for family in model.families()}
+    model.scenario_type()
+    kinds = {name: set(family.members) for name, family in families().items()}
     assert kinds["protocol"] >= {"elsa", "splitfed_v1", "fedavg", "centralized"}
     assert kinds["codec"] >= {"sketch", "ssop", "float16", "int8"}
     assert kinds["task"] >= {"synthetic", "text_file", "hub"}

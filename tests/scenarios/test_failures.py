@@ -57,10 +57,15 @@ def assert_books_are_kept(run: Results, world: World) -> None:
     assert run.summary["invariants"] == "hold"
     rows = transfers(run.events)
     assert not (work(run.events)["status"] == "in_flight").any()
-    for kind, sent in world.books.ledger.sent.items():
+    counted = world.event_log.byte_counters
+    for kind, sent in counted.sent.items():
         of = rows[rows["detail"] == kind]
-        assert sent == of["bytes"].sum() == world.books.ledger.received[kind] + world.books.ledger.aborted[kind]
-        assert world.books.ledger.aborted[kind] == of.loc[of["status"] == "aborted", "bytes"].sum()
+        assert (
+            sent
+            == of["bytes"].sum()
+            == world.event_log.byte_counters.received[kind] + world.event_log.byte_counters.aborted[kind]
+        )
+        assert world.event_log.byte_counters.aborted[kind] == of.loc[of["status"] == "aborted", "bytes"].sum()
     assert world.network.in_flight == ()
     assert math.isclose(sum(world.network.carried_bytes.values()), _on_links(rows), rel_tol=1e-6, abs_tol=100.0)
     table = metrics.energy_by_node(run.events, run.topology)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elsa_sim.base.errors import InputError
-from elsa_sim.wireless import Allocator, Band, Best, ByNeed, Demand, Equal, Greedy, Random
+from elsa_sim.wireless import Allocator, Best, ByNeed, Demand, Equal, Greedy, Random, Subcarriers
 
 KINDS = sorted(Allocator.members)
 
@@ -61,21 +61,21 @@ def test_powers_and_rates_of_every_allocation_are_physical(kind: str, problem: D
     clients, size = problem.gain.shape
     names = tuple(f"c{k}" for k in range(clients))
     limits = dict(zip(names, problem.power.tolist(), strict=True))
-    for band in Band("s", "up", size, 1e6), Band("s", "down", size, 1e6, 2.0):
-        question = replace(problem, split=band.budget is None)
+    for subcarriers in Subcarriers("s", "up", size, 1e6), Subcarriers("s", "down", size, 1e6, 2.0):
+        question = replace(problem, split=subcarriers.budget is None)
         allocator = Allocator.members[kind]()
         assert isinstance(allocator, Allocator)
         for block in range(4):
-            band.allocate(names, question, allocator, block, lambda: np.random.default_rng(0))
-            assert band.check(limits) == []
-            powers = band.powers(limits)
-            rates = band.rates(names, question, limits)
+            subcarriers.allocate(names, question, allocator, block, lambda: np.random.default_rng(0))
+            assert subcarriers.check(limits) == []
+            powers = subcarriers.powers(limits)
+            rates = subcarriers.rates(names, question, limits)
             for k, name in enumerate(names):
-                assert (rates[k] > 0.0) == bool(len(band.of(name)))
-                if band.budget is None and len(band.of(name)):
-                    assert powers[band.of(name)].sum() == pytest.approx(limits[name])
-                    assert rates[k] == pytest.approx(question.rate_of(k, band.of(name)))
-            if band.budget is not None:
+                assert (rates[k] > 0.0) == bool(len(subcarriers.of(name)))
+                if subcarriers.budget is None and len(subcarriers.of(name)):
+                    assert powers[subcarriers.of(name)].sum() == pytest.approx(limits[name])
+                    assert rates[k] == pytest.approx(question.rate_of(k, subcarriers.of(name)))
+            if subcarriers.budget is not None:
                 assert powers.sum() == pytest.approx(2.0)
 
 
@@ -141,19 +141,19 @@ LIMITS = {"a": 1.0, "b": 0.5}
 
 
 def test_assignment_by_hand() -> None:
-    band = Band("s", "up", 4, 1e6)
-    band.assign({"a": [3, 0], "b": [1]}, {"a": [0.25, 0.75]}, LIMITS)
-    assert band.owners == ["a", "b", None, "a"]
-    assert band.powers(LIMITS).tolist() == [0.75, 0.5, 0.0, 0.25]
+    subcarriers = Subcarriers("s", "up", 4, 1e6)
+    subcarriers.assign({"a": [3, 0], "b": [1]}, {"a": [0.25, 0.75]}, LIMITS)
+    assert subcarriers.owners == ["a", "b", None, "a"]
+    assert subcarriers.powers(LIMITS).tolist() == [0.75, 0.5, 0.0, 0.25]
     gain = np.full((2, 4), 1e-9)
     question = demand(gain)
-    band.allocate(("a", "b"), question, Equal(), 0, lambda: np.random.default_rng(0))
-    assert band.owners == ["a", "b", None, "a"], "what is assigned by hand stays"
-    assert band.rates(("b",), demand(gain[:1]), LIMITS)[0] == pytest.approx(1e6 * np.log2(1 + 0.5e-9 / 1e-9))
-    assert band.check(LIMITS) == []
-    band.release()
-    band.allocate(("a", "b"), question, Equal(), 0, lambda: np.random.default_rng(0))
-    assert band.owners == ["a", "b", "a", "b"]
+    subcarriers.allocate(("a", "b"), question, Equal(), 0, lambda: np.random.default_rng(0))
+    assert subcarriers.owners == ["a", "b", None, "a"], "what is assigned by hand stays"
+    assert subcarriers.rates(("b",), demand(gain[:1]), LIMITS)[0] == pytest.approx(1e6 * np.log2(1 + 0.5e-9 / 1e-9))
+    assert subcarriers.check(LIMITS) == []
+    subcarriers.release()
+    subcarriers.allocate(("a", "b"), question, Equal(), 0, lambda: np.random.default_rng(0))
+    assert subcarriers.owners == ["a", "b", "a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -171,33 +171,33 @@ def test_assignment_by_hand() -> None:
     ],
 )
 def test_what_cannot_be_assigned(subchannels: Any, powers: Any, message: str) -> None:
-    band = Band("s", "up", 4, 1e6)
-    band.assign({"b": [2]}, None, LIMITS)
+    subcarriers = Subcarriers("s", "up", 4, 1e6)
+    subcarriers.assign({"b": [2]}, None, LIMITS)
     with pytest.raises(InputError, match=message):
-        band.assign(subchannels, powers, LIMITS)
-    assert band.owners == [None, None, "b", None], "nothing is changed"
+        subcarriers.assign(subchannels, powers, LIMITS)
+    assert subcarriers.owners == [None, None, "b", None], "nothing is changed"
 
 
 def test_downlink_powers_are_the_stations() -> None:
     with pytest.raises(InputError, match="uplinks only"):
-        Band("s", "down", 4, 1e6, 1.0).assign({"a": [0]}, {"a": [0.1]}, LIMITS)
+        Subcarriers("s", "down", 4, 1e6, 1.0).assign({"a": [0]}, {"a": [0.1]}, LIMITS)
 
 
 def test_check_sees_what_is_wrong() -> None:
-    band = Band("s", "up", 2, 1e6)
-    band.assign({"a": [0, 1]}, {"a": [0.5, 0.5]}, LIMITS)
-    assert band.check(LIMITS | {"a": 0.9}) == ["in the uplink band of s, a sends with 1 W of 0.9 W"]
-    band.owners.append("b")
-    assert "3 assigned subchannels of 2" in band.check(LIMITS)[0]
+    subcarriers = Subcarriers("s", "up", 2, 1e6)
+    subcarriers.assign({"a": [0, 1]}, {"a": [0.5, 0.5]}, LIMITS)
+    assert subcarriers.check(LIMITS | {"a": 0.9}) == ["in the uplink band of s, a sends with 1 W of 0.9 W"]
+    subcarriers.owners.append("b")
+    assert "3 assigned subchannels of 2" in subcarriers.check(LIMITS)[0]
 
 
 def test_more_clients_than_subchannels_take_turns() -> None:
     """5 clients on 2 subchannels: in any 5 blocks, each is served twice."""
-    band = Band("s", "up", 2, 1e6)
+    subcarriers = Subcarriers("s", "up", 2, 1e6)
     names = tuple("abcde")
     served = []
     for block in range(10):
-        band.allocate(names, demand(np.ones((5, 2))), Equal(), block, lambda: np.random.default_rng(0))
-        assert len(set(band.owners)) == 2
-        served += band.owners
+        subcarriers.allocate(names, demand(np.ones((5, 2))), Equal(), block, lambda: np.random.default_rng(0))
+        assert len(set(subcarriers.owners)) == 2
+        served += subcarriers.owners
     assert {name: served.count(name) for name in names} == dict.fromkeys(names, 4)

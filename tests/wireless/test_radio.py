@@ -357,7 +357,7 @@ def test_needs_move_subchannels() -> None:
     even = site.radio.rate("client0", "edge0")
     site.radio.set_needs({"client0": 3.0})
     assert site.radio.rate("client0", "edge0") > 1.2 * even
-    assert len(site.radio.bands["edge0", "up"].of("client0")) == 15
+    assert len(site.radio.subcarriers_of["edge0", "up"].of("client0")) == 15
     for needs in ({"x": 1.0}, {"client0": 0.0}, {"client0": math.nan}):
         with pytest.raises(InputError):
             site.radio.set_needs(needs)
@@ -386,7 +386,7 @@ def trace(clients: int, seed: int = 0, **more: Any) -> dict[str, list[float]]:
         for i, name in enumerate(found):
             column = site.layout.stations.index("edge1")
             fading = site.radio._fading.gains((name, "edge1"), 40, site.radio._block_of(site.env.now))
-            found[name] += [*site.radio.position(name), float(site.radio.air.gains[i, column]), *fading.tolist()]
+            found[name] += [*site.radio.position(name), float(site.radio.state.gains[i, column]), *fading.tolist()]
     return found
 
 

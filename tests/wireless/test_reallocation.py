@@ -24,7 +24,7 @@ def owners_over_time(site: Site, times: np.ndarray) -> list[tuple[str | None, ..
         site.env.run(float(time))
         site.radio.rate("client0", "edge0")
         assert site.radio.check() == []
-        seen.append(tuple(site.radio.bands["edge0", "up"].owners))
+        seen.append(tuple(site.radio.subcarriers_of["edge0", "up"].owners))
     return seen
 
 
@@ -38,12 +38,12 @@ def test_every_block_is_allocated_anew_or_every_round() -> None:
     assert len(set(owners_over_time(rounds, MIDDLES))) == 1
     rounds.radio.reallocate()
     rounds.radio.rate("client0", "edge0")
-    assert tuple(rounds.radio.bands["edge0", "up"].owners) != blocks[0]
+    assert tuple(rounds.radio.subcarriers_of["edge0", "up"].owners) != blocks[0]
     blocks_only = Site(tree(2, 1), **SELECTIVE)
     before = owners_over_time(blocks_only, MIDDLES[:3])
     blocks_only.radio.reallocate()
     blocks_only.radio.rate("client0", "edge0")
-    assert tuple(blocks_only.radio.bands["edge0", "up"].owners) == before[-1] == blocks[2]
+    assert tuple(blocks_only.radio.subcarriers_of["edge0", "up"].owners) == before[-1] == blocks[2]
 
 
 def test_choosing_takes_its_time() -> None:
@@ -60,7 +60,7 @@ def test_choosing_takes_its_time() -> None:
     for time in (1.4, 1.44, 1.46, 1.9):
         slow.env.run(time)
         slow.radio.rate("client0", "edge0")
-        seen.append(tuple(slow.radio.bands["edge0", "up"].owners))
+        seen.append(tuple(slow.radio.subcarriers_of["edge0", "up"].owners))
     assert seen[0] == seen[1] == first
     assert seen[2] == seen[3] != first
     assert seen[2] == at_once[9]  # by the gains of 0.95 s, when choosing began, not of 1.45 s
@@ -85,10 +85,10 @@ def test_the_slowest_client_is_done_sooner_with_power_control() -> None:
 def test_the_total_power_is_a_budget() -> None:
     site = Site(tree(2, 1), total_power=0.1, power_control="min_delay", **SELECTIVE)
     site.radio.rate("client0", "edge0")
-    band = site.radio.bands["edge0", "up"]
-    assert band.powers(site.radio.limits).sum() <= 0.1
-    assert band.powers(site.radio.limits).sum() > 0.05
-    band._controlled = np.full(8, 0.1)
+    subcarriers = site.radio.subcarriers_of["edge0", "up"]
+    assert subcarriers.powers(site.radio.limits).sum() <= 0.1
+    assert subcarriers.powers(site.radio.limits).sum() > 0.05
+    subcarriers._controlled = np.full(8, 0.1)
     assert any("of 0.1 W together" in wrong for wrong in site.radio.check())
 
 
@@ -111,10 +111,10 @@ def test_no_power_is_left_unused() -> None:
     site = Site(tree(2, 1), power_control="min_delay", **SELECTIVE)
     site.radio.set_needs({"client0": 1e3, "client1": 1e6})
     site.radio.rate("client0", "edge0")
-    band = site.radio.bands["edge0", "up"]
-    powers = band.powers(site.radio.limits)
+    subcarriers = site.radio.subcarriers_of["edge0", "up"]
+    powers = subcarriers.powers(site.radio.limits)
     for client in ("client0", "client1"):
-        assert powers[band.of(client)].sum() == pytest.approx(0.2, rel=1e-9)
+        assert powers[subcarriers.of(client)].sum() == pytest.approx(0.2, rel=1e-9)
 
 
 def test_a_client_that_waits_gets_less() -> None:
@@ -124,7 +124,7 @@ def test_a_client_that_waits_gets_less() -> None:
         site = Site(tree(2, 1), **SELECTIVE | {"fading": "none"})
         site.radio.set_needs(dict.fromkeys(("client0", "client1"), 2e7), {"client0": wait, "client1": 0.0})
         site.radio.rate("client0", "edge0")
-        shares[wait] = len(site.radio.bands["edge0", "up"].of("client0"))
+        shares[wait] = len(site.radio.subcarriers_of["edge0", "up"].of("client0"))
     assert shares[2.0] > shares[0.0]
 
 
@@ -148,6 +148,6 @@ def test_assigned_subchannels_stay() -> None:
     site = Site(tree(2, 1), **SELECTIVE, assigned=given)
     every = set(owners_over_time(site, MIDDLES))
     assert every == {("client1", "client0", None, "client0", None, None, None, None)}
-    powers = site.radio.bands["edge0", "up"].powers(site.radio.limits)
+    powers = site.radio.subcarriers_of["edge0", "up"].powers(site.radio.limits)
     np.testing.assert_allclose(powers, [0.2, 0.01, 0, 0.02, 0, 0, 0, 0])
     assert WirelessOptions.model_validate({"assigned": given}).assigned["edge0"]["client1"].powers is None

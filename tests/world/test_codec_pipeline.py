@@ -13,14 +13,14 @@ from torch import Tensor
 
 from elsa_sim.base.errors import InvariantViolation
 from elsa_sim.base.streams import Streams
-from elsa_sim.codecs.base import Codec, Encoded, EncodedSpec, Keys, Passage
+from elsa_sim.codecs.base import Codec, Encoded, EncodedSpec, Keys, MessageContext
 from elsa_sim.codecs.cast import BFloat16, Float16
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.codecs.sketch import Sketch
 from elsa_sim.codecs.ssop import SSOP
 from elsa_sim.learning.execution.executor import Batched, Executor, TimingOnly
 from elsa_sim.learning.execution.work import Ref, Spec, TensorSpec
-from elsa_sim.world.codec_pipeline import Parcel, Wire
+from elsa_sim.world.codec_pipeline import CodecPipeline, Message
 
 STREAMS = Streams(3)
 
@@ -30,7 +30,7 @@ class Spy(Codec):
 
     kind: str = "spy"
     keys: ClassVar[list[Keys]] = []
-    seen: ClassVar[list[tuple[str, Passage, int]]] = []
+    seen: ClassVar[list[tuple[str, MessageContext, int]]] = []
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -43,12 +43,12 @@ class Spy(Codec):
     def encoded(self, spec: TensorSpec) -> EncodedSpec:
         return EncodedSpec(spec)
 
-    def encode(self, x: Tensor, state: Any, passage: Passage) -> tuple[Encoded, Any]:
-        self.seen.append(("encode", passage, state))
+    def encode(self, x: Tensor, state: Any, context: MessageContext) -> tuple[Encoded, Any]:
+        self.seen.append(("encode", context, state))
         return Encoded(x), state + 1
 
-    def decode(self, data: Encoded, spec: TensorSpec, state: Any, passage: Passage) -> tuple[Tensor, Any]:
-        self.seen.append(("decode", passage, state))
+    def decode(self, data: Encoded, spec: TensorSpec, state: Any, context: MessageContext) -> tuple[Tensor, Any]:
+        self.seen.append(("decode", context, state))
         return data.main, state + 1
 
 
@@ -89,7 +89,7 @@ ADAPTERS = {"a": rows(3, 8, 1), "b": rows(8, 3, 2), "bias": rows(1, 5, 3)[0], "c
 
 
 def send(
-    wire: Wire,
+    pipeline: CodecPipeline,
     value: Any,
     kind: str = "activation",
     source: str = "client1",
@@ -99,16 +99,16 @@ def send(
     round: int = 1,
     attached: int = 0,
     executor: Executor | None = None,
-) -> tuple[Parcel, Ref, Ref]:
+) -> tuple[Message, Ref, Ref]:
     """The parcel, the payload and what the receiver gets."""
     executor = executor or Executor()
     ref = value if isinstance(value, Ref) else of(value)
-    parcel = wire.pack(source, target, ref, kind, up=up, round=round, attached=attached)
-    if parcel.encode is None:
-        return parcel, ref, ref
-    payload = wire.encoded(parcel, executor.finish(parcel.encode))
-    received = wire.decoded(parcel, executor.finish(wire.unpack(parcel, payload)))
-    return parcel, payload, received
+    message = pipeline.pack(source, target, ref, kind, up=up, round=round, attached=attached)
+    if message.encode is None:
+        return message, ref, ref
+    payload = pipeline.encoded(message, executor.finish(message.encode))
+    received = pipeline.decoded(message, executor.finish(pipeline.unpack(message, payload)))
+    return message, payload, received
 
 
 def weigh(payload: Mapping[str, Sequence[Tensor]]) -> int:
@@ -120,11 +120,11 @@ def weigh(payload: Mapping[str, Sequence[Tensor]]) -> int:
 
 def test_without_codecs_the_value_itself_crosses() -> None:
     for value, size in ((rows(), 6 * 8 * 4), (ADAPTERS, (24 + 24 + 5) * 4 + 3 * 8)):
-        parcel, payload, received = send(Wire({}, STREAMS), value, attached=12)
-        assert parcel.encode is None
-        assert payload is received is parcel.value
-        assert parcel.payload_bytes == size + 12
-        assert parcel.decode_flops == 0.0
+        message, payload, received = send(CodecPipeline({}, STREAMS), value, attached=12)
+        assert message.encode is None
+        assert payload is received is message.value
+        assert message.payload_bytes == size + 12
+        assert message.decode_flops == 0.0
 
 
 CHAINS: dict[str, list[Codec]] = {
@@ -142,30 +142,30 @@ CHAINS: dict[str, list[Codec]] = {
 def test_bytes_are_the_sizes_of_the_buffers_and_what_is_attached(
     chain: list[Codec], count: int, attached: int, up: bool
 ) -> None:
-    wire, value = Wire({"activation": chain}, STREAMS), rows(count, 32)
+    pipeline, value = CodecPipeline({"activation": chain}, STREAMS), rows(count, 32)
     ends = ("client1", "edge1") if up else ("edge1", "client1")
-    parcel, payload, received = send(wire, value, "activation", *ends, up=up, attached=attached)
-    assert parcel.payload_bytes == weigh(payload.value) + attached
+    message, payload, received = send(pipeline, value, "activation", *ends, up=up, attached=attached)
+    assert message.payload_bytes == weigh(payload.value) + attached
     assert received.spec == spec_of(value) == spec_of(received.value)
 
 
 def test_half_the_buffer_is_half_the_bytes() -> None:
-    plain, _, _ = send(Wire({}, STREAMS), rows())
-    short, _, _ = send(Wire({"activation": [Float16()]}, STREAMS), rows())
+    plain, _, _ = send(CodecPipeline({}, STREAMS), rows())
+    short, _, _ = send(CodecPipeline({"activation": [Float16()]}, STREAMS), rows())
     assert short.payload_bytes * 2 == plain.payload_bytes
 
 
 def test_adapters_are_coded_tensor_by_tensor_and_integers_go_as_they_are() -> None:
-    wire = Wire({"adapters": [Float16()]}, STREAMS)
-    parcel, payload, received = send(wire, ADAPTERS, "adapters")
-    assert parcel.payload_bytes == weigh(payload.value) == (24 + 24 + 5) * 2 + 3 * 8
+    pipeline = CodecPipeline({"adapters": [Float16()]}, STREAMS)
+    message, payload, received = send(pipeline, ADAPTERS, "adapters")
+    assert message.payload_bytes == weigh(payload.value) == (24 + 24 + 5) * 2 + 3 * 8
     assert received.value.keys() == ADAPTERS.keys() == received.spec.keys()
     for name, tensor in received.value.items():
         assert tensor.shape == ADAPTERS[name].shape
         assert tensor.dtype == ADAPTERS[name].dtype
         torch.testing.assert_close(tensor, ADAPTERS[name], rtol=1e-3, atol=1e-3)
     assert received.value["count"] is ADAPTERS["count"]
-    _, _, integers = send(wire, torch.tensor([[1, 2]]), "adapters")
+    _, _, integers = send(pipeline, torch.tensor([[1, 2]]), "adapters")
     assert integers.value.tolist() == [[1, 2]]
 
 
@@ -176,17 +176,19 @@ def test_tensors_of_any_rank_are_rows_to_a_codec() -> None:
         "cube": rows(6, 4).view(2, 3, 4),
         "none": rows(0, 4),
     }
-    wire = Wire({"adapters": [Int8()]}, STREAMS)
-    parcel, payload, received = send(wire, values, "adapters")
-    assert parcel.payload_bytes == weigh(payload.value)
+    pipeline = CodecPipeline({"adapters": [Int8()]}, STREAMS)
+    message, payload, received = send(pipeline, values, "adapters")
+    assert message.payload_bytes == weigh(payload.value)
     assert {name: tensor.shape for name, tensor in received.value.items()} == {n: t.shape for n, t in values.items()}
 
 
 def test_bytes_are_known_without_arithmetic() -> None:
     for kind, value in (("activation", rows()), ("adapters", ADAPTERS)):
         for chain in ([Float16()], [Sketch(rows=3, columns=2)], [Sketch(rows=3, columns=2), Int8()]):
-            real, _, _ = send(Wire({kind: chain}, STREAMS), value, kind)
-            bare, _, received = send(Wire({kind: chain}, STREAMS), Ref(spec_of(value)), kind, executor=TimingOnly())
+            real, _, _ = send(CodecPipeline({kind: chain}, STREAMS), value, kind)
+            bare, _, received = send(
+                CodecPipeline({kind: chain}, STREAMS), Ref(spec_of(value)), kind, executor=TimingOnly()
+            )
             assert bare.payload_bytes == real.payload_bytes
             assert (bare.encode.flops, bare.decode_flops) == (real.encode.flops, real.decode_flops)
             assert received.spec == spec_of(value)
@@ -195,27 +197,27 @@ def test_bytes_are_known_without_arithmetic() -> None:
 
 def test_a_codec_that_lies_about_its_size_breaks_an_invariant() -> None:
     with pytest.raises(InvariantViolation, match=r"'activation' declared 96 bytes and produced 192"):
-        send(Wire({"activation": [Liar()]}, STREAMS), rows())
-    _, _, received = send(Wire({"activation": [Liar()]}, STREAMS), rows(), executor=Batched())
+        send(CodecPipeline({"activation": [Liar()]}, STREAMS), rows())
+    _, _, received = send(CodecPipeline({"activation": [Liar()]}, STREAMS), rows(), executor=Batched())
     with pytest.raises(InvariantViolation, match="declared 96 bytes and produced 192"):
         _ = received.value
 
 
 def test_an_opaque_value_cannot_be_sent() -> None:
     with pytest.raises(TypeError, match="opaque"):
-        Wire({}, STREAMS).pack("a", "b", Ref(None), "activation", up=True, round=1, attached=0)
+        CodecPipeline({}, STREAMS).pack("a", "b", Ref(None), "activation", up=True, round=1, attached=0)
 
 
 def test_costs_of_a_chain_are_those_of_its_codecs() -> None:
-    parcel, _, _ = send(Wire({"activation": [Float16()]}, STREAMS), rows())
-    assert (parcel.encode.label, parcel.encode.flops, parcel.decode_flops) == ("activation.encode", 48.0, 48.0)
+    message, _, _ = send(CodecPipeline({"activation": [Float16()]}, STREAMS), rows())
+    assert (message.encode.label, message.encode.flops, message.decode_flops) == ("activation.encode", 48.0, 48.0)
 
 
 # Passages -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_passage_counts_earlier_messages_of_its_kind_way_pair_and_round() -> None:
-    wire = Wire({"activation": [Spy()], "adapters": [Spy()]}, STREAMS)
+    pipeline = CodecPipeline({"activation": [Spy()], "adapters": [Spy()]}, STREAMS)
     up, down = ("client1", "edge1", True), ("edge1", "client1", False)
     script = [
         # way, kind, round -> index, first
@@ -233,18 +235,18 @@ def test_a_passage_counts_earlier_messages_of_its_kind_way_pair_and_round() -> N
         (up, "adapters", 4, 0, False),
     ]
     for (source, target, is_up), kind, round, index, first in script:
-        parcel, _, _ = send(wire, rows(), kind, source, target, up=is_up, round=round)
-        assert parcel.passage == Passage(kind, is_up, round, index, first)
-    told = [passage for way, passage, _ in Spy.seen if way == "encode"]
+        message, _, _ = send(pipeline, rows(), kind, source, target, up=is_up, round=round)
+        assert message.context == MessageContext(kind, is_up, round, index, first)
+    told = [context for way, context, _ in Spy.seen if way == "encode"]
     assert [(p.index, p.first) for p in told] == [(index, first) for *_, index, first in script]
     assert [p for way, p, _ in Spy.seen if way == "decode"] == told, "both ends are told the same"
 
 
 def test_a_mapping_is_one_message() -> None:
-    wire = Wire({"adapters": [Spy()]}, STREAMS)
+    pipeline = CodecPipeline({"adapters": [Spy()]}, STREAMS)
     for index in range(3):
-        parcel, _, _ = send(wire, ADAPTERS, "adapters")
-        assert parcel.passage.index == index
+        message, _, _ = send(pipeline, ADAPTERS, "adapters")
+        assert message.context.index == index
 
 
 # Secrets ------------------------------------------------------------------------------------------------------------
@@ -253,12 +255,12 @@ def test_a_mapping_is_one_message() -> None:
 def test_the_secret_seed_never_reaches_a_server() -> None:
     """Whichever way a message goes: of the two endpoints only the client's is given the secret."""
     for up, ends in ((True, ("client1", "edge1")), (False, ("edge1", "client1"))):
-        wire = Wire({"activation": [Spy()]}, STREAMS)
+        pipeline = CodecPipeline({"activation": [Spy()]}, STREAMS)
         Spy.keys.clear()
-        parcel = wire.pack(*ends, of(rows()), "activation", up=up, round=1, attached=0)
-        payload = wire.encoded(parcel, Executor().finish(parcel.encode))
+        message = pipeline.pack(*ends, of(rows()), "activation", up=up, round=1, attached=0)
+        payload = pipeline.encoded(message, Executor().finish(message.encode))
         (sender,) = Spy.keys
-        wire.decoded(parcel, Executor().finish(wire.unpack(parcel, payload)))
+        pipeline.decoded(message, Executor().finish(pipeline.unpack(message, payload)))
         (_, receiver) = Spy.keys
         client, server = (sender, receiver) if up else (receiver, sender)
         assert server.secret is None
@@ -268,9 +270,9 @@ def test_the_secret_seed_never_reaches_a_server() -> None:
 
 
 def test_the_shared_seed_is_the_runs_and_the_secret_one_the_clients() -> None:
-    wire = Wire({"activation": [Spy()]}, STREAMS)
+    pipeline = CodecPipeline({"activation": [Spy()]}, STREAMS)
     for client, server in (("client1", "edge1"), ("client2", "edge1"), ("client1", "edge2")):
-        send(wire, rows(), "activation", client, server)
+        send(pipeline, rows(), "activation", client, server)
     shared, secret = [keys.shared for keys in Spy.keys], [keys.secret for keys in Spy.keys[::2]]
     assert len(set(shared)) == 1
     assert Streams(4).integer("codec") != shared[0]
@@ -279,14 +281,14 @@ def test_the_shared_seed_is_the_runs_and_the_secret_one_the_clients() -> None:
 
 def test_what_a_server_holds_contains_no_secret() -> None:
     """Walk everything the endpoints of a server can reach after real SS-OP messages in both directions."""
-    wire = Wire({"activation": [SSOP(rank=2)], "gradient": []}, STREAMS)
+    pipeline = CodecPipeline({"activation": [SSOP(rank=2)], "gradient": []}, STREAMS)
     for index in range(2):
         for kind in ("activation", "gradient"):
-            send(wire, rows(seed=index), kind)
-            send(wire, rows(seed=index), kind, "edge1", "client1", up=False)
+            send(pipeline, rows(seed=index), kind)
+            send(pipeline, rows(seed=index), kind, "edge1", "client1", up=False)
     secret = STREAMS.integer("codec-secret", "client1")
-    assert any(secret == found for found in reachable(wire.states["client1"])), "the walk finds what is there"
-    assert not any(secret == found for found in reachable(wire.states["edge1"]))
+    assert any(secret == found for found in reachable(pipeline.states["client1"])), "the walk finds what is there"
+    assert not any(secret == found for found in reachable(pipeline.states["edge1"]))
 
 
 def reachable(root: Any) -> list[int]:
@@ -314,66 +316,66 @@ def reachable(root: Any) -> list[int]:
 
 
 def encodings() -> list[tuple[str, bool, int]]:
-    return [(passage.message, passage.up, state) for way, passage, state in Spy.seen if way == "encode"]
+    return [(context.kind, context.up, state) for way, context, state in Spy.seen if way == "encode"]
 
 
 def decodings() -> list[tuple[str, bool, int]]:
-    return [(passage.message, passage.up, state) for way, passage, state in Spy.seen if way == "decode"]
+    return [(context.kind, context.up, state) for way, context, state in Spy.seen if way == "decode"]
 
 
 def test_a_stream_has_a_state_per_kind_and_way() -> None:
-    wire = Wire({"activation": [Spy()], "adapters": [Spy()]}, STREAMS)
+    pipeline = CodecPipeline({"activation": [Spy()], "adapters": [Spy()]}, STREAMS)
     for _ in range(2):
-        send(wire, rows())
-        send(wire, rows(), "activation", "edge1", "client1", up=False)
-        send(wire, rows(), "adapters")
+        send(pipeline, rows())
+        send(pipeline, rows(), "activation", "edge1", "client1", up=False)
+        send(pipeline, rows(), "adapters")
     expected = [(kind, up, state) for state in (0, 1) for kind, up in
                 (("activation", True), ("activation", False), ("adapters", True))]  # fmt: skip
     assert encodings() == decodings() == expected
 
 
 def test_a_stream_of_adapters_has_a_state_per_tensor() -> None:
-    wire = Wire({"adapters": [Spy()]}, STREAMS)
+    pipeline = CodecPipeline({"adapters": [Spy()]}, STREAMS)
     for _ in range(2):
-        send(wire, ADAPTERS, "adapters")
+        send(pipeline, ADAPTERS, "adapters")
     assert [state for _, _, state in encodings()] == [0, 0, 0, 1, 1, 1]
     assert [state for _, _, state in decodings()] == [0, 0, 0, 1, 1, 1]
 
 
 def test_a_pair_has_one_state_per_endpoint_for_everything() -> None:
     """The client's endpoint works on the way up and on the way down, and so does the server's."""
-    wire = Wire({"activation": [PairSpy()], "gradient": [PairSpy()], "adapters": [PairSpy()]}, STREAMS)
-    send(wire, rows())
-    send(wire, rows(), "activation", "edge1", "client1", up=False)
-    send(wire, rows(), "gradient")
-    send(wire, ADAPTERS, "adapters", "edge1", "client1", up=False)
+    pipeline = CodecPipeline({"activation": [PairSpy()], "gradient": [PairSpy()], "adapters": [PairSpy()]}, STREAMS)
+    send(pipeline, rows())
+    send(pipeline, rows(), "activation", "edge1", "client1", up=False)
+    send(pipeline, rows(), "gradient")
+    send(pipeline, ADAPTERS, "adapters", "edge1", "client1", up=False)
     assert [state for _, _, state in encodings()] == [0, 1, 2, 3, 4, 5]
     assert [state for _, _, state in decodings()] == [0, 1, 2, 3, 4, 5]
     assert len(Spy.keys) == 2, "one endpoint on each side"
 
 
 def test_two_equal_codecs_in_a_chain_have_states_of_their_own() -> None:
-    wire = Wire({"activation": [Spy(), Spy()]}, STREAMS)
+    pipeline = CodecPipeline({"activation": [Spy(), Spy()]}, STREAMS)
     for _ in range(2):
-        send(wire, rows())
+        send(pipeline, rows())
     assert [state for _, _, state in encodings()] == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("codec", [Spy(), PairSpy()], ids=["stream", "pair"])
 def test_messages_of_two_clients_share_no_state(codec: Spy) -> None:
-    wire = Wire({"activation": [codec]}, STREAMS)
+    pipeline = CodecPipeline({"activation": [codec]}, STREAMS)
     for client, server in (("client1", "edge1"), ("client2", "edge1"), ("client1", "edge2")):
-        send(wire, rows(), "activation", client, server)
+        send(pipeline, rows(), "activation", client, server)
     assert [state for _, _, state in encodings()] == [0, 0, 0]
     assert [state for _, _, state in decodings()] == [0, 0, 0]
-    send(wire, rows(), "activation", "client2", "edge1")
+    send(pipeline, rows(), "activation", "client2", "edge1")
     assert encodings()[-1][2] == 1
 
 
 def test_clients_do_not_disturb_each_other() -> None:
     """What a client's messages become does not depend on who else sends."""
     chain = [SSOP(rank=2, refresh_every=2), Sketch(rows=3, columns=4), Int8()]
-    alone, company = Wire({"activation": chain}, STREAMS), Wire({"activation": chain}, STREAMS)
+    alone, company = CodecPipeline({"activation": chain}, STREAMS), CodecPipeline({"activation": chain}, STREAMS)
     for index in range(4):
         _, one, got = send(alone, rows(seed=index))
         for other in ("client2", "client3"):
@@ -388,11 +390,13 @@ def test_batched_messages_are_those_of_the_serial_executor(chain: list[Codec]) -
     """States are threaded through pending work in the order of the messages, whenever it runs."""
     values: dict[str, list[Tensor]] = {}
     for name, executor in (("serial", Executor()), ("batched", Batched())):
-        wire, received = Wire({"activation": chain, "adapters": chain[-1:]}, STREAMS), []
+        pipeline, received = CodecPipeline({"activation": chain, "adapters": chain[-1:]}, STREAMS), []
         for index in range(4):
-            received.append(send(wire, rows(seed=index, width=16), executor=executor)[2])
+            received.append(send(pipeline, rows(seed=index, width=16), executor=executor)[2])
             received.append(
-                send(wire, rows(seed=index, width=16), "activation", "edge1", "client1", up=False, executor=executor)[2]
+                send(
+                    pipeline, rows(seed=index, width=16), "activation", "edge1", "client1", up=False, executor=executor
+                )[2]
             )
         values[name] = [ref.value for ref in reversed(received)]
     assert all(torch.equal(a, b) for a, b in zip(values["serial"], values["batched"], strict=True))
@@ -400,13 +404,13 @@ def test_batched_messages_are_those_of_the_serial_executor(chain: list[Codec]) -
 
 @pytest.mark.parametrize("codec", [Spy(), PairSpy()], ids=["stream", "pair"])
 def test_an_older_state_can_still_be_read(codec: Spy) -> None:
-    wire = Wire({"activation": [codec]}, STREAMS)
-    parcel = wire.pack("client1", "edge1", of(rows()), "activation", up=True, round=1, attached=0)
-    payload = wire.encoded(parcel, Executor().finish(parcel.encode))
-    work = wire.unpack(parcel, payload)
-    wire.decoded(parcel, Executor().finish(work))
-    send(wire, rows())
-    Executor().finish(parcel.encode)
+    pipeline = CodecPipeline({"activation": [codec]}, STREAMS)
+    message = pipeline.pack("client1", "edge1", of(rows()), "activation", up=True, round=1, attached=0)
+    payload = pipeline.encoded(message, Executor().finish(message.encode))
+    work = pipeline.unpack(message, payload)
+    pipeline.decoded(message, Executor().finish(work))
+    send(pipeline, rows())
+    Executor().finish(message.encode)
     Executor().finish(work)
     assert [state for _, _, state in encodings()] == [0, 1, 0]
     assert [state for _, _, state in decodings()] == [0, 1, 0]
@@ -414,23 +418,23 @@ def test_an_older_state_can_still_be_read(codec: Spy) -> None:
 
 @pytest.mark.parametrize("codec", [Spy(), PairSpy()], ids=["stream", "pair"])
 def test_a_rehearsal_moves_no_state(codec: Spy) -> None:
-    wire = Wire({"activation": [codec]}, STREAMS)
-    send(wire, rows())
-    held = {node: dict(states) for node, states in wire.states.items()}
-    rehearsal = wire.rehearsal()
+    pipeline = CodecPipeline({"activation": [codec]}, STREAMS)
+    send(pipeline, rows())
+    held = {node: dict(states) for node, states in pipeline.states.items()}
+    rehearsal = pipeline.rehearsal()
     for client in ("client1", "client1", "client9"):
         rehearsal.exchange(client, "edge1", rows(), "activation", up=True, round=1)
-    assert wire.states == held
-    send(wire, rows())
+    assert pipeline.states == held
+    send(pipeline, rows())
     assert [state for _, _, state in encodings()] == [0, 1, 2, 0, 1]
     assert [state for _, _, state in decodings()] == [0, 1, 2, 0, 1]
 
 
 def test_sending_changes_neither_the_value_nor_an_older_state() -> None:
-    wire, value = Wire({"activation": [SSOP(rank=2), Int8()]}, STREAMS), rows()
+    pipeline, value = CodecPipeline({"activation": [SSOP(rank=2), Int8()]}, STREAMS), rows()
     before = value.clone()
-    parcel = wire.pack("client1", "edge1", of(value), "activation", up=True, round=1, attached=0)
-    one, two = (Executor().finish(parcel.encode) for _ in range(2))
+    message = pipeline.pack("client1", "edge1", of(value), "activation", up=True, round=1, attached=0)
+    one, two = (Executor().finish(message.encode) for _ in range(2))
     assert torch.equal(value, before)
     assert all(torch.equal(a, b) for a, b in zip(one[0].value[""], two[0].value[""], strict=True))
 
@@ -438,12 +442,12 @@ def test_sending_changes_neither_the_value_nor_an_older_state() -> None:
 @pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
 def test_a_rehearsal_goes_like_the_message_and_leaves_no_trace(chain: list[Codec]) -> None:
     value, later = rows(seed=1, width=16), rows(seed=2, width=16)
-    wire, undisturbed = Wire({"activation": chain}, STREAMS), Wire({"activation": chain}, STREAMS)
+    pipeline, undisturbed = CodecPipeline({"activation": chain}, STREAMS), CodecPipeline({"activation": chain}, STREAMS)
     expected = []
-    for each in (wire, undisturbed):
+    for each in (pipeline, undisturbed):
         send(each, rows(width=16))
-        if each is wire:
-            rehearsal = wire.rehearsal()
+        if each is pipeline:
+            rehearsal = pipeline.rehearsal()
             seen = rehearsal.exchange("client1", "edge1", value, "activation", up=True, round=2)
             rehearsal.exchange("client9", "edge1", value, "activation", up=True, round=2)
         expected.append(send(each, value, round=2)[2].value)
@@ -451,13 +455,13 @@ def test_a_rehearsal_goes_like_the_message_and_leaves_no_trace(chain: list[Codec
     assert torch.equal(seen, expected[0])
     assert torch.equal(expected[0], expected[2])
     assert torch.equal(expected[1], expected[3])
-    assert "client9" not in wire.states
-    assert wire._sent == undisturbed._sent
-    assert Wire({}, STREAMS).exchange("client1", "edge1", value, "activation", up=True, round=1) is value
+    assert "client9" not in pipeline.states
+    assert pipeline._sent == undisturbed._sent
+    assert CodecPipeline({}, STREAMS).exchange("client1", "edge1", value, "activation", up=True, round=1) is value
 
 
 def test_gradients_pass_through_the_adjoint_of_what_is_part_of_the_forward_pass() -> None:
-    wire = Wire({"activation": [SSOP(rank=2), Float16()], "gradient": [Int8()]}, STREAMS)
-    assert [codec.kind for codec in wire.chains["gradient"]] == ["ssop", "int8"]
-    assert wire.chains["activation"][0] is wire.chains["gradient"][0]
-    assert Wire({}, STREAMS).chains == {"gradient": ()}
+    pipeline = CodecPipeline({"activation": [SSOP(rank=2), Float16()], "gradient": [Int8()]}, STREAMS)
+    assert [codec.kind for codec in pipeline.chains["gradient"]] == ["ssop", "int8"]
+    assert pipeline.chains["activation"][0] is pipeline.chains["gradient"][0]
+    assert CodecPipeline({}, STREAMS).chains == {"gradient": ()}

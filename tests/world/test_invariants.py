@@ -23,7 +23,7 @@ from elsa_sim.network.progressive_filling import fill
 from elsa_sim.results.event_table import Recorder
 from elsa_sim.world import event_log
 from elsa_sim.world.evaluation import Evaluation
-from elsa_sim.world.invariants import book_faults, invariants
+from elsa_sim.world.invariants import event_log_faults, invariants
 
 Patch = pytest.MonkeyPatch
 TIMING = "execution.mode=timing"
@@ -43,7 +43,7 @@ def fails(match: str, *changes: str) -> None:
 
 @pytest.mark.parametrize("book", ["sent", "received"])
 def test_bytes_that_are_lost(monkeypatch: Patch, book: str) -> None:
-    monkeypatch.setattr(event_log, "Ledger", partial(event_log.Ledger, **{book: Leaky()}))
+    monkeypatch.setattr(event_log, "Ledger", partial(event_log.ByteCounters, **{book: Leaky()}))
     fails(r"bytes of kind 'activation' are not conserved: \d+ sent, \d+ received, aborted or in flight", TIMING)
 
 
@@ -184,7 +184,7 @@ def _bare(spec: Any) -> Any:
 
 
 def test_several_at_once_are_all_named(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(event_log, "Ledger", partial(event_log.Ledger, received=Leaky()))
+    monkeypatch.setattr(event_log, "Ledger", partial(event_log.ByteCounters, received=Leaky()))
     add: Callable[..., None] = Recorder.add
     monkeypatch.setattr(Recorder, "add", lambda self, kind, start, end, node, **facts: add(
         self, kind, start, start - 1.0 if kind == "aggregation" else end, node, **facts))  # fmt: skip
@@ -204,8 +204,8 @@ def test_nothing_is_wrong_with_a_whole_run() -> None:
 
 def test_an_empty_table_has_no_faults() -> None:
     table = Recorder().close()
-    assert book_faults(table, 0) == []
-    assert book_faults(table, 1) == [
+    assert event_log_faults(table, 0) == []
+    assert event_log_faults(table, 1) == [
         "1 transfers and pieces of work were begun, 0 ended, were aborted or are in flight"
     ]
 

@@ -16,7 +16,7 @@ from elsa_sim.base.streams import Streams
 from elsa_sim.devices import Crash, Device, DeviceOptions, OnOff
 from elsa_sim.devices.downtime import Downtime
 from elsa_sim.learning.execution.work import Work
-from elsa_sim.world.rounds import WaitOptions, attend, gather, insist
+from elsa_sim.world.rounds import WaitOptions, retry, run_round, wait_until_online
 from elsa_sim.world.world import World
 
 ALL = WaitOptions()
@@ -72,7 +72,7 @@ class Stage:
         return self.play(self._round(tasks, wait, at))  # type: ignore[no-any-return]
 
     def _round(self, tasks: Mapping[str, Any], wait: WaitOptions, at: str) -> Generator[Any, Any, Any]:
-        arrived = yield from gather(self, tasks, wait, round=1, at=at)  # type: ignore[arg-type]
+        arrived = yield from run_round(self, tasks, wait, round=1, at=at)  # type: ignore[arg-type]
         return arrived, self.now
 
 
@@ -231,12 +231,12 @@ def nested(stage: Stage, inner: Mapping[str, float], edge: str = "edge") -> tupl
 
     def task() -> Generator[Any, Any, Any]:
         tasks = {name: stage.task(name, seconds) for name, seconds in inner.items()}
-        result = yield from gather(stage, tasks, ALL, round=1, at=edge)  # type: ignore[arg-type]
+        result = yield from run_round(stage, tasks, ALL, round=1, at=edge)  # type: ignore[arg-type]
         return result
 
     def process() -> Generator[Any, Any, Any]:
         tasks = {edge: task}
-        arrived = yield from gather(
+        arrived = yield from run_round(
             stage,
             tasks,
             ALL,
@@ -288,21 +288,21 @@ def test_work_that_is_insisted_on() -> None:
     stage.compute = compute  # type: ignore[attr-defined]
     work = Work("aggregate", lambda: (), (), (), 0.5)
     stage.play(stage.wait(0.75))
-    assert stage.play(insist(stage, "server", work, round=1)) == "done"  # type: ignore[arg-type]
+    assert stage.play(retry(stage, "server", work, round=1)) == "done"  # type: ignore[arg-type]
     assert stage.now == 4.5
     assert tries == [0.75, 4]
     gone = Stage(server=Crash(at=1))
     gone.compute = lambda node, work, **_: (yield from compute(node, work))  # type: ignore[attr-defined]
     stage = gone
     with pytest.raises(Lost, match="gone for good: server"):
-        gone.play(insist(gone, "server", Work("aggregate", lambda: (), (), (), 3.0), round=1))  # type: ignore[arg-type]
+        gone.play(retry(gone, "server", Work("aggregate", lambda: (), (), (), 3.0), round=1))  # type: ignore[arg-type]
 
 
 def test_attend_waits_for_the_first() -> None:
     stage = Stage(a=Crash(at=0, duration=5), b=Crash(at=0, duration=3), c=Crash(at=0))
-    stage.play(attend(stage, ("a", "b", "c")))  # type: ignore[arg-type]
+    stage.play(wait_until_online(stage, ("a", "b", "c")))  # type: ignore[arg-type]
     assert stage.now == 3
-    stage.play(attend(stage, ()))  # type: ignore[arg-type]
+    stage.play(wait_until_online(stage, ()))  # type: ignore[arg-type]
     assert stage.now == 3
 
 

@@ -27,7 +27,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..backbone.model import Backbone
 from ..backbone.options import Part
 from ..tasks.data import Batch
-from ..training.reference import pack
+from ..training.reference import pack_tokens
 
 Adapters: TypeAlias = Mapping[str, Tensor]
 
@@ -44,7 +44,7 @@ def scaled(delta: Adapters, modules: Sequence[str], alpha: Tensor) -> dict[str, 
 
 
 @dataclass(frozen=True)
-class Stage:
+class Layer:
     """A piece of f = f_n(...f_1(x)): a function of adapters and what comes in, and the modules whose adapters it reads."""
 
     function: Callable[[Adapters, Tensor], Tensor]
@@ -52,7 +52,7 @@ class Stage:
 
 
 def coefficients(
-    stages: Sequence[Stage],
+    layers: Sequence[Layer],
     start: Tensor,
     base: Adapters,
     present: Adapters,
@@ -75,7 +75,7 @@ def coefficients(
     like = next(iter(delta.values()))
 
     def represent(adapters: Adapters) -> Tensor:
-        return reduce(lambda x, stage: stage.function(adapters, x), stages, start)
+        return reduce(lambda x, layer: layer.function(adapters, x), layers, start)
 
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no forward mode
         shift = represent(_plus(base, delta)) - represent(base)
@@ -86,7 +86,7 @@ def coefficients(
         alpha = np.ones(count)
         for _ in range(steps):
             at = torch.tensor(alpha, dtype=like.dtype, device=like.device)
-            value, by = _linearised(stages, start, present, delta, modules, at)
+            value, by = _linearised(layers, start, present, delta, modules, at)
             apart, slopes = (each.double().cpu().numpy() for each in ((value - target).flatten(), by.flatten(1).T))
             rows = np.vstack([slopes / np.sqrt(weight), np.eye(count) * np.sqrt(ridge / count)])
             wanted = np.concatenate(
@@ -97,7 +97,7 @@ def coefficients(
 
 
 def _linearised(
-    stages: Sequence[Stage], start: Tensor, present: Adapters, delta: Adapters, modules: Sequence[str], at: Tensor
+    layers: Sequence[Layer], start: Tensor, present: Adapters, delta: Adapters, modules: Sequence[str], at: Tensor
 ) -> tuple[Tensor, Tensor]:
     """f(present + alpha * delta) at alpha = ``at``, and its derivatives by every coefficient [modules, ...].
 
@@ -106,12 +106,12 @@ def _linearised(
     """
     x, by, before = start, start.new_zeros(0, *start.shape), list[int]()
     units = torch.eye(len(modules), dtype=at.dtype, device=at.device)
-    for stage in stages:
-        own = [index for index, module in enumerate(modules) if module in stage.modules and index not in before]
-        moves = {name: tensor for name, tensor in delta.items() if module_of(name) in stage.modules}
+    for layer in layers:
+        own = [index for index, module in enumerate(modules) if module in layer.modules and index not in before]
+        moves = {name: tensor for name, tensor in delta.items() if module_of(name) in layer.modules}
 
-        def moved(alpha: Tensor, x: Tensor, stage: Stage = stage, moves: Adapters = moves) -> Tensor:
-            return stage.function(_plus(present, scaled(moves, modules, alpha)), x)
+        def moved(alpha: Tensor, x: Tensor, layer: Layer = layer, moves: Adapters = moves) -> Tensor:
+            return layer.function(_plus(present, scaled(moves, modules, alpha)), x)
 
         if not before and not own:
             x = moved(at, x)
@@ -152,19 +152,19 @@ class Align:
         backbone, delta = self.backbone, mean_change(base, trained, self.weights)
         lengths = torch.from_numpy(self.batch.lengths).to(backbone.device)
 
-        def through(part: Part) -> Stage:
+        def through(part: Part) -> Layer:
             names = backbone.names(part)
 
             def states(adapters: Adapters, x: Tensor) -> Tensor:
                 return backbone.call({name: adapters[name] for name in names}, part, x, lengths)
 
-            return Stage(states, frozenset(map(module_of, names)))
+            return Layer(states, frozenset(map(module_of, names)))
 
         parts = [Part("layer", index, index + 1) for index in range(backbone.layers)]
-        ended = Stage(lambda _, x: pack(x, self.batch.lengths), frozenset())
+        ended = Layer(lambda _, x: pack_tokens(x, self.batch.lengths), frozenset())
         start = backbone.call({}, Part("embeddings", 0, 0, first=True), backbone.tensor(self.batch), lengths)
-        stages = [*map(through, parts), ended]
-        modules, alpha = coefficients(stages, start, base, present, delta, ridge=self.ridge, steps=self.steps)
+        layers = [*map(through, parts), ended]
+        modules, alpha = coefficients(layers, start, base, present, delta, ridge=self.ridge, steps=self.steps)
         return ({module: float(value) for module, value in zip(modules, alpha, strict=True)},)
 
 

@@ -63,9 +63,9 @@ class FlopCounter:
             if phase == "learn":
                 reference.learn(self.backbone, part, self._adapters, x, lengths, tokens, tokens[:, 0])
                 return int(counter.get_total_flops())
-            _, tape = reference.forward(self.backbone, part, self._adapters, x, lengths)
+            _, saved = reference.forward(self.backbone, part, self._adapters, x, lengths)
             forward = int(counter.get_total_flops())
             if phase == "forward":
                 return forward
-            reference.backward(tape, packed)
+            reference.backward(saved, packed)
             return int(counter.get_total_flops()) - forward

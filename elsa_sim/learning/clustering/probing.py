@@ -1,7 +1,7 @@
 """Probing as work: what devices compute so that the cloud can tell how clients behave (ELSA, arXiv:2601.13824).
 
 The cloud fits a projection to the pretrained model's representations of Q public texts. A client runs the texts through its
-Part 1, its server's Part 2 and its Part 3, and reports its fingerprint and what it predicts. The cloud judges all reports.
+Part 1, its server's Part 2 and its Part 3, and reports its fingerprint and what it predicts. The cloud scores all reports.
 A representation is that of the first token (encoder) or the last one (decoder) behind the last layer.
 
 FLOPs: passes through the model are counted; of the rest the leading terms are charged (products of matrices, an inverse
@@ -22,7 +22,7 @@ from ..backbone.options import Part
 from ..execution.work import Ref, TensorSpec, Work
 from ..tasks.data import Batch
 from ..training.model import Model, Trained
-from .reports import Fit, Judge, Report, Through, predict
+from .reports import Compare, Fit, Report, Through, predict
 
 #: Iterations of the fixed point of trust that are charged.
 _ITERATIONS = 20
@@ -88,13 +88,13 @@ class Probing:
         kernel = Report(self.model.backbone, top.part, self.batch.lengths, self.predicts, self.compares)
         return Work(f"{top.part.name}.probe", kernel, (top.adapters, h2, projection), (spec,), flops)
 
-    def judge(self, reports: Sequence[Ref], groups: int) -> Work:
-        """Compare all reports. Output: a :class:`.Judgement`, in the order of ``reports``."""
+    def compare(self, reports: Sequence[Ref], groups: int) -> Work:
+        """Compare all reports. Output: a :class:`.ClientScores`, in the order of ``reports``."""
         clients, k = len(reports), self.dimensions
         said = self.count * (self._head[0] if self.predicts else self.count)
         flops = 0.0 if k is None else clients * 2.0 * k**3 + clients**2 * 4.0 * k**2 + 9.0 * clients**3
         flops += _ITERATIONS * clients * 12.0 * said if self.predicts or self.compares else 0.0
-        return Work("judge clients", Judge(groups, self.centred), tuple(reports), (None,), flops)
+        return Work("judge clients", Compare(groups, self.centred), tuple(reports), (None,), flops)
 
     def _flops(self, part: Part) -> float:
         return float(self.model.counter.flops(part, "forward", *self.batch.shape))

@@ -14,7 +14,7 @@ from ..backbone.model import Backbone
 from ..backbone.options import Part
 from ..training import reference
 from .fingerprint import Array, Projection, fingerprint
-from .scores import Judgement, judge, lower
+from .scores import ClientScores, compare, lower
 from .trust import similarity
 
 Values = Mapping[str, Tensor]
@@ -38,7 +38,7 @@ class Through:
         part = replace(self.part, last=False)
         with torch.no_grad():
             x = self.backbone.tensor(source)
-            padded = x if part.first else reference.unpack(x, self.lengths)
+            padded = x if part.first else reference.unpack_tokens(x, self.lengths)
             true = torch.from_numpy(self.lengths).to(padded.device)
             return self.backbone.family.pool(self.backbone.call(adapters, part, padded, true), true)
 
@@ -73,15 +73,15 @@ class Report(Through):
 
 
 @dataclass(frozen=True)
-class Judge:
-    """(report, report, ...) -> :class:`Judgement`, in their order."""
+class Compare:
+    """(report, report, ...) -> :class:`ClientScores`, in their order."""
 
     groups: int
     centred: bool
 
-    def __call__(self, *reports: Values) -> tuple[Judgement]:
+    def __call__(self, *reports: Values) -> tuple[ClientScores]:
         said: Sequence[Mapping[str, Array]] = [{n: float64(t) for n, t in each.items()} for each in reports]
-        return (judge(said, self.groups, centred=self.centred),)
+        return (compare(said, self.groups, centred=self.centred),)
 
 
 def predict(backbone: Backbone, adapters: Values, states: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from .trust import by_deviations, by_predictions, by_similarity
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class ClientScores:
     """What is found out about N clients: divergences R [N, N], behaviour groups [N], trust [N]."""
 
     divergences: Array
@@ -23,7 +23,7 @@ class Judgement:
     trust: Array
 
 
-def judge(reports: Sequence[Mapping[str, Array]], groups: int, *, centred: bool = False) -> Judgement:
+def compare(reports: Sequence[Mapping[str, Array]], groups: int, *, centred: bool = False) -> ClientScores:
     """Compare reports: ``mean`` and ``covariance`` (its lower triangle), ``predictions`` or ``similarity`` (likewise).
 
     ``centred`` takes the class priors out of predictions. What the reports lack is left open: full trust, no
@@ -36,9 +36,9 @@ def judge(reports: Sequence[Mapping[str, Array]], groups: int, *, centred: bool 
     elif "similarity" in reports[0]:
         trust = by_similarity(np.stack([whole(each["similarity"]) for each in reports]))
     if "mean" not in reports[0]:
-        return Judgement(apart, np.zeros(len(reports), dtype=np.int64), trust)
+        return ClientScores(apart, np.zeros(len(reports), dtype=np.int64), trust)
     apart = divergences([Gaussian(each["mean"], whole(each["covariance"])) for each in reports])
-    return Judgement(apart, behaviour_groups(affinity(apart, trust), groups), trust)
+    return ClientScores(apart, behaviour_groups(affinity(apart, trust), groups), trust)
 
 
 def lower(symmetric: Array) -> Array:

@@ -1,10 +1,10 @@
-"""What clients' standing counts in an aggregation: data, trust, coherence (ELSA, arXiv:2601.13824).
+"""What clients weigh in an aggregation: data, trust, coherence (ELSA, arXiv:2601.13824).
 
 Edge k: w_n proportional to |D_n| t_n, and 0 for a client in quarantine. Cloud: w_k proportional to the data of the clients that
 took part, times the coherence of these clients, the mean of exp(-R / median R). Our reading: the mean is over pairs of the
 edge server's own clients, and outside the exponential, because divergences spread over orders of magnitude: within it
 one client unlike the others would silence its edge server. The median is over all pairs, one client is coherent with
-itself, a client in quarantine adds neither data nor divergence, one that has not been judged yet is trusted, and the
+itself, a client in quarantine adds neither data nor divergence, one that has not been scored yet is trusted, and the
 threshold of quarantine is relative to the median trust, so that it never empties the system.
 """
 
@@ -21,23 +21,23 @@ from ..aggregation.mean import weighted_mean
 from ..execution.work import Ref, Work
 from .divergence import typical
 from .fingerprint import Array
-from .scores import Judgement
+from .scores import ClientScores
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..training.model import Model
 
-#: A client's row in the judgement (``None``: it has not been judged), and its samples |D_n|.
+#: A client's row in the scores (``None``: it has none), and its samples |D_n|.
 Entry = tuple[int | None, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
-    """The latest judgement, on the clients of ``names``; trust under ``threshold`` times the median is quarantine."""
+class AggregationWeights:
+    """The latest scores of the clients of ``names``; trust under ``threshold`` times the median is quarantine."""
 
     names: tuple[str, ...]
-    judged: Ref
+    scored: Ref
     threshold: float = 0.0
     coherent: bool = True
 
@@ -59,12 +59,12 @@ class Standing:
 
     def _work(self, model: Model, kept: Ref, adapters: Sequence[Ref], kernel: Weighed) -> Work:
         plain = model.mean(adapters, [1.0] * len(adapters))
-        return Work(plain.label, kernel, (self.judged, kept, *adapters), plain.outputs, plain.flops)
+        return Work(plain.label, kernel, (self.scored, kept, *adapters), plain.outputs, plain.flops)
 
 
 @dataclass(frozen=True)
 class Weighed(ABC):
-    """(judgement, adapters that stay if nobody counts, contribution, ...) -> the weighted mean of the contributions.
+    """(scores, adapters that stay if nobody counts, contribution, ...) -> the weighted mean of the contributions.
 
     What weighs nothing is not looked at, whatever is in it.
     """
@@ -72,21 +72,21 @@ class Weighed(ABC):
     threshold: float
 
     def __call__(
-        self, judgement: Judgement, kept: Mapping[str, Tensor], *values: Mapping[str, Tensor]
+        self, scores: ClientScores, kept: Mapping[str, Tensor], *values: Mapping[str, Tensor]
     ) -> tuple[Mapping[str, Tensor]]:
-        pairs = [(value, w) for value, w in zip(values, self.weights(judgement), strict=True) if w > 0]
+        pairs = [(value, w) for value, w in zip(values, self.weights(scores), strict=True) if w > 0]
         return (weighted_mean([value for value, _ in pairs], [w for _, w in pairs]) if pairs else kept,)
 
     @abstractmethod
-    def weights(self, judgement: Judgement) -> list[float]:
+    def weights(self, scores: ClientScores) -> list[float]:
         """The weight of each contribution."""
 
-    def trust(self, judgement: Judgement, row: int | None) -> float:
+    def trust(self, scores: ClientScores, row: int | None) -> float:
         """Trust in a client; 0 in quarantine."""
         if row is None:
             return 1.0
-        found = float(judgement.trust[row])
-        return 0.0 if found < self.threshold * float(np.median(judgement.trust)) else found
+        found = float(scores.trust[row])
+        return 0.0 if found < self.threshold * float(np.median(scores.trust)) else found
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class ByTrust(Weighed):
 
     clients: tuple[Entry, ...]
 
-    def weights(self, judgement: Judgement) -> list[float]:
-        return [samples * self.trust(judgement, row) for row, samples in self.clients]
+    def weights(self, scores: ClientScores) -> list[float]:
+        return [samples * self.trust(scores, row) for row, samples in self.clients]
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,13 @@ class ByData(Weighed):
     members: tuple[tuple[Entry, ...], ...]
     coherent: bool
 
-    def weights(self, judgement: Judgement) -> list[float]:
+    def weights(self, scores: ClientScores) -> list[float]:
         found = []
         for entries in self.members:
-            counted = [(row, samples) for row, samples in entries if self.trust(judgement, row) > 0]
+            counted = [(row, samples) for row, samples in entries if self.trust(scores, row) > 0]
             data = sum(samples for _, samples in counted)
             known = [row for row, _ in counted if row is not None]
-            found.append(data * (coherence(judgement.divergences, known) if self.coherent else 1.0))
+            found.append(data * (coherence(scores.divergences, known) if self.coherent else 1.0))
         return found
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Sequence
-from typing import Protocol
 
 from ..backbone.model import Backbone
 from .executor import EXECUTORS, Batched, Executor
 from .partitioning import waves, weight
-from .pools import CREWS, Crew
+from .pools import POOLS, WorkerPool
 from .scheduler import play
-from .serialisation import packed, unpacked
+from .serialisation import deserialised, serialised
 from .work import Node
 
 
-class Options(Protocol):
+class Options(typing.Protocol):
     """What a scenario says of its execution."""
 
     @property
@@ -36,36 +36,36 @@ def executor(options: Options, backbone: Backbone) -> Executor:
         InputError: its workers need a package that is not installed.
     """
     if options.mode == "real" and options.executor == "batched" and options.workers > 1:
-        return Workers(backbone, CREWS[options.cluster](backbone, options.workers, options.threads))
+        return Distributed(backbone, POOLS[options.cluster](backbone, options.workers, options.threads))
     return EXECUTORS["timing" if options.mode == "timing" else options.executor]()
 
 
-class Workers(Batched):
-    """Independent strands of pending work run side by side on the workers of a crew, in lockstep on each."""
+class Distributed(Batched):
+    """Independent subgraphs of pending work run side by side on the workers of a pool, batched on each."""
 
-    def __init__(self, backbone: Backbone, crew: Crew) -> None:
+    def __init__(self, backbone: Backbone, pool: WorkerPool) -> None:
         super().__init__()
-        self.backbone, self.crew = backbone, crew
+        self.backbone, self.pool = backbone, pool
 
     def play(self, nodes: Sequence[Node]) -> None:
-        """Run ``nodes``: wave by wave, what joins strands here, the strands on the workers."""
+        """Run ``nodes``: wave by wave, what joins subgraphs here, the subgraphs on the workers."""
         for wave in waves(nodes):
             play(wave.prelude)
-            if len(wave.strands) == 1:
-                play(wave.strands[0])
-            elif wave.strands:
-                self._send(wave.strands)
+            if len(wave.subgraphs) == 1:
+                play(wave.subgraphs[0])
+            elif wave.subgraphs:
+                self._send(wave.subgraphs)
 
-    def _send(self, strands: Sequence[Sequence[Node]]) -> None:
-        shares: list[list[Node]] = [[] for _ in range(min(self.crew.size, len(strands)))]
+    def _send(self, subgraphs: Sequence[Sequence[Node]]) -> None:
+        shares: list[list[Node]] = [[] for _ in range(min(self.pool.size, len(subgraphs)))]
         loads = [0.0] * len(shares)
-        for strand in sorted(strands, key=weight, reverse=True):  # the largest first, each to the least loaded
+        for subgraph in sorted(subgraphs, key=weight, reverse=True):  # the largest first, each to the least loaded
             least = loads.index(min(loads))
-            shares[least].extend(strand)
-            loads[least] += weight(strand)
-        tasks, waiting = zip(*(packed(share, self.backbone) for share in shares), strict=True)
-        for refs, result in zip(waiting, self.crew.work(tasks), strict=True):
-            for ref, value in zip(refs, unpacked(result, self.backbone), strict=True):
+            shares[least].extend(subgraph)
+            loads[least] += weight(subgraph)
+        tasks, waiting = zip(*(serialised(share, self.backbone) for share in shares), strict=True)
+        for refs, result in zip(waiting, self.pool.work(tasks), strict=True):
+            for ref, value in zip(refs, deserialised(result, self.backbone), strict=True):
                 ref.fulfil(value)
         for share in shares:
             for node in share:
@@ -73,4 +73,4 @@ class Workers(Batched):
 
     def close(self) -> None:
         """End the workers."""
-        self.crew.close()
+        self.pool.close()

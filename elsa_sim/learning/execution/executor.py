@@ -52,9 +52,9 @@ class Executor:
 class Batched(Executor):
     """Defers: a chain of work stays pending while its timeline plays.
 
-    When a value is first read, all chains that are pending then run in lockstep, as one computation over the shared
-    backbone; see :mod:`.lockstep`. Left pending is only work whose share that stays in the process (a forward pass's
-    tape) nobody has asked for yet, so that such shares do not exist for all that is under way.
+    When a value is first read, all chains that are pending then run batched, as one computation over the shared
+    backbone; see :mod:`.scheduler`. Left pending is only work whose share that stays in the process (a forward pass's
+    saved activations) nobody has asked for yet, so that such shares do not exist for all that is under way.
     """
 
     def __init__(self) -> None:

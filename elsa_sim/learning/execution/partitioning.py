@@ -1,7 +1,7 @@
-"""Which pending work is independent of which: strands that may be computed in different processes.
+"""Which pending work is independent of which: subgraphs that may be computed in different processes.
 
-A strand is a connected piece of pending work that no other strand of its wave needs, such as a client's local training up
-to the aggregation that waits for several clients. Waves follow one another; what is light and joins strands (an
+A subgraph is a connected piece of pending work that no other subgraph of its wave needs, such as a client's local training up
+to the aggregation that waits for several clients. Waves follow one another; what is light and joins subgraphs (an
 aggregation) is computed between them, at home. What a forward pass keeps for its backward pass cannot leave a process,
 so the two, and whatever lies between, are never parted.
 """
@@ -18,10 +18,10 @@ from .work import LOCAL, Kernel, Node, Ref
 
 @dataclass
 class Wave:
-    """Nodes to compute at home first, in order, and then strands that are independent of each other."""
+    """Nodes to compute at home first, in order, and then subgraphs that are independent of each other."""
 
     prelude: list[Node] = field(default_factory=list)
-    strands: list[list[Node]] = field(default_factory=list)
+    subgraphs: list[list[Node]] = field(default_factory=list)
 
 
 def weight(nodes: Sequence[Node]) -> float:
@@ -30,25 +30,25 @@ def weight(nodes: Sequence[Node]) -> float:
 
 
 def waves(nodes: Sequence[Node]) -> list[Wave]:
-    """``nodes``, every one after those that it waits for, as waves of strands."""
+    """``nodes``, every one after those that it waits for, as waves of subgraphs."""
     result: list[Wave] = []
-    at: dict[int, tuple[int, int | None]] = {}  # node -> wave, strand of it (None: prelude)
+    at: dict[int, tuple[int, int | None]] = {}  # node -> wave, subgraph of it (None: prelude)
     for members in _inseparable(nodes):
         inside = {id(node) for node in members}
         before = {at[id(other)] for node in members for other in node.waits_for() if id(other) not in inside}
         heavy = any(isinstance(node.function, Kernel) for node in members)
         wave = max((place[0] for place in before), default=0)
-        strands = {strand for at_wave, strand in before if at_wave == wave and strand is not None}
-        if len(strands) > 1:
-            wave, strands = wave + 1, set()
+        subgraphs = {subgraph for at_wave, subgraph in before if at_wave == wave and subgraph is not None}
+        if len(subgraphs) > 1:
+            wave, subgraphs = wave + 1, set()
         while len(result) <= wave:
             result.append(Wave())
-        strand = next(iter(strands), None)
-        if strand is None and heavy:
-            strand = len(result[wave].strands)
-            result[wave].strands.append([])
-        (result[wave].prelude if strand is None else result[wave].strands[strand]).extend(members)
-        at.update((id(node), (wave, strand)) for node in members)
+        subgraph = next(iter(subgraphs), None)
+        if subgraph is None and heavy:
+            subgraph = len(result[wave].subgraphs)
+            result[wave].subgraphs.append([])
+        (result[wave].prelude if subgraph is None else result[wave].subgraphs[subgraph]).extend(members)
+        at.update((id(node), (wave, subgraph)) for node in members)
     return result
 
 

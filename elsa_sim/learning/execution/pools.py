@@ -1,7 +1,7 @@
 """Work in other processes: on this machine, or on a cluster (Ray).
 
-A worker holds the frozen backbone and is sent strands of work: functions, their inputs, and which outputs are wanted.
-Nothing that is sent names the process it came from, so any worker can take any strand.
+A worker holds the frozen backbone and is sent subgraphs of work: functions, their inputs, and which outputs are wanted.
+Nothing that is sent names the process it came from, so any worker can take any subgraph.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ import struct
 import subprocess
 import sys
 import tempfile
+import typing
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import cloudpickle
 
 from ...base.errors import InputError, RunFailed
 from ..backbone.model import Backbone
-from .serialisation import Hand
+from .serialisation import Worker
 
 
-class Crew(Protocol):
+class WorkerPool(typing.Protocol):
     """Processes that compute."""
 
     size: int
@@ -37,7 +38,7 @@ class Crew(Protocol):
         """End the processes."""
 
 
-class Processes:
+class LocalPool:
     """Workers on this machine: interpreters of their own, so a script needs no guard and a run leaves nothing behind.
 
     Each reads the backbone from a file, then one task at a time from its standard input, as frames of a length and so many
@@ -53,9 +54,9 @@ class Processes:
         command = [sys.executable, "-c", "from elsa_sim.learning.execution.pools import serve; serve()"]
         here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         pipe = subprocess.PIPE
-        self._hands = [subprocess.Popen(command, stdin=pipe, stdout=pipe, env=here) for _ in range(size)]
-        for hand in self._hands:  # they begin while the timeline plays
-            _send(hand.stdin, begin)
+        self._workers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, env=here) for _ in range(size)]
+        for worker in self._workers:  # they begin while the timeline plays
+            _send(worker.stdin, begin)
 
     def work(self, tasks: Sequence[bytes]) -> list[bytes]:
         """Each task on a worker of its own.
@@ -64,11 +65,11 @@ class Processes:
             RunFailed: a worker died.
         """
         try:
-            for hand, task in zip(self._hands, tasks, strict=False):
-                _send(hand.stdin, task)
-            results = [_receive(hand.stdout) for hand, _ in zip(self._hands, tasks, strict=False)]
+            for worker, task in zip(self._workers, tasks, strict=False):
+                _send(worker.stdin, task)
+            results = [_receive(worker.stdout) for worker, _ in zip(self._workers, tasks, strict=False)]
         except (EOFError, BrokenPipeError):
-            dead = [code for hand in self._hands if (code := _ended(hand)) is not None]
+            dead = [code for worker in self._workers if (code := _ended(worker)) is not None]
             how = f"exit status {dead[0]}" if dead and dead[0] >= 0 else f"signal {-dead[0]}" if dead else "no answer"
             raise RunFailed(f"a worker process died ({how}); fewer workers need less memory") from None
         for failed, result in results:
@@ -77,12 +78,12 @@ class Processes:
         return [result for _, result in results]
 
     def close(self) -> None:
-        for hand in self._hands:
-            hand.kill()
-            for pipe in (hand.stdin, hand.stdout):
+        for worker in self._workers:
+            worker.kill()
+            for pipe in (worker.stdin, worker.stdout):
                 with suppress(BrokenPipeError):
                     pipe.close()  # type: ignore[union-attr]
-            hand.wait()
+            worker.wait()
         self._file.close()
 
 
@@ -94,11 +95,11 @@ def serve() -> None:
     path, backbone, threads = pickle.loads(_receive(source)[1])
     sys.path[:] = path  # plugins are imported by name
     with suppress(EOFError):
-        hand = Hand(Path(backbone).read_bytes(), threads)
+        worker = Worker(Path(backbone).read_bytes(), threads)
         while True:
             _, task = _receive(source)
             try:
-                _send(target, hand.work(task))
+                _send(target, worker.work(task))
             except Exception as error:  # whatever it is, it is raised where the task came from
                 _send(target, _portable(error), failed=True)
 
@@ -130,13 +131,13 @@ def _receive(pipe: IO[bytes] | None) -> tuple[bool, bytes]:
     return failed, frame
 
 
-def _ended(hand: subprocess.Popen[bytes]) -> int | None:
+def _ended(worker: subprocess.Popen[bytes]) -> int | None:
     with suppress(subprocess.TimeoutExpired):
-        return hand.wait(0.1)
+        return worker.wait(0.1)
     return None
 
 
-class Cluster:
+class RayPool:
     """Workers as Ray actors: on the cluster that this machine belongs to, else on this machine (extra ``ray``)."""
 
     def __init__(self, backbone: Backbone, size: int, threads: int) -> None:
@@ -149,8 +150,8 @@ class Cluster:
         if self._begun:
             ray.init(log_to_driver=False, include_dashboard=False)
         held = ray.put(_copied(backbone))
-        actor = ray.remote(num_cpus=threads)(Hand)
-        self._hands = [actor.remote(held, threads) for _ in range(size)]
+        actor = ray.remote(num_cpus=threads)(Worker)
+        self._workers = [actor.remote(held, threads) for _ in range(size)]
 
     def work(self, tasks: Sequence[bytes]) -> list[bytes]:
         """Each task on a worker of its own.
@@ -158,7 +159,7 @@ class Cluster:
         Raises:
             RunFailed: a worker died.
         """
-        sent = [hand.work.remote(task) for hand, task in zip(self._hands, tasks, strict=False)]
+        sent = [worker.work.remote(task) for worker, task in zip(self._workers, tasks, strict=False)]
         try:
             return list(self._ray.get(sent))
         except self._ray.exceptions.RayActorError as error:
@@ -170,7 +171,7 @@ class Cluster:
 
 
 #: Where workers are, by the name that a scenario gives it.
-CREWS: dict[str, type[Processes] | type[Cluster]] = {"local": Processes, "ray": Cluster}
+POOLS: dict[str, type[LocalPool] | type[RayPool]] = {"local": LocalPool, "ray": RayPool}
 
 
 def _copied(backbone: Backbone) -> bytes:

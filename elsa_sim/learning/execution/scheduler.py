@@ -1,4 +1,4 @@
-"""Pending chains of work in lockstep: which pieces run next, and which of them as one computation.
+"""Pending chains of work batched: which pieces run next, and which of them as one computation.
 
 A chain (a client's local training) has one next piece at a time. The next pieces of many chains that are calls of one
 kernel run together. How many chains are under way at a time is bounded by the bytes that their forward passes keep; a

@@ -1,4 +1,4 @@
-"""Strands of work as bytes: functions, their inputs, and which outputs are wanted; and what a worker does with them."""
+"""Subgraphs of work as bytes: functions, their inputs, and which outputs are wanted; and what a worker does with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .scheduler import play
 from .work import Node, Ref
 
 
-class Hand:
+class Worker:
     """What computes inside a worker."""
 
     def __init__(self, backbone: bytes, threads: int) -> None:
@@ -28,7 +28,7 @@ class Hand:
         return _dumps(_compute(_Unpickler(io.BytesIO(task), self.backbone).load()), self.backbone)
 
 
-def packed(nodes: Sequence[Node], backbone: Backbone) -> tuple[bytes, list[Ref]]:
+def serialised(nodes: Sequence[Node], backbone: Backbone) -> tuple[bytes, list[Ref]]:
     """A task of ``nodes``, every one after those that it waits for, and the handles that its results are for.
 
     The nodes let go of their inputs: what nobody but them holds is not wanted back.
@@ -62,7 +62,7 @@ def _steps(nodes: Sequence[Node]) -> list[tuple[Any, list[Any], int]]:
     return [(node.function, [sent(item) for item in node.inputs], len(node.outputs)) for node in nodes]
 
 
-def unpacked(result: bytes, backbone: Backbone) -> list[Any]:
+def deserialised(result: bytes, backbone: Backbone) -> list[Any]:
     """The values that a task gave."""
     return list(_Unpickler(io.BytesIO(result), backbone).load())
 
@@ -84,7 +84,7 @@ class _Now:
         self.nodes.append(node)
 
     def run(self, node: Node) -> None:
-        raise RuntimeError("the strand does not hold what it needs")
+        raise RuntimeError("the subgraph does not hold what it needs")
 
 
 def _compute(task: tuple[list[tuple[Any, list[Any], int]], list[tuple[int, int]]]) -> list[Any]:

@@ -11,11 +11,12 @@ what was visible at its start, whenever its arithmetic runs.
 
 from __future__ import annotations
 
+import typing
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 ITEM_SIZE = {
     "float32": 4,
@@ -90,7 +91,7 @@ class Kernel(ABC):
         """What each of the ``calls`` (kernels of this key, with their inputs) gives, up to float rounding."""
 
 
-class Runner(Protocol):
+class Runner(typing.Protocol):
     """Whoever runs pending nodes."""
 
     def enlist(self, node: Node) -> None:

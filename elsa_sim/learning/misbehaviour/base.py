@@ -76,7 +76,7 @@ def flipped(labels: npt.NDArray[np.int64], classes: int, rng: np.random.Generato
 
 
 @dataclass(eq=False)
-class Conduct:
+class Misbehaviour:
     """What one unreliable client does in a run."""
 
     client: str
@@ -91,7 +91,7 @@ class Conduct:
         """Whether it computes at all."""
         return self.kind != "free_rider"
 
-    def handed_on(self, received: Ref, trained: Ref, *, upload: bool = True) -> Ref | Work:
+    def shown(self, received: Ref, trained: Ref, *, upload: bool = True) -> Ref | Work:
         """What the client shows in place of the adapters that it ``trained`` from those it ``received``.
 
         A piece of work is to be done by the client; its output is what it shows. Only an ``upload`` is one that a stale

@@ -79,12 +79,12 @@ def _tensor(array: np.ndarray, device: torch.device) -> Tensor:
 
 
 @dataclass
-class Tapes:
+class SharedActivations:
     """What the forward pass of several calls leaves for their backward passes, together or one after the other."""
 
     lengths: list[np.ndarray]
     chunks: list[Chunk]
-    taped: list[tuple[dict[str, Tensor], Tensor | None, Tensor]]
+    kept: list[tuple[dict[str, Tensor], Tensor | None, Tensor]]
     """Per chunk: adapters gathered per row, padded input (``None`` for token ids), padded output."""
     open: set[int] = field(default_factory=set)
     """The calls whose backward pass is still to come."""
@@ -96,16 +96,16 @@ class Tapes:
 
 
 @dataclass(frozen=True)
-class Tape:
-    """The share of one call in :class:`Tapes`."""
+class SavedActivations:
+    """The share of one call in :class:`SharedActivations`."""
 
-    shared: Tapes
+    shared: SharedActivations
     index: int
 
 
 def forward(
     backbone: Backbone, part: Part, stacks: Stack, x: Tensor, lengths: Sequence[np.ndarray]
-) -> tuple[list[Tensor], list[Tape]]:
+) -> tuple[list[Tensor], list[SavedActivations]]:
     """Run a part that has no head for several calls.
 
     Args:
@@ -113,9 +113,9 @@ def forward(
         x: token ids [N] or states [N, D] of all calls, packed one after the other.
 
     Returns:
-        Packed states [n_c, D] and the tape of each call.
+        Packed states [n_c, D] and the saved activations of each call.
     """
-    shared = Tapes(list(lengths), chunks(lengths, backbone.hidden, x.device), [], set(range(len(lengths))))
+    shared = SharedActivations(list(lengths), chunks(lengths, backbone.hidden, x.device), [], set(range(len(lengths))))
     packed = torch.empty(len(x), backbone.hidden, device=x.device)
     for chunk in shared.chunks:
         leaves = _gathered(stacks, chunk)
@@ -124,18 +124,18 @@ def forward(
         with torch.enable_grad():
             output = backbone.call(leaves, part, padded, chunk.lengths)
         chunk.pack(output.detach(), packed)
-        shared.taped.append((leaves, source, output))
+        shared.kept.append((leaves, source, output))
     sizes = [int(each.sum()) for each in lengths]
-    return list(torch.split(packed, sizes)), [Tape(shared, index) for index in range(len(lengths))]
+    return list(torch.split(packed, sizes)), [SavedActivations(shared, index) for index in range(len(lengths))]
 
 
-def backward(tapes: Sequence[Tape], gradients: Sequence[Tensor]) -> tuple[list[Tensor | None], Stack]:
+def backward(each_saved: Sequence[SavedActivations], gradients: Sequence[Tensor]) -> tuple[list[Tensor | None], Stack]:
     """Gradients of the packed inputs (``None`` for token ids), and of the adapters, stacked [C, ...], of several calls.
 
-    All tapes are of one forward pass; calls of it that are not among them can still run backwards later.
+    All are of one forward pass; calls of it that are not among them can still run backwards later.
     """
-    shared = tapes[0].shared
-    now = {tape.index: position for position, tape in enumerate(tapes)}
+    shared = each_saved[0].shared
+    now = {saved.index: position for position, saved in enumerate(each_saved)}
     shared.open -= now.keys()
     like = gradients[0]
     total = int(sum(int(each.sum()) for each in shared.lengths))
@@ -149,7 +149,7 @@ def backward(tapes: Sequence[Tape], gradients: Sequence[Tensor]) -> tuple[list[T
             given[offsets[index] : offsets[index] + len(gradients[position])] = gradients[position]
     sums: dict[str, Tensor] = {}
     to_input: Tensor | None = None
-    for chunk, (leaves, source, output) in zip(shared.chunks, shared.taped, strict=True):
+    for chunk, (leaves, source, output) in zip(shared.chunks, shared.kept, strict=True):
         if not complete and not now.keys() & set(chunk.owner.tolist()):
             continue
         wanted = [*leaves.values(), *([] if source is None else [source])]
@@ -161,7 +161,7 @@ def backward(tapes: Sequence[Tape], gradients: Sequence[Tensor]) -> tuple[list[T
             to_input = torch.zeros_like(given) if to_input is None else to_input
             chunk.pack(found[-1], to_input)
     if not shared.open:
-        shared.taped.clear()
+        shared.kept.clear()
     order = torch.tensor(list(now), device=like.device)
     inputs = [None if to_input is None else to_input[o : o + len(g)]
               for o, g in zip([offsets[i] for i in now], gradients, strict=True)]  # fmt: skip

@@ -43,7 +43,7 @@ class Pass(Kernel):
 
 
 class Forward(Pass):
-    """(adapters, token ids or packed states [n, D]) -> packed states [n, D], tape."""
+    """(adapters, token ids or packed states [n, D]) -> packed states [n, D], saved activations."""
 
     def __call__(self, *inputs: Any) -> Sequence[Any]:
         adapters, source = inputs
@@ -52,12 +52,14 @@ class Forward(Pass):
     def together(self, calls: Calls) -> list[Sequence[Any]]:
         stacks = _stacked(self, [adapters for _, (adapters, _) in calls])
         x = _packed(self.backbone, [source for _, (_, source) in calls])
-        outputs, tapes = batched.forward(self.backbone, self.part, stacks, x, [kernel.lengths for kernel, _ in calls])
-        return list(zip(outputs, tapes, strict=True))
+        outputs, each_saved = batched.forward(
+            self.backbone, self.part, stacks, x, [kernel.lengths for kernel, _ in calls]
+        )
+        return list(zip(outputs, each_saved, strict=True))
 
 
 class Infer(Pass):
-    """(adapters, token ids or packed states [n, D]) -> packed states [n, D], and no tape."""
+    """(adapters, token ids or packed states [n, D]) -> packed states [n, D], nothing saved."""
 
     @property
     def footprint(self) -> float:
@@ -65,7 +67,7 @@ class Infer(Pass):
 
     def __call__(self, *inputs: Any) -> Sequence[Any]:
         with torch.no_grad():
-            return (reference.pack(self._output(*inputs), self.lengths),)
+            return (reference.pack_tokens(self._output(*inputs), self.lengths),)
 
     def together(self, calls: Calls) -> list[Sequence[Any]]:
         return [kernel(*inputs) for kernel, inputs in calls]  # of one model on large batches: nothing to gain
@@ -73,12 +75,12 @@ class Infer(Pass):
     def _output(self, adapters: Mapping[str, Tensor], source: Tensor | Batch) -> Tensor:
         x = self.backbone.tensor(source)
         if not self.part.first:
-            x = reference.unpack(x, self.lengths)
+            x = reference.unpack_tokens(x, self.lengths)
         return self.backbone.call(adapters, self.part, x, torch.from_numpy(self.lengths).to(self.backbone.device))
 
 
 @dataclass(frozen=True, eq=False)
-class Judge(Infer):
+class EvaluateBatch(Infer):
     """(adapters, token ids or packed states [n, D]) -> loss of the batch, predicted classes [B] (``None`` for a decoder)."""
 
     batch: Batch
@@ -93,30 +95,30 @@ class Judge(Infer):
 
 
 @dataclass(frozen=True, eq=False)
-class Update(Pass):
+class TrainingPass(Pass):
     """A pass that ends with an optimizer step."""
 
     optimizer: Optimizer
 
 
-class Backward(Update):
-    """(adapters, moments, anchor, tape, gradient [n, D]) -> gradient of the input, adapters, moments."""
+class Backward(TrainingPass):
+    """(adapters, moments, anchor, saved activations, gradient [n, D]) -> gradient of the input, adapters, moments."""
 
     def __call__(self, *inputs: Any) -> Sequence[Any]:
-        adapters, moments, anchor, tape, gradient = inputs
-        if isinstance(tape, batched.Tape):
+        adapters, moments, anchor, saved, gradient = inputs
+        if isinstance(saved, batched.SavedActivations):
             ((to_input, *after),) = self.together([(self, inputs)])
             return to_input, *after
-        to_input, gradients = reference.backward(tape, gradient)
+        to_input, gradients = reference.backward(saved, gradient)
         return to_input, *update(adapters, gradients, moments, self.optimizer, anchor)
 
     def together(self, calls: Calls) -> list[Sequence[Any]]:
         shared: dict[int, list[int]] = {}
         result: list[Sequence[Any]] = [()] * len(calls)
         for index, (kernel, inputs) in enumerate(calls):
-            tape = inputs[3]
-            if isinstance(tape, batched.Tape):
-                shared.setdefault(id(tape.shared), []).append(index)
+            saved = inputs[3]
+            if isinstance(saved, batched.SavedActivations):
+                shared.setdefault(id(saved.shared), []).append(index)
             else:
                 result[index] = kernel(*inputs)
         for indices in shared.values():
@@ -130,7 +132,7 @@ class Backward(Update):
 
 
 @dataclass(frozen=True, eq=False)
-class Learn(Update):
+class Learn(TrainingPass):
     """(adapters, moments, anchor, token ids or packed states [n, D]) -> gradient of the input, adapters, moments, loss."""
 
     batch: Batch

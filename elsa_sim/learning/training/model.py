@@ -22,7 +22,7 @@ from ..backbone.model import Backbone
 from ..backbone.options import Part, whole
 from ..execution.work import LOCAL, Ref, Spec, TensorSpec, Work
 from ..tasks.data import Batch, joined
-from .kernels import Backward, Forward, Infer, Judge, Learn, LearnJointly
+from .kernels import Backward, EvaluateBatch, Forward, Infer, Learn, LearnJointly
 from .optim import FLOPS_PER_PARAMETER, PROXIMAL_FLOPS, Optimizer
 
 #: Logits of a batch (adapters, number of the batch, batch).
@@ -81,14 +81,14 @@ class Model:
     def forward(self, trained: Trained, x: Ref | Batch, lengths: np.ndarray) -> Work:
         """Forward pass of a part without head, of a batch or of packed states of sequences of ``lengths``.
 
-        Outputs: packed states [n, D]; the tape.
+        Outputs: packed states [n, D]; the saved activations.
         """
         flops = self.counter.flops(trained.part, "forward", len(lengths), int(lengths.max()))
         outputs: tuple[Spec, ...] = (self.states(int(lengths.sum())), LOCAL)
         kernel = Forward(self.backbone, trained.part, lengths)
         return Work(f"{trained.part.name}.forward", kernel, (trained.adapters, x), outputs, flops)
 
-    def backward(self, trained: Trained, tape: Ref, gradient: Ref, lengths: np.ndarray, optimizer: Optimizer) -> Work:
+    def backward(self, trained: Trained, saved: Ref, gradient: Ref, lengths: np.ndarray, optimizer: Optimizer) -> Work:
         """Backward pass of a part without head, and its update.
 
         Outputs: gradient of the packed input [n, D] (``None`` for token ids); updated adapters; moments.
@@ -96,7 +96,7 @@ class Model:
         flops = self._update_flops(trained, optimizer)
         flops += self.counter.flops(trained.part, "backward", len(lengths), int(lengths.max()))
         outputs = (None if trained.part.first else gradient.spec, trained.adapters.spec, None)
-        inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), tape, gradient)
+        inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), saved, gradient)
         kernel = Backward(self.backbone, trained.part, lengths, optimizer)
         return Work(f"{trained.part.name}.backward", kernel, inputs, outputs, flops)
 
@@ -179,28 +179,30 @@ class Model:
             f"{part.name}.infer", Infer(self.backbone, part, lengths), (adapters, x), (self.states(int(lengths.sum())),)
         )
 
-    def judge(self, part: Part, adapters: Ref, x: Ref | Batch, batch: Batch) -> Work:
+    def evaluate_batch(self, part: Part, adapters: Ref, x: Ref | Batch, batch: Batch) -> Work:
         """Forward pass of a part with the head, against the truth. Outputs: loss; predicted classes [B], or ``None``."""
-        kernel = Judge(self.backbone, part, batch.lengths, batch)
+        kernel = EvaluateBatch(self.backbone, part, batch.lengths, batch)
         return Work(f"{part.name}.judge", kernel, (adapters, x), (None, None))
 
-    def score(self, judged: Sequence[Sequence[Ref]], batches: Sequence[Batch]) -> dict[str, float]:
-        """Metrics of what :meth:`judge` gave for ``batches``: accuracy, macro_f1 and loss, or loss and perplexity."""
-        losses = [loss.value for loss, _ in judged]
+    def score(self, evaluated: Sequence[Sequence[Ref]], batches: Sequence[Batch]) -> dict[str, float]:
+        """Metrics of what :meth:`evaluate_batch` gave for ``batches``: accuracy, macro_f1 and loss, or loss and perplexity."""
+        losses = [loss.value for loss, _ in evaluated]
         decoder = self.backbone.objective == "causal_lm"
         counts = [int((batch.lengths - 1).sum()) if decoder else len(batch.lengths) for batch in batches]
         loss = float(np.average(losses, weights=counts))
         if decoder:
             return {"loss": loss, "perplexity": float(np.exp(min(loss, 700.0)))}
         truth = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
-        guess = np.concatenate([predicted.value for _, predicted in judged])
+        guess = np.concatenate([predicted.value for _, predicted in evaluated])
         accuracy = float((truth == guess).mean())
         return {"accuracy": accuracy, "macro_f1": float(f1_score(truth, guess, average="macro")), "loss": loss}
 
-    def accuracy_by_class(self, judged: Sequence[Sequence[Ref]], batches: Sequence[Batch], classes: int) -> np.ndarray:
-        """Accuracy on each class [classes] of what :meth:`judge` gave; NaN where no batch has a sample of it."""
+    def accuracy_by_class(
+        self, evaluated: Sequence[Sequence[Ref]], batches: Sequence[Batch], classes: int
+    ) -> np.ndarray:
+        """Accuracy on each class [classes] of what :meth:`evaluate_batch` gave; NaN where no batch has a sample of it."""
         truth = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
-        right = truth == np.concatenate([predicted.value for _, predicted in judged])
+        right = truth == np.concatenate([predicted.value for _, predicted in evaluated])
         count = np.bincount(truth, minlength=classes)
         hits = np.bincount(truth, weights=right, minlength=classes)
         found: np.ndarray = np.divide(hits, count, out=np.full(classes, np.nan), where=count > 0)

@@ -21,7 +21,7 @@ Adapters: TypeAlias = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Tape:
+class SavedActivations:
     """What a forward pass leaves for its backward pass."""
 
     source: Tensor | None
@@ -36,13 +36,13 @@ def valid_rows(lengths: np.ndarray, width: int) -> Tensor:
     return torch.from_numpy(starts + within)
 
 
-def pack(padded: Tensor, lengths: np.ndarray) -> Tensor:
+def pack_tokens(padded: Tensor, lengths: np.ndarray) -> Tensor:
     """[B, T, D] -> [n, D]."""
     rows = valid_rows(lengths, padded.shape[1]).to(padded.device)
     return padded.flatten(0, 1).index_select(0, rows)
 
 
-def unpack(packed: Tensor, lengths: np.ndarray) -> Tensor:
+def unpack_tokens(packed: Tensor, lengths: np.ndarray) -> Tensor:
     """[n, D] -> [B, T, D] with T the longest length, zeros at padding."""
     width = int(lengths.max())
     rows = valid_rows(lengths, width).to(packed.device)
@@ -50,26 +50,28 @@ def unpack(packed: Tensor, lengths: np.ndarray) -> Tensor:
     return padded.view(len(lengths), width, packed.shape[1])
 
 
-def forward(backbone: Backbone, part: Part, adapters: Adapters, x: Tensor, lengths: np.ndarray) -> tuple[Tensor, Tape]:
+def forward(
+    backbone: Backbone, part: Part, adapters: Adapters, x: Tensor, lengths: np.ndarray
+) -> tuple[Tensor, SavedActivations]:
     """Run a part that has no head.
 
     Args:
         x: token ids [B, T] for the part with the embeddings, else packed states [n, D].
 
     Returns:
-        Packed states [n, D], and the tape for :func:`backward`.
+        Packed states [n, D], and the saved activations for :func:`backward`.
     """
     leaves = {name: adapters[name].detach().requires_grad_() for name in backbone.names(part)}
     source = None if part.first else x.detach().requires_grad_()
     with torch.enable_grad():
-        padded = x if source is None else unpack(source, lengths)
-        output = pack(backbone.call(leaves, part, padded, _tensor(lengths, x)), lengths)
-    return output.detach(), Tape(source, leaves, output)
+        padded = x if source is None else unpack_tokens(source, lengths)
+        output = pack_tokens(backbone.call(leaves, part, padded, _tensor(lengths, x)), lengths)
+    return output.detach(), SavedActivations(source, leaves, output)
 
 
-def backward(tape: Tape, gradient: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
+def backward(saved: SavedActivations, gradient: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
     """Gradients of the part's input (packed, ``None`` for token ids) and of its adapters, from that of its output."""
-    return _gradients(tape.output, tape, gradient)
+    return _gradients(saved.output, saved, gradient)
 
 
 def loss(backbone: Backbone, logits: Tensor, labels: Tensor | None, tokens: Tensor, lengths: np.ndarray) -> Tensor:
@@ -99,20 +101,22 @@ def learn(
     leaves = {name: adapters[name].detach().requires_grad_() for name in backbone.names(part)}
     source = None if part.first else x.detach().requires_grad_()
     with torch.enable_grad():
-        padded = x if source is None else unpack(source, lengths)
+        padded = x if source is None else unpack_tokens(source, lengths)
         logits = backbone.call(leaves, part, padded, _tensor(lengths, x))
         value = loss(backbone, logits, labels, tokens, lengths)
-    gradient, gradients = _gradients(value, Tape(source, leaves, value), None)
+    gradient, gradients = _gradients(value, SavedActivations(source, leaves, value), None)
     return value.detach(), gradient, gradients
 
 
-def _gradients(output: Tensor, tape: Tape, gradient: Tensor | None) -> tuple[Tensor | None, dict[str, Tensor]]:
-    wanted = [*tape.parameters.values(), *([tape.source] if tape.source is not None else [])]
+def _gradients(
+    output: Tensor, saved: SavedActivations, gradient: Tensor | None
+) -> tuple[Tensor | None, dict[str, Tensor]]:
+    wanted = [*saved.parameters.values(), *([saved.source] if saved.source is not None else [])]
     if not wanted or not output.requires_grad:  # a part without adapters, such as embeddings alone
         return None, {}
     found = torch.autograd.grad(output, wanted, gradient)
-    named = dict(zip(tape.parameters, found, strict=False))
-    return (found[-1] if tape.source is not None else None), named
+    named = dict(zip(saved.parameters, found, strict=False))
+    return (found[-1] if saved.source is not None else None), named
 
 
 def _tensor(lengths: np.ndarray, like: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from ...base.tiers import TIER
 from .. import metrics as table
 from ..metrics import Results, Topology
 from .style import (
@@ -80,7 +81,7 @@ def energy_by_node(results: Results, ax: Axes | None = None, most: int = 60) -> 
     energy = energy[energy["total"] > 0]
     kept = energy.nlargest(most, "total") if len(energy) > most else energy
     roles = {n["name"]: n.get("role", "router") for n in results.topology["nodes"]}
-    kept = kept.loc[sorted(kept.index, key=lambda n: (-table.RANK.get(roles.get(n, ""), -1), natural(n)))]
+    kept = kept.loc[sorted(kept.index, key=lambda n: (-TIER.get(roles.get(n, ""), -1), natural(n)))]
     parts = [("computing", "compute", CYCLE[0]), ("radio", "transfer", CYCLE[4]), ("idle", "idle", LATERAL)]
     ax = _stacked(kept, [p for p in parts if kept[p[1]].any()], "Energy", "J", ax)
     if len(energy) > most:

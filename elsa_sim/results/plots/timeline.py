@@ -15,8 +15,9 @@ from matplotlib.patches import Patch
 from matplotlib.transforms import ScaledTranslation
 
 from ...base.errors import InputError
+from ...base.tiers import TIER
 from .. import metrics as table
-from ..metrics import RANK, Results
+from ..metrics import Results
 from .style import ALERT, BAND, INK, MUTED, axes, finish, natural, styled
 
 #: First part of a work label -> (light, mid, dark); "forward" is light, "backward" dark, anything else mid.
@@ -116,7 +117,7 @@ def timeline(
 
 def _choose(busy: pd.Series, roles: dict[str, str], most: int) -> tuple[list[str], str]:
     """The nodes to draw, cloud first, and a remark for the title when some are left out."""
-    rank = {name: RANK.get(roles.get(name, ""), -1) for name in busy.index}
+    rank = {name: TIER.get(roles.get(name, ""), -1) for name in busy.index}
     names = sorted((n for n in busy.index if roles.get(n) != "router"), key=lambda n: (-rank[n], natural(n)))
     if len(names) <= most:
         return names, ""

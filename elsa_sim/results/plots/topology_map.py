@@ -14,6 +14,7 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from ...base.tiers import TIER
 from .. import metrics as table
 from ..metrics import Results, Topology
 from .style import INK, ROLE, amount, axes, natural, scaled, styled
@@ -88,7 +89,7 @@ def positions(topology: Topology) -> tuple[dict[str, Point], tuple[str, str] | N
 
 def _layers(graph: nx.Graph[str], roles: dict[str, str]) -> dict[str, Point]:
     """Cloud on top, edge servers below, clients at the bottom, each client under its server."""
-    layer = {name: table.RANK[role] for name, role in roles.items()}
+    layer = {name: TIER[role] for name, role in roles.items()}
     order = sorted(roles, key=natural)
     parent = {n: next((m for m in sorted(graph[n], key=natural) if layer[m] > layer[n]), "") for n in order}
     place: dict[str, Point] = {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import lsq_linear
 from learning.training.test_model import model, samples, start
+from scipy.optimize import lsq_linear
 from torch import Tensor
 
-from elsa_sim.learning.aggregation.alignment import Change, Stage, coefficients, mean_change, module_of
+from elsa_sim.learning.aggregation.alignment import Change, Layer, coefficients, mean_change, module_of
 from elsa_sim.learning.execution.executor import Executor
 from elsa_sim.learning.execution.work import Ref
 from elsa_sim.learning.tasks.data import Batches
@@ -32,11 +32,11 @@ def problem(seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, 
 def test_a_linear_model_has_a_closed_form(seed: int, ridge: float) -> None:
     data, base, present, delta = problem(seed)
 
-    def term(i: int, m: str) -> Stage:
-        return Stage(lambda adapters, x: x + adapters["gain"][i] * (data[m] @ adapters[m]), frozenset({m}))
+    def term(i: int, m: str) -> Layer:
+        return Layer(lambda adapters, x: x + adapters["gain"][i] * (data[m] @ adapters[m]), frozenset({m}))
 
-    stages = [term(i, m) for i, m in enumerate(MODULES)]
-    modules, found = coefficients(stages, torch.zeros(20), base, present, delta, ridge=ridge, steps=1)
+    layers = [term(i, m) for i, m in enumerate(MODULES)]
+    modules, found = coefficients(layers, torch.zeros(20), base, present, delta, ridge=ridge, steps=1)
     assert modules == list(MODULES)
     columns = np.stack([(data[m] @ delta[m]).numpy() for m in MODULES], 1).astype(np.float64)
     shift = columns @ base["gain"].numpy().astype(np.float64)
@@ -53,7 +53,7 @@ def test_in_stages_or_as_a_whole() -> None:
     base, present, delta = ({m: 0.4 * torch.randn(6, 6, generator=draw) for m in "abcd"} for _ in range(3))
     delta = {m: 0.3 * delta[m] for m in "acd"}
     start = torch.randn(9, 6, generator=draw)
-    layers = [Stage(lambda adapters, x, m=m: torch.tanh(x @ adapters[m]), frozenset({m})) for m in "abc"]
+    layers = [Layer(lambda adapters, x, m=m: torch.tanh(x @ adapters[m]), frozenset({m})) for m in "abc"]
 
     def through(adapters: dict[str, Tensor], x: Tensor) -> Tensor:
         for layer in layers:
@@ -61,8 +61,8 @@ def test_in_stages_or_as_a_whole() -> None:
         return x
 
     one, two = (
-        coefficients(stages, start, base, present, delta, ridge=1e-2, steps=3)
-        for stages in (layers, [Stage(through, frozenset("abcd"))])
+        coefficients(layers, start, base, present, delta, ridge=1e-2, steps=3)
+        for layers in (layers, [Layer(through, frozenset("abcd"))])
     )
     assert one[0] == two[0] == ["a", "c", "d"]
     assert one[1] == pytest.approx(two[1], abs=1e-4)
@@ -72,7 +72,7 @@ def test_in_stages_or_as_a_whole() -> None:
 
 def test_nothing_is_to_be_aligned_within_a_version() -> None:
     data, base, _, delta = problem(0)
-    whole = Stage(
+    whole = Layer(
         lambda a, x: x + sum(a["gain"][i] * torch.tanh(data[m] @ a[m]) for i, m in enumerate(MODULES)),
         frozenset(MODULES),
     )

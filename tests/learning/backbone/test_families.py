@@ -11,7 +11,7 @@ from small_models import CASES, CONFIGS, LAYERS, PAD, batch_of, small
 
 from elsa_sim.learning.backbone.families import FAMILIES
 from elsa_sim.learning.backbone.options import DECODERS, ENCODERS, Part
-from elsa_sim.learning.training.reference import forward, pack
+from elsa_sim.learning.training.reference import forward, pack_tokens
 
 LENGTHS = [5, 2, 8]
 
@@ -31,7 +31,7 @@ def test_states_between_layers_are_those_of_hugging_face(tmp_path: Path, family:
         reported = backbone.model(input_ids=tokens, attention_mask=mask, output_hidden_states=True).hidden_states
     for p in range(LAYERS):  # decoders report the last state after their norm
         states, _ = forward(backbone, Part("part", 0, p, first=True), backbone.initial(), tokens, batch.lengths)
-        torch.testing.assert_close(states, pack(reported[p], batch.lengths), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(states, pack_tokens(reported[p], batch.lengths), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("family", "objective"), CASES)
@@ -44,7 +44,7 @@ def test_logits_are_those_of_hugging_face(tmp_path: Path, family: str, objective
         theirs = backbone.model(input_ids=tokens, attention_mask=mask).logits
         ours = backbone.forward(Part("all", 0, LAYERS, first=True, last=True), tokens, lengths)
     if objective == "causal_lm":
-        ours, theirs = pack(ours, batch.lengths), pack(theirs, batch.lengths)
+        ours, theirs = pack_tokens(ours, batch.lengths), pack_tokens(theirs, batch.lengths)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 

@@ -1,4 +1,4 @@
-"""Strands of pending work on several workers: what is parted, what never is, and that the results are the same."""
+"""Subgraphs of pending work on several workers: what is parted, what never is, and that the results are the same."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from in_process import InProcess
 from learning.training.test_model import close, model, some_batches, split_steps, start, train
 
 from elsa_sim.base.errors import RunFailed
-from elsa_sim.learning.execution.distributed import Workers
+from elsa_sim.learning.execution.distributed import Distributed
 from elsa_sim.learning.execution.executor import Batched, Executor
 from elsa_sim.learning.execution.partitioning import waves
-from elsa_sim.learning.execution.pools import CREWS, Crew
+from elsa_sim.learning.execution.pools import POOLS, WorkerPool
 from elsa_sim.learning.execution.work import LOCAL, Kernel, Node, Ref, TensorSpec, Work
 
 NUMBER = TensorSpec((), "int64")
@@ -57,8 +57,8 @@ def light(executor: Executor, *inputs: Any) -> Ref:
 
 
 def sizes(executor: Keeper) -> list[tuple[int, list[int]]]:
-    """Per wave: how many nodes at home, and in each strand."""
-    return [(len(wave.prelude), [len(strand) for strand in wave.strands]) for wave in waves(executor.nodes)]
+    """Per wave: how many nodes at home, and in each subgraph."""
+    return [(len(wave.prelude), [len(subgraph) for subgraph in wave.subgraphs]) for wave in waves(executor.nodes)]
 
 
 def test_clients_are_strands_until_they_are_aggregated() -> None:
@@ -75,42 +75,42 @@ def test_clients_are_strands_until_they_are_aggregated() -> None:
 
 
 def test_a_tape_and_all_between_stay_with_the_pass_that_made_it() -> None:
-    """Two clients that share a server's part are one strand: each needs the other's between its own two passes."""
+    """Two clients that share a server's part are one subgraph: each needs the other's between its own two passes."""
     executor = Keeper()
-    taped = [executor.finish(Work("taped", Taped(), (client,), (NUMBER, LOCAL))) for client in range(2)]
+    kept = [executor.finish(Work("taped", Taped(), (client,), (NUMBER, LOCAL))) for client in range(2)]
     server = Ref.of(0, NUMBER)
     answers = []
-    for states, _ in taped:
+    for states, _ in kept:
         server = heavy(executor, server, states)
         answers.append(server)
-    ends = [heavy(executor, tape, server, answer) for (_, tape), answer in zip(taped, answers, strict=True)]
+    ends = [heavy(executor, saved, server, answer) for (_, saved), answer in zip(kept, answers, strict=True)]
     assert sizes(executor) == [(0, [1, 5])] or sizes(executor) == [(0, [6])]
     alone = executor.finish(Work("taped", Taped(), (5,), (NUMBER, LOCAL)))
     kept = heavy(executor, alone[1])
     for wave in waves(executor.nodes):
-        for strand in wave.strands:
-            inside = {id(node) for node in strand}
-            for node in strand:
+        for subgraph in wave.subgraphs:
+            inside = {id(node) for node in subgraph}
+            for node in subgraph:
                 assert all(id(i.node) in inside for i in node.inputs if isinstance(i, Ref) and i.spec is LOCAL)
     assert len(ends) + bool(kept) == 3
 
 
 @pytest.fixture(scope="module", params=["in process", "processes", "ray"])
-def crew(request: pytest.FixtureRequest) -> Iterator[Crew]:
+def pool(request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
     if request.param == "in process":
         yield InProcess(model().backbone, 3, 1)
         return
     if request.param == "ray" and importlib.util.find_spec("ray") is None:
         pytest.skip("ray is not installed")
-    crew = CREWS["ray" if request.param == "ray" else "local"](model().backbone, 2, 1)
-    yield crew
-    crew.close()
+    pool = POOLS["ray" if request.param == "ray" else "local"](model().backbone, 2, 1)
+    yield pool
+    pool.close()
 
 
-def test_any_number_of_workers_gives_the_same(crew: Crew) -> None:
+def test_any_number_of_workers_gives_the_same(pool: WorkerPool) -> None:
     of = model()
     expected = train(of, Executor(), clients=5, steps=2)
-    executor = Workers(of.backbone, crew)
+    executor = Distributed(of.backbone, pool)
     found = train(of, executor, clients=5, steps=2)
     (mean,) = executor.finish(of.mean([local.adapters for local in found], [1.0] * 5))
     (truth,) = Executor().finish(of.mean([local.adapters for local in expected], [1.0] * 5))
@@ -123,9 +123,9 @@ def test_any_number_of_workers_gives_the_same(crew: Crew) -> None:
             assert close(a.moments.value.second, b.moments.value.second, 1e-3)
 
 
-def test_a_second_flush_goes_on_from_the_first(crew: Crew) -> None:
+def test_a_second_flush_goes_on_from_the_first(pool: WorkerPool) -> None:
     of = model()
-    executor = Workers(of.backbone, crew)
+    executor = Distributed(of.backbone, pool)
     for executors in (executor, Executor()):
         one, two = train(of, executors, clients=2, steps=1)
         (theta,) = executors.finish(of.mean([one.adapters, two.adapters], [1.0, 2.0]))
@@ -139,21 +139,21 @@ def test_a_second_flush_goes_on_from_the_first(crew: Crew) -> None:
 
 
 def test_only_what_somebody_holds_comes_back() -> None:
-    of, crew = model(), InProcess(model().backbone, 2, 1)
-    found = train(of, Workers(of.backbone, crew), clients=2, steps=3)
+    of, pool = model(), InProcess(model().backbone, 2, 1)
+    found = train(of, Distributed(of.backbone, pool), clients=2, steps=3)
     ends = [local.adapters for local in found]
     losses = [local.losses[-1] for local in found]
     del found
     _ = ends[0].value
     adapters = sum(spec.nbytes for spec in of.specs.values())
-    assert sum(map(len, crew.results)) < 2 * (3 * adapters + 20_000)  # no states, tapes or adapters of earlier steps
+    assert sum(map(len, pool.results)) < 2 * (3 * adapters + 20_000)  # no states, tapes or adapters of earlier steps
     assert all(loss.ready for loss in losses)
     assert start(of).ready
 
 
 def test_values_of_every_type_survive_the_way() -> None:
-    crew = InProcess(model().backbone, 2, 1)
-    executor = Workers(model().backbone, crew)
+    pool = InProcess(model().backbone, 2, 1)
+    executor = Distributed(model().backbone, pool)
     big = torch.arange(10.0)
     values = [big[2:4], torch.tensor(3), torch.ones(2, 3, dtype=torch.bfloat16), torch.empty(0, 4), big[:, None].T]
     refs = [executor.finish(Work("odd", Odd(value), (1,), (None,)))[0] for value in values]
@@ -161,7 +161,7 @@ def test_values_of_every_type_survive_the_way() -> None:
         assert torch.equal(ref.value, value)
         assert (ref.value.dtype, ref.value.shape) == (value.dtype, value.shape)
         ref.value.add_(1)  # it may be written to
-    assert max(map(len, crew.tasks)) < 4000
+    assert max(map(len, pool.tasks)) < 4000
 
 
 class Odd(Heavy):
@@ -185,8 +185,8 @@ class Deadly(Heavy):
 
 def test_a_worker_that_dies_fails_the_run() -> None:
     of = model()
-    crew = CREWS["local"](of.backbone, 2, 1)
-    executor = Workers(of.backbone, crew)
+    pool = POOLS["local"](of.backbone, 2, 1)
+    executor = Distributed(of.backbone, pool)
     refs = [executor.finish(Work("deadly", Deadly(), (i,), (NUMBER,)))[0] for i in range(2)]
     with pytest.raises(RunFailed, match="a worker process died"):
         _ = refs[0].value

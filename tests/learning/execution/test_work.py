@@ -83,27 +83,27 @@ def test_what_stays_in_the_process_is_made_when_it_is_read() -> None:
         return executor.finish(Work("test", function, inputs, specs))
 
     (other,) = piece("other")
-    states, tape = piece("forward", specs=(NUMBER, LOCAL))
+    states, saved = piece("forward", specs=(NUMBER, LOCAL))
     (after,) = piece("after", states)
     assert other.value == "other"
     assert ran == ["other"]
-    (back,) = piece("backward", tape, after)
+    (back,) = piece("backward", saved, after)
     (more,) = piece("more")
     assert more.value == "more"
     assert ran == ["other", "forward", "after", "backward", "more"]
-    states, tape = piece("asked", specs=(NUMBER, LOCAL))
+    states, saved = piece("asked", specs=(NUMBER, LOCAL))
     assert states.value == "asked"
     assert back.ready
-    assert tape.ready
+    assert saved.ready
 
 
 def test_open_work_that_nobody_can_read_is_forgotten() -> None:
     executor, ran = Batched(), []
     big = Thing()
     watched = weakref.ref(big)
-    states, tape = executor.finish(Work("test", lambda _: ran.append(1) or (1, 2), (big,), (NUMBER, LOCAL)))
+    states, saved = executor.finish(Work("test", lambda _: ran.append(1) or (1, 2), (big,), (NUMBER, LOCAL)))
     (after,) = executor.finish(work(lambda x: (x,), states))
-    del big, states, tape, after
+    del big, states, saved, after
     assert executor.finish(work(lambda: (3,)))[0].value == 3
     assert watched() is None
     assert not ran

@@ -9,7 +9,7 @@ import torch
 from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.streams import Streams
 from elsa_sim.learning.execution.work import Ref, TensorSpec, Work
-from elsa_sim.learning.misbehaviour.base import KINDS, Conduct, UnreliableOptions, flipped, noisy
+from elsa_sim.learning.misbehaviour.base import KINDS, Misbehaviour, UnreliableOptions, flipped, noisy
 
 NAMES = [f"client{i}" for i in range(20)]
 SPEC = {"a": TensorSpec((200, 30)), "b": TensorSpec((500,))}
@@ -75,24 +75,24 @@ def test_the_size_of_noise(added: bool, scale: float) -> None:
 def test_noise_is_new_every_time_and_another_for_everyone() -> None:
     sent = []
     for name in ("client0", "client1"):
-        conduct = Conduct(name, "noise", UnreliableOptions(), Streams(0))
-        sent += [value(conduct.handed_on(adapters(0), adapters(1)))["a"] for _ in range(2)]
+        misbehaviour = Misbehaviour(name, "noise", UnreliableOptions(), Streams(0))
+        sent += [value(misbehaviour.shown(adapters(0), adapters(1)))["a"] for _ in range(2)]
     for i, one in enumerate(sent):
         assert not any(torch.equal(one, other) for other in sent[:i])
 
 
 def test_stale_replayers_lag_behind() -> None:
-    conduct = Conduct("client0", "stale", UnreliableOptions(stale_uploads=2), Streams(0))
+    misbehaviour = Misbehaviour("client0", "stale", UnreliableOptions(stale_uploads=2), Streams(0))
     trained = [adapters(i) for i in range(6)]
-    assert conduct.handed_on(trained[5], trained[4], upload=False) is trained[4]  # it has sent nothing yet
-    assert [trained.index(conduct.handed_on(adapters(9), each)) for each in trained] == [0, 0, 0, 1, 2, 3]  # type: ignore[arg-type]
-    assert conduct.handed_on(adapters(9), adapters(8), upload=False) is trained[3]
-    assert conduct.handed_on(adapters(9), trained[0]) is trained[4]
+    assert misbehaviour.shown(trained[5], trained[4], upload=False) is trained[4]  # it has sent nothing yet
+    assert [trained.index(misbehaviour.shown(adapters(9), each)) for each in trained] == [0, 0, 0, 1, 2, 3]  # type: ignore[arg-type]
+    assert misbehaviour.shown(adapters(9), adapters(8), upload=False) is trained[3]
+    assert misbehaviour.shown(adapters(9), trained[0]) is trained[4]
 
 
 def test_free_riders_hand_on_what_they_got_and_flippers_what_they_trained() -> None:
     received, trained = adapters(0), adapters(1)
-    rider, flipper = (Conduct("c", kind, UnreliableOptions(), Streams(0)) for kind in ("free_rider", "label_flip"))  # type: ignore[arg-type]
-    assert rider.handed_on(received, trained) is received
-    assert flipper.handed_on(received, trained) is trained
+    rider, flipper = (Misbehaviour("c", kind, UnreliableOptions(), Streams(0)) for kind in ("free_rider", "label_flip"))  # type: ignore[arg-type]
+    assert rider.shown(received, trained) is received
+    assert flipper.shown(received, trained) is trained
     assert (rider.trains, flipper.trains) == (False, True)

@@ -64,13 +64,13 @@ def split_steps(of: Model, executor: Executor, theta: Ref, batches: Iterable[Bat
     bottom, middle, top = (of.take(part, theta) for part in PARTS)
     losses: list[Ref] = []
     for batch in batches:
-        h1, tape1 = executor.finish(of.forward(bottom, batch, batch.lengths))
+        h1, saved1 = executor.finish(of.forward(bottom, batch, batch.lengths))
         yield Local(losses, (bottom, middle, top))
-        h2, tape2 = executor.finish(of.forward(middle, h1, batch.lengths))
+        h2, saved2 = executor.finish(of.forward(middle, h1, batch.lengths))
         g2, *after3, loss = executor.finish(of.learn(top, h2, batch, ADAMW))
         yield Local(losses, (bottom, middle, top))
-        g1, *after2 = executor.finish(of.backward(middle, tape2, g2, batch.lengths, ADAMW))
-        _, *after1 = executor.finish(of.backward(bottom, tape1, g1, batch.lengths, ADAMW))
+        g1, *after2 = executor.finish(of.backward(middle, saved2, g2, batch.lengths, ADAMW))
+        _, *after1 = executor.finish(of.backward(bottom, saved1, g1, batch.lengths, ADAMW))
         bottom, middle, top = bottom.stepped(*after1), middle.stepped(*after2), top.stepped(*after3)
         losses.append(loss)
     yield Local(losses, (bottom, middle, top))
@@ -227,9 +227,9 @@ def test_a_tensor_without_a_part_in_training_is_left_alone() -> None:
     of, batch = model(), batch_of([4, 3])
     bottom = of.take(three_parts(LAYERS, 0, 1)[0], start(of))
     assert bottom.adapters.spec == {}
-    h1, tape = Executor().finish(of.forward(bottom, batch, batch.lengths))
+    h1, saved = Executor().finish(of.forward(bottom, batch, batch.lengths))
     gradient = Ref.of(torch.ones(h1.spec.shape), h1.spec)
-    to_input, adapters, moments = Executor().finish(of.backward(bottom, tape, gradient, batch.lengths, ADAMW))
+    to_input, adapters, moments = Executor().finish(of.backward(bottom, saved, gradient, batch.lengths, ADAMW))
     assert (to_input.value, adapters.value, moments.value) == (None, {}, None)
 
 
@@ -353,7 +353,9 @@ def test_activations_exist_for_as_many_clients_as_the_budget_allows() -> None:
 def evaluate(of: Model, theta: Mapping[str, Tensor], chunks: Iterable[Batch]) -> dict[str, float]:
     batches = list(chunks)
     adapters = Ref.of(theta, dict(of.specs))
-    return of.score([Executor().finish(of.judge(of.whole, adapters, batch, batch)) for batch in batches], batches)
+    return of.score(
+        [Executor().finish(of.evaluate_batch(of.whole, adapters, batch, batch)) for batch in batches], batches
+    )
 
 
 def test_metrics_of_classification() -> None:

@@ -41,12 +41,12 @@ class Answer:
 def split_step(backbone: Backbone, parts: tuple[Part, Part, Part], theta: Mapping[str, Tensor], batch: Batch) -> Answer:
     """The four crossings of a local step, without codecs."""
     tokens, labels = torch.from_numpy(batch.tokens), torch.from_numpy(batch.labels)
-    h1, tape1 = reference.forward(backbone, parts[0], theta, tokens, batch.lengths)
-    h2, tape2 = reference.forward(backbone, parts[1], theta, h1, batch.lengths)
+    h1, saved1 = reference.forward(backbone, parts[0], theta, tokens, batch.lengths)
+    h2, saved2 = reference.forward(backbone, parts[1], theta, h1, batch.lengths)
     assert h1.shape == h2.shape == (batch.valid, backbone.hidden)
     loss, g2, top = reference.learn(backbone, parts[2], theta, h2, batch.lengths, tokens, labels)
-    g1, middle = reference.backward(tape2, g2)
-    nothing, bottom = reference.backward(tape1, g1)
+    g1, middle = reference.backward(saved2, g2)
+    nothing, bottom = reference.backward(saved1, g1)
     assert nothing is None
     assert not any(tensor.requires_grad for tensor in (h1, h2, g1, g2, loss))
     assert len(top) + len(middle) + len(bottom) == len({*top, *middle, *bottom}), "a tensor is in two parts"
@@ -233,13 +233,13 @@ lengths_of_batches = st.lists(st.integers(1, 9), min_size=1, max_size=6).map(np.
 def test_packing_keeps_the_valid_tokens_in_order(lengths: np.ndarray) -> None:
     width = int(lengths.max())
     padded = torch.arange(len(lengths) * width * 2.0).view(len(lengths), width, 2) + 1
-    packed = reference.pack(padded, lengths)
+    packed = reference.pack_tokens(padded, lengths)
     expected = torch.cat([padded[i, :length] for i, length in enumerate(lengths)])
     assert torch.equal(packed, expected)
-    back = reference.unpack(packed, lengths)
+    back = reference.unpack_tokens(packed, lengths)
     mask = (torch.arange(width) < torch.from_numpy(lengths)[:, None])[..., None]
     assert torch.equal(back, padded * mask)
-    assert torch.equal(reference.pack(back, lengths), packed)
+    assert torch.equal(reference.pack_tokens(back, lengths), packed)
 
 
 def test_segments_are_pure_and_repeatable() -> None:
@@ -261,10 +261,10 @@ def test_segments_are_pure_and_repeatable() -> None:
 
 def test_a_part_without_adapters_has_no_gradients() -> None:
     backbone, batch = tiny(), batch_of(LENGTHS)
-    states, tape = reference.forward(
+    states, saved = reference.forward(
         backbone, three_parts(4, 0, 1)[0], {}, torch.from_numpy(batch.tokens), batch.lengths
     )
-    assert reference.backward(tape, torch.ones_like(states)) == (None, {})
+    assert reference.backward(saved, torch.ones_like(states)) == (None, {})
 
 
 def test_classification_without_labels_is_refused() -> None:
