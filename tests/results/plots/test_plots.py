@@ -326,9 +326,8 @@ def test_save_figures(tmp_path: Path) -> None:
     again = plots.save_figures([run()], tmp_path / "again")
     assert [p.read_bytes() for p in one] == [p.read_bytes() for p in again]
     several = plots.save_figures(others(), tmp_path / "several", formats=["png"])
-    assert [p.name for p in several] == ["accuracy_over_time.png", "accuracy_over_rounds.png",
-        "accuracy_over_bytes.png", "bytes_by_kind.png",
-                                         "energy_by_role.png"]  # fmt: skip
+    assert [p.name for p in several] == ["accuracy_over_bytes.png", "accuracy_over_rounds.png",
+                                         "accuracy_over_time.png", "bytes_by_kind.png", "energy_by_role.png"]  # fmt: skip
 
 
 def test_what_there_is_no_data_for_is_left_out(tmp_path: Path) -> None:
