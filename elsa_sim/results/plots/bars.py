@@ -1,4 +1,7 @@
-"""Where bytes and energy went: bars by message kind, link, node and role."""
+"""Where bytes and energy went: bars by message kind, link, node and role.
+
+Tested in tests/results/plots/test_plots.py.
+"""
 
 from __future__ import annotations
 

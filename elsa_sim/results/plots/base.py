@@ -1,4 +1,7 @@
-"""The family of figures: when the runs have the data for one, and how it is drawn."""
+"""The family of figures: when the runs have the data for one, and how it is drawn.
+
+Tested in tests/results/plots/test_save.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What was learned, over simulated time and over the bytes that it took."""
+"""What was learned, over simulated time and over the bytes that it took.
+
+Tested in tests/results/plots/test_plots.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What protection costs: accuracy over bytes over recovered tokens."""
+"""What protection costs: accuracy over bytes over recovered tokens.
+
+Tested in tests/results/plots/test_plots.py.
+"""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def save_figures(results: Runs, folder: str | Path, formats: Sequence[str] = ("p
         except Exception as error:  # a plugin's, too: the run is not lost for a figure of it
             failed.append(f"{figure.kind}: {type(error).__name__}: {error}")
     if failed:
-        raise RunFailed("\n  ".join([f"{len(failed)} figures cannot be drawn; the others are in {folder}", *failed]))
+        raise RunFailed("\n  ".join([f"figures that cannot be drawn ({folder} has the others):", *failed]))
     return written
 
 

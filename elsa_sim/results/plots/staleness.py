@@ -1,4 +1,7 @@
-"""Figures of asynchronous training: how stale updates are, and who takes part."""
+"""Figures of asynchronous training: how stale updates are, and who takes part.
+
+Tested in tests/results/test_staleness.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A Gantt chart of nodes over simulated time: who computes, who sends, and who waits for whom."""
+"""A Gantt chart of nodes over simulated time: who computes, who sends, and who waits for whom.
+
+Tested in tests/results/plots/test_plots.py.
+"""
 
 from __future__ import annotations
 

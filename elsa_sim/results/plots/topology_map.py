@@ -1,4 +1,7 @@
-"""A map of the network: nodes by role, links by what they carried."""
+"""A map of the network: nodes by role, links by what they carried.
+
+Tested in tests/results/plots/test_plots.py.
+"""
 
 from __future__ import annotations
 
