@@ -88,3 +88,14 @@ def test_it_needs_something_that_was_sent(kind: str) -> None:
     table = events(("compute", 0.0, 3.0, "b", {})) if kind == "timing" else events()
     empty = metrics.Results(table, metrics.rounds_table(table, TOPOLOGY), {}, TOPOLOGY)
     assert not plots.figures()["utilisation"].model_validate({}).applies([empty])
+
+
+def test_links_across_are_those_whose_ends_are_as_far_from_the_cloud() -> None:
+    more = {"nodes": [*TOPOLOGY["nodes"], {"name": "d", "role": "edge"}],
+            "links": [*TOPOLOGY["links"], {"u": "d", "v": "c", "up_bps": 80.0, "down_bps": 80.0},
+                      {"u": "b", "v": "d", "up_bps": 80.0, "down_bps": 80.0}]}  # fmt: skip
+    table = events(("transfer", 0.0, 4.0, "b", {"peer": "d", "bytes": 10, "route": "b>d"}),
+                   ("transfer", 0.0, 4.0, "d", {"peer": "c", "bytes": 10, "route": "d>c"}))  # fmt: skip
+    ax = utilisation(metrics.Results(table, metrics.rounds_table(table, more), {}, more))
+    assert [text.get_text() for text in ax.texts if "Links" in text.get_text()] == ["Links towards the cloud", "Links across"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["d → c", "b → d"]
