@@ -294,7 +294,7 @@ def test_a_client_in_quarantine_comes_back() -> None:
         return weight
 
     options = "trust: {threshold: 0.5}, probing: {texts: 8, warm_up: 0}, recluster_every: 2"
-    with patch.object(reports, "judge", planted), patch.object(Weighed, "trust", kept):
+    with patch.object(reports, "compare", planted), patch.object(Weighed, "trust", kept):
         results = played(f"protocol={small(options, rounds=4)}")
     before, after = seen.values()
     assert set(before) == {0.0}
