@@ -251,7 +251,7 @@ def test_every_transfer_ends_once_under_every_model(
         messages[i] = network.transfer(src, dst, nbytes)
         yield messages[i]
 
-    def cut(i: int, time: float) -> Generator[simpy.Event, Any, None]:
+    def give_up(i: int, time: float) -> Generator[simpy.Event, Any, None]:
         yield env.timeout(time)
         if i in messages:
             network.abort(messages[i], "test")
@@ -259,7 +259,7 @@ def test_every_transfer_ends_once_under_every_model(
     for i, flow in enumerate(flows):
         env.process(send(i, *flow))
     for i, time in aborted:
-        env.process(cut(i, time))
+        env.process(give_up(i, time))
     env.run()
     assert len(messages) == len(flows)
     assert network.in_flight == ()

@@ -192,12 +192,13 @@ def ideal_at_most(ends: list[float]) -> bool:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_node_that_is_cut_off_and_joins_again(model: str) -> None:
-    """Half of 1 s sent, away from 0.5 to 2 (cut twice, joined twice), a profile beneath that goes on meanwhile."""
+def test_a_node_that_is_disconnected_and_reconnected(model: str) -> None:
+    """Half of 1 s sent, away from 0.5 to 2 (disconnected twice, reconnected twice), a profile beneath that goes on meanwhile."""
     env = simpy.Environment()
     network = Network(env, net(Link("a", "b", 8e6, 8e6, profile=((1.0, 4e6),))), NetworkOptions(model=model))
     message = network.transfer("a", "b", 1e6)
-    for time, do in ((0.5, network.cut), (0.7, network.cut), (1.5, network.join), (2.0, network.join)):
+    off, on = network.disconnect, network.reconnect
+    for time, do in ((0.5, off), (0.7, off), (1.5, on), (2.0, on)):
         env.run(until=time)
         do("b")
     env.run()

@@ -164,9 +164,9 @@ def test_a_cut_node_comes_back_to_the_rate_of_the_radio() -> None:
 
     def trouble() -> Any:
         yield site.env.timeout(0.1)
-        site.network.cut("edge0")
+        site.network.disconnect("edge0")
         yield site.env.timeout(1.0)
-        site.network.join("edge0")
+        site.network.reconnect("edge0")
 
     site.env.process(trouble())
     site.send(0.0, "client0", "edge0", 1e6)
