@@ -11,6 +11,7 @@ import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from link_problems import RttFair
 from pydantic import ValidationError
 from second_opinion import Message, simulate
 
@@ -28,7 +29,7 @@ def net(*links: Link) -> Topology:
 
 
 def play(
-    topology: Topology, flows: list[tuple[float, str, str, float]], model: str = "max-min"
+    topology: Topology, flows: list[tuple[float, str, str, float]], model: str | LinkModel = "max-min"
 ) -> tuple[Network, list[Delivery]]:
     """Send (start, src, dst, bytes) and run to the end."""
     env = simpy.Environment()
@@ -233,12 +234,12 @@ POLICIES = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None)
 @given(
     case=cases(),
-    model=st.sampled_from(MODELS),
+    model=st.sampled_from([*MODELS, RttFair()]),
     policy=POLICIES,
     aborted=st.lists(st.tuples(st.integers(0, 13), st.floats(0.1, 5.0)), max_size=5),
 )
 def test_every_transfer_ends_once_under_every_model(
-    case: Any, model: str, policy: Any, aborted: list[tuple[int, float]]
+    case: Any, model: str | LinkModel, policy: Any, aborted: list[tuple[int, float]]
 ) -> None:
     """With outages and aborts: each run ends, each transfer ends once, carried bytes are those of the deliveries."""
     topology, flows = case
