@@ -109,7 +109,7 @@ def play(seed: int, channels: int) -> Race:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8, 25])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_both_fluids_agree(way: str, seed: int, channels: int) -> None:
     race = play(seed, channels)
     assert race.flows == [{}, {}]

@@ -57,7 +57,7 @@ def test_every_subchannel_has_one_owner_and_every_client_a_subchannel(kind: str,
 @pytest.mark.parametrize("kind", KINDS)
 @given(problem=demands())
 def test_powers_and_rates_of_every_allocation_are_physical(kind: str, problem: Demand) -> None:
-    """In a band: the power of each client is what it has, all of it; each with a subchannel has a rate."""
+    """On the subcarriers of a station: the power of each client is what it has, all of it; each with a subchannel has a rate."""
     clients, size = problem.gain.shape
     names = tuple(f"c{k}" for k in range(clients))
     limits = dict(zip(names, problem.power.tolist(), strict=True))
@@ -186,7 +186,7 @@ def test_downlink_powers_are_the_stations() -> None:
 def test_check_sees_what_is_wrong() -> None:
     subcarriers = Subcarriers("s", "up", 2, 1e6)
     subcarriers.assign({"a": [0, 1]}, {"a": [0.5, 0.5]}, LIMITS)
-    assert subcarriers.check(LIMITS | {"a": 0.9}) == ["in the uplink band of s, a sends with 1 W of 0.9 W"]
+    assert subcarriers.check(LIMITS | {"a": 0.9}) == ["in the uplink of s, a sends with 1 W of 0.9 W"]
     subcarriers.owners.append("b")
     assert "3 assigned subchannels of 2" in subcarriers.check(LIMITS)[0]
 

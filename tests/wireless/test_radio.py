@@ -385,7 +385,7 @@ def trace(clients: int, seed: int = 0, **more: Any) -> dict[str, list[float]]:
         site.run(t + 0.55)
         for i, name in enumerate(found):
             column = site.layout.stations.index("edge1")
-            fading = site.radio._fading.gains((name, "edge1"), 40, site.radio._block_of(site.env.now))
+            fading = site.radio.cells.fading.gains((name, "edge1"), 40, site.radio._block_of(site.env.now))
             found[name] += [*site.radio.position(name), float(site.radio.state.gains[i, column]), *fading.tolist()]
     return found
 
