@@ -88,15 +88,11 @@ class Network:
         Raises:
             InputError: there is no such node.
         """
-        self._settle(None)
-        self._change(self.channels.disconnect(node, self.env.now))
-        self._settle_soon()
+        self._change_now(self.channels.disconnect(node, self.env.now))
 
     def reconnect(self, node: str) -> None:
         """Undo one :meth:`disconnect` of a node."""
-        self._settle(None)
-        self._change(self.channels.reconnect(node, self.env.now))
-        self._settle_soon()
+        self._change_now(self.channels.reconnect(node, self.env.now))
 
     def follow(self, source: Bandwidths) -> None:
         """Take the bandwidth of some channels from ``source`` from now on, asked whenever it changes by itself."""
@@ -156,7 +152,6 @@ class Network:
         """Begin an attempt with the latency: of the whole route, or of none yet if messages are stored and forwarded."""
         path = message.path
         message.attempt += 1
-        message.hop = 0
         if not path.channels:
             self._end(message)
             return
@@ -285,8 +280,13 @@ class Network:
                 if message.flow is not None and not fallen.isdisjoint(message.flow.channels):
                     self._after(self.options.stall_timeout, message, self._give_up_if_stalled)
 
-    def _tick(self) -> None:
+    def _change_now(self, capacities: Mapping[int, float]) -> None:
         self._settle(None)  # what is done by now is done before the bandwidth changes
+        self._change(capacities)
+        self._settle_soon()
+
+    def _tick(self) -> None:
+        self._settle(None)  # as above
         if any(message.flow is not None for message in self._open):
             self._catch_up()
             self._settle(None)

@@ -279,7 +279,10 @@ def test_check_sees_lost_bytes_and_overload() -> None:
     """Break the accounts and the allocation on purpose: both invariants name what is wrong."""
     network, _ = play(net(Link("a", "b", 8e6, 8e6)), [(0, "a", "b", 1e6)])
     network._fluid.drained *= 1.01
-    assert "not conserved" in network.check()[0]
+    assert network.check() == ["bytes are not conserved: links drained 1.01e+06 B, transfers account for 1e+06 B"]
+    network._fluid.drained /= 1.01
+    network.tally.delivered += 1
+    assert network.check() == ["of 1 transfers, 2 were delivered, 0 aborted, and 0 are under way"]
 
     class Greedy(Ideal):
         """Claims to share and does not."""
