@@ -143,7 +143,10 @@ def test_the_most_promising_pair_is_taken_first(seed: int) -> None:
     assert found.history[2].total_s == pytest.approx(found.total_s, rel=1e-6)
 
 
-def test_the_first_to_be_searched_are_the_most_promising(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("breadth", "expected"), [(3, [2, 5]), (9, [2, 5, 1, 4])])
+def test_the_first_to_be_searched_are_the_most_promising(
+    breadth: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The cuts and ranks that get subchannels of their own: as many as ``breadth`` says, best first, none that cannot win."""
     searched: list[tuple[int, int]] = []
     whole = _Search._searched
@@ -153,9 +156,9 @@ def test_the_first_to_be_searched_are_the_most_promising(monkeypatch: pytest.Mon
     factors = {(cut, 4): 1.0 + 0.02 * ((5 * cut) % 7) for cut in range(1, 7)}  # cuts 3, 6, 2, 5, 1, 4, best first
     loads = {pair: replace(like, adapters=factor * like.adapters) for pair, factor in factors.items()}
     loads[3, 4] = replace(loads[3, 4], broadcast=like.broadcast + 1e3)  # cannot win
-    search = _Search(replace(given, loads=loads), Held(), 3, 2, lambda: False)
+    search = _Search(replace(given, loads=loads), Held(), breadth, 2, lambda: False)
     search.begin(None)
     search.power()
     searched.clear()
     search.pair()
-    assert searched == [(2, 4), (5, 4)]  # cut 6 is the present one, 3 is ruled out
+    assert searched == [(cut, 4) for cut in expected]  # cut 6 is the present one, 3 is ruled out

@@ -201,3 +201,10 @@ def test_more_clients_than_subchannels_take_turns() -> None:
         assert len(set(subcarriers.owners)) == 2
         served += subcarriers.owners
     assert {name: served.count(name) for name in names} == dict.fromkeys(names, 4)
+
+
+@pytest.mark.parametrize(("total", "expected"), [(None, [0.1, 0.2]), (0.15, [0.05, 0.1]), (0.6, [0.1, 0.2])])
+def test_even_powers_are_scaled_down_to_the_total_and_never_up(total: float | None, expected: list[float]) -> None:
+    one = Demand(np.ones((2, 3)), np.ones(2), np.array([0.1, 0.2]), 1e6, 1e-20, total=total)
+    assert one.even.tolist() == pytest.approx(expected)
+    assert replace(one, split=False).even.tolist() == [0.1, 0.2]
