@@ -12,6 +12,7 @@ from instances import problem
 
 from elsa_sim.base.errors import InputError
 from elsa_sim.joint import Allocation, Decision, Held, Problem, delay, optimise
+from elsa_sim.joint.optimise import _Search
 
 
 def within_budgets(given: Problem, decision: Decision) -> bool:
@@ -117,3 +118,47 @@ def test_one_client_has_all(even: bool) -> None:
     found = optimise(problem(0, 1, (3, 2), 2), held=Held(even=even))
     assert np.isfinite(found.total_s)
     assert found.decision.main.owners.tolist() == [0, 0, 0]
+
+
+def test_pairs_are_looked_at_in_order() -> None:
+    """By cut, then by rank, however the problem lists them; so ties do not depend on it."""
+    given = problem(0)
+    listed = [(3, 2), (1, 8), (2, 2), (1, 2), (3, 8), (2, 8)]
+    shuffled = replace(given, loads={pair: given.loads[pair] for pair in listed})
+    assert Held().pairs(shuffled) == [(1, 2), (1, 8), (2, 2), (2, 8), (3, 2), (3, 8)]
+    assert Held(rank=8).pairs(shuffled) == [(1, 8), (2, 8), (3, 8)]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_most_promising_pair_is_taken_first(seed: int) -> None:
+    """With the subchannels held nothing else is searched: from the worst cut and rank straight to the best of all."""
+    given = problem(seed, cuts=4)
+    owners = Held(main=np.array([0, 1, 2, 2]), fed_server=np.array([0, 1, 2]))
+    each = {pair: optimise(given, held=replace(owners, cut=pair[0], rank=pair[1])) for pair in given.loads}
+    ranked = sorted(each, key=lambda pair: each[pair].total_s)
+    found = optimise(given, each[ranked[-1]].decision, owners, breadth=0)
+    assert found.decision.pair == ranked[0]
+    assert found.total_s == pytest.approx(each[ranked[0]].total_s, rel=1e-6)
+    assert [step.name for step in found.history[:3]] == ["start", "power", "cut and rank"]
+    assert found.history[2].total_s == pytest.approx(found.total_s, rel=1e-6)
+
+
+@pytest.mark.parametrize(("breadth", "expected"), [(3, [2, 5]), (9, [2, 5, 1, 4])])
+def test_the_first_to_be_searched_are_the_most_promising(
+    breadth: int, expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cuts and ranks that get subchannels of their own: as many as ``breadth`` says, best first, none that cannot win."""
+    searched: list[tuple[int, int]] = []
+    whole = _Search._searched
+    monkeypatch.setattr(_Search, "_searched", lambda self, pair: searched.append(pair) or whole(self, pair))
+    given = problem(1, cuts=6, ranks=(4,))
+    like = given.loads[1, 4]
+    factors = {(cut, 4): 1.0 + 0.02 * ((5 * cut) % 7) for cut in range(1, 7)}  # cuts 3, 6, 2, 5, 1, 4, best first
+    loads = {pair: replace(like, adapters=factor * like.adapters) for pair, factor in factors.items()}
+    loads[3, 4] = replace(loads[3, 4], broadcast=like.broadcast + 1e3)  # cannot win
+    search = _Search(replace(given, loads=loads), Held(), breadth, 2, lambda: False)
+    search.begin(None)
+    search.power()
+    searched.clear()
+    search.pair()
+    assert searched == [(cut, 4) for cut in expected]  # cut 6 is the present one, 3 is ruled out
