@@ -151,7 +151,7 @@ def backward(each_saved: Sequence[SavedActivations], gradients: Sequence[Tensor]
     to_input: Tensor | None = None
     for chunk, (leaves, source, output) in zip(shared.chunks, shared.kept, strict=True):
         if not complete and not now.keys() & set(chunk.owner.tolist()):
-            continue
+            continue  # their gradients would be zeros: this only saves time
         wanted = [*leaves.values(), *([] if source is None else [source])]
         if not wanted or not output.requires_grad:
             continue
