@@ -106,7 +106,7 @@ class Counted(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name in ("minimum", "maximum", "mul", "mul_", "add", "div"):
             self.flops += result.numel()
-        elif name.startswith("_embedding_bag"):  # weight [E, n], indices, offsets, ..., per-sample weights: a product and a sum each
+        elif name.startswith("_embedding_bag"):  # weight [E, n] and indices: a product and a sum each
             self.flops += 2 * args[1].numel() * args[0].shape[1]
         elif name == "linalg_vector_norm":
             self.flops += 2 * args[0].numel()

@@ -47,7 +47,8 @@ class Calls:
         """Some states or gradients [n, D] of each."""
         draw = torch.Generator().manual_seed(seed)
         return [
-            torch.randn(int(each.sum()), self.backbone.hidden, generator=draw, dtype=torch.float64) for each in self.lengths
+            torch.randn(int(each.sum()), self.backbone.hidden, generator=draw, dtype=torch.float64)
+            for each in self.lengths
         ]
 
     def alone(self, part: Part, i: int, gradient: Tensor) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
@@ -100,7 +101,13 @@ def test_each_call_gets_what_the_reference_gives_it(tmp_path: Path, family: str,
     for i, batch in enumerate(calls.batches):
         own = torch.from_numpy(batch.labels) if objective == "classification" else None
         loss, to_input, expected = reference.learn(
-            calls.backbone, top, calls.adapters[i], calls.states(1)[i], batch.lengths, torch.from_numpy(batch.tokens), own
+            calls.backbone,
+            top,
+            calls.adapters[i],
+            calls.states(1)[i],
+            batch.lengths,
+            torch.from_numpy(batch.tokens),
+            own,
         )
         same(losses[i], loss)
         same(inputs[i], to_input)
