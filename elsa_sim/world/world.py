@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import time
 import typing
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,17 +19,19 @@ import numpy as np
 import numpy.typing as npt
 import simpy
 
-from ..base.errors import Divergence, Lost
-from ..base.tiers import TIER
-from ..devices import Device, Execution
+from ..base.errors import Divergence
+from ..devices import Device
 from ..learning.aggregation.mean import distance
 from ..network import Network
 from ..results.event_table import Recorder
 from ..topology import Topology
 from .availability import Availability
+from .channel import Channel
 from .codec_pipeline import CodecPipeline
+from .computing import Computing
 from .event_log import EventLog
 from .transport import Transport
+from .verb import Verb as Verb
 
 if TYPE_CHECKING:
     from ..learning.backbone.options import Part
@@ -40,9 +41,6 @@ if TYPE_CHECKING:
     from ..learning.tasks.data import Batch, Batches
     from ..learning.training.model import Model
     from ..wireless import Radio
-
-#: The generator type of a verb: it yields SimPy events and returns a value.
-Verb = Generator[simpy.Event, Any, Any]
 
 
 @dataclass(eq=False)
@@ -118,11 +116,12 @@ class World:
         self.executor, self.pipeline, self.recorder = executor, pipeline, recorder
         self.stop, self.observer, self.radio = stop, observer, radio
         self.event_log = EventLog(env, recorder)
-        self._transport = Transport(self.event_log, network, devices, radio)
+        self.computing = Computing(self.event_log, devices, executor)
+        transport = Transport(self.event_log, network, devices, radio)
+        self.channel = Channel(pipeline, transport, self.computing, {node.name: node.role for node in topology.nodes})
         self._availability = Availability(self.event_log, topology, network, devices, radio)
         self._test, self._total_steps, self._public = test, total_steps, public
         self._audit = audit
-        self._roles = {node.name: node.role for node in topology.nodes}
         self._losses: list[Ref] = []
         self._notes: list[tuple[Ref, str, int, str]] = []
         self._last: Ref | None = None
@@ -178,37 +177,8 @@ class World:
         Raises:
             Lost: the device went away, and the work with it.
         """
-        entry = self.event_log.begin(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
-        execution, interrupt = yield from self._hold(self.devices[node], work.flops)
-        spent: dict[str, Any] = {"t_start_s": execution.t_start_s, "energy_j": execution.energy_j}
-        if interrupt is not None:
-            self.event_log.end(entry, **spent, status="aborted", metrics={"reason": str(interrupt.cause)})
-            raise interrupt
-        if execution.status != "ok":
-            self.event_log.end(entry, **spent, status="aborted", metrics={"reason": "the device went away"})
-            raise Lost(f"{node} went away at {self.now:g} s and lost its work {work.label}")
-        outputs = self.executor.finish(work)
-        self.event_log.end(entry, **spent)
+        outputs = yield from self.computing.compute(node, work, round=round, step=step, kind=kind)
         return outputs[0] if len(outputs) == 1 else outputs
-
-    def _hold(self, device: Device, flops: float) -> Verb:
-        """Hold the device for some work; returns the :class:`Execution`, and the interruption that ended it early."""
-        held = device.compute(flops)
-        event = next(held)
-        while True:
-            try:
-                value = yield event
-            except simpy.Interrupt as interrupt:
-                queued, before = self.now, device.busy_s
-                with suppress(simpy.Interrupt):
-                    held.throw(interrupt)
-                start = max(0.0, self.now - (device.busy_s - before))  # the slot is given back, and its time booked
-                energy = (self.now - start) * device.options.power.working / device.options.slots
-                return Execution(queued, start, self.now, energy, "lost"), interrupt
-            try:
-                event = held.send(value)
-            except StopIteration as end:
-                return end.value, None
 
     def send(
         self,
@@ -227,31 +197,10 @@ class World:
         (sequence lengths). Encoding and decoding take time on the two devices where a codec states FLOPs.
 
         Raises:
-            Lost: the network gave the message up.
+            Lost: the network gave the message up, or a device went away with its share of the work.
         """
-        up = TIER[self._roles[source]] < TIER[self._roles[target]]
         extra = 0 if attached is None else 4 * attached.size
-        message = self.pipeline.pack(source, target, value, kind, up=up, round=round, attached=extra)
-        payload = value
-        if message.encode is not None:
-            outputs = yield from self._apply(source, message.encode, round, step)
-            payload = self.pipeline.encoded(message, outputs)
-        try:
-            yield from self._transport.carry(source, target, message.payload_bytes, kind, round, step)
-            if message.encode is None:
-                return payload
-            outputs = yield from self._apply(target, self.pipeline.unpack(message, payload), round, step)
-        except (Lost, simpy.Interrupt):
-            self.pipeline.lost(message)
-            raise
-        return self.pipeline.decoded(message, outputs)
-
-    def _apply(self, node: str, work: Work, round: int, step: int) -> Verb:
-        """Codec work: free work takes no time and leaves no row."""
-        if work.flops == 0:
-            return self.executor.finish(work)
-        outputs = yield from self.compute(node, work, round=round, step=step)
-        return outputs
+        return self.channel.send(source, target, value, kind, round=round, step=step, attached=extra)
 
     def evaluate(self, adapters: Ref, *, round: int) -> bool:
         """Evaluate ``adapters`` on the test data; returns whether the run should stop.
