@@ -286,6 +286,13 @@ def no_global_state_is_touched(protocol: str) -> None:
 
 
 @law
+def its_messages_are_declared(protocol: str) -> None:
+    """What it sends can be given codecs."""
+    sent = known(f"protocol={protocol}").summary["bytes"]["by_kind"]
+    assert set(sent) <= set(loaded(f"protocol={protocol}").scenario.protocol.messages)
+
+
+@law
 def its_steps_are_announced(protocol: str) -> None:
     """The progress bar ends at 100 %."""
     made = loaded(f"protocol={protocol}", TIMING)

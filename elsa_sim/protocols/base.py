@@ -36,6 +36,8 @@ class Protocol(Component):
     shared: ClassVar[bool] = False
     #: Whether participants go on while the server evaluates, so that some work is under way when a run ends.
     continuous: ClassVar[bool] = False
+    #: The kinds of messages that it sends; each may have a chain of codecs. Activations and gradients cross a cut.
+    messages: ClassVar[tuple[str, ...]] = ("activation", "gradient", "adapters")
     kind: str
     rounds: int = Field(10, ge=1)
     """Number of rounds; an evaluation follows each."""

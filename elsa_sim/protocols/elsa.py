@@ -50,6 +50,7 @@ class Elsa(TwoLevels):
     """Three-part split training with edge and cloud aggregation (ELSA, arXiv:2601.13824)."""
 
     server: ClassVar[Literal["edge", "cloud"] | None] = "edge"
+    messages: ClassVar[tuple[str, ...]] = (*TwoLevels.messages, "probe", "fingerprint", "assignment")
     kind: Literal["elsa"] = "elsa"
     failover: Literal["next", "wait"] = "next"
     """Clients of an edge server that is away when a round of the cloud begins go to the next best one that they can reach

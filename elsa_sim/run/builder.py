@@ -61,7 +61,7 @@ def _wire(
     from ..world.codec_pipeline import CodecPipeline
     from ..world.evaluation import TOKENS
 
-    chains = {name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}
+    chains = scenario.codec.chains
     initial, public = model.initial(), None
     under = () if scenario.privacy is None else scenario.privacy.under
     if any(codec.needs_public for chain in (*chains.values(), *under) for codec in chain) and initial.ready:

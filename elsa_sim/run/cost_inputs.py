@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import simpy
 
 from ..base.streams import Streams
-from ..codecs.base import MessageContext, chain_flops, gradient_chain, resolved, wire_specs
+from ..codecs.base import CUT_KINDS, MessageContext, chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT, Outline
@@ -140,16 +140,15 @@ def _crossing(scenario: Scenario, outline: Outline) -> tuple[tuple[float, float]
 
     With the head on the server, activations go up and gradients come down; else both do both.
     """
-    activation = tuple(scenario.codec.activation)
-    chains = {"activation": activation, "gradient": gradient_chain(activation, scenario.codec.gradient)}
+    chains = coupled(scenario.codec.chains)
     both = scenario.protocol.head == "client"
     tokens = scenario.task.batch_size * scenario.task.max_length
     states = TensorSpec((tokens, outline.shape.hidden))
     size, client, server = {True: 0.0, False: 0.0}, 0.0, 0.0
-    for message, given in chains.items():
+    for message in CUT_KINDS:
         for up in (True, False) if both else (message == "activation",):
             context = MessageContext(message, up, round=2, index=1)
-            chain = resolved(given, context, None)
+            chain = resolved(chains[message], context, None)
             size[up] += (sum(buffer.nbytes for buffer in wire_specs(chain, states)[1]) + scenario.network.header) / (
                 1 + both
             )
