@@ -297,7 +297,7 @@ def its_steps_are_announced(protocol: str) -> None:
     """The progress bar ends at 100 %."""
     made = loaded(f"protocol={protocol}", TIMING)
     _, world = world_of(f"protocol={protocol}", TIMING)
-    assert world._steps >= world._total_steps > 0
-    assert continuous(protocol) or world._steps == world._total_steps
+    assert world.progress.done >= world.progress.total > 0
+    assert continuous(protocol) or world.progress.done == world.progress.total
     expected = made.scenario.protocol.steps(len(checks.check(made).samples))
-    assert world._total_steps == expected
+    assert world.progress.total == expected

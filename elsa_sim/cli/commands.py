@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..results.metrics import Results
     from ..scenario.model import Loaded
     from ..study import Watcher
-    from ..world.world import Observer
+    from ..world.progress import Observer
 
 app = typer.Typer(
     help="Co-simulate networks and split federated fine-tuning of language models.",
@@ -324,7 +324,7 @@ def _interruptible() -> Iterator[None]:
 @contextmanager
 def _progress(loaded: Loaded, quiet: bool) -> Iterator[Observer]:
     """A live bar on a terminal, a line per evaluation elsewhere, nothing if quiet."""
-    from ..world.world import Observer
+    from ..world.progress import Observer
     from .progress import Bar, Lines
 
     if quiet:
