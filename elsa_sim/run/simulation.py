@@ -30,6 +30,7 @@ from ..world.progress import Observer
 from ..world.round_end import RoundEnd, RoundObserver
 from ..world.world import World
 from . import builder, checks
+from .host_memory import exhausted
 
 INTERRUPTED = "interrupted"
 #: After so many events without the end of any work or transfer, a run is stuck: links and devices come and go forever.
@@ -55,7 +56,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     Raises:
         ScenarioError: the scenario has faults.
         InputError: ``folder`` cannot be written to.
-        RunFailed: an invariant does not hold, or training diverged; what was recorded is in ``folder``.
+        RunFailed: an invariant does not hold, training diverged, or memory ran out; what was recorded is in ``folder``.
         KeyboardInterrupt: passed on after the run directory was completed.
     """
     begin = time.perf_counter()
@@ -85,8 +86,11 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         violations = invariants(world)
         attacked = world.audited()
     except (RunFailed, KeyboardInterrupt) as error:
-        failure = error
-        violations = []
+        failure, violations = error, []
+    except (MemoryError, RuntimeError, OSError) as error:
+        failure, violations = exhausted(error, None if world is None else world.now), []
+        if failure is None:
+            raise
     finally:
         torch.set_num_threads(threads)
         if world is not None:
