@@ -52,11 +52,11 @@ class Prototypes(Protocol):
     """Public texts."""
 
     def run(self, world):
-        theta = world.model.initial()
+        theta, before = world.model.initial(), {}
         if world.evaluate(theta, round=0):
             return
         for g in range(1, self.rounds + 1):
-            tasks = {client.name: partial(self._train, world, client, theta, g) for client in world.clients}
+            tasks = {client.name: partial(self._train, world, client, theta, before, g) for client in world.clients}
             arrived = yield from run_round(world, tasks, self.wait, round=g, at=world.cloud)
             if arrived:
                 adapters, prototypes = zip(*arrived.values())
@@ -66,10 +66,11 @@ class Prototypes(Protocol):
             if world.evaluate(theta, round=g):
                 return
 
-    def _train(self, world, client, theta, g):
+    def _train(self, world, client, theta, before, g):
         name, model = client.name, world.model
         theta = yield from world.send(world.cloud, name, theta, "adapters", round=g)
-        trained, optimizer = model.take(model.whole, theta), model.optimizer(self.lr, self.weight_decay)
+        trained = model.take(model.whole, theta, before.get(name))
+        optimizer = model.optimizer(self.lr, self.weight_decay)
         for step in range(1, self.local_steps + 1):
             batch = next(client.batches)
             _, *after, loss = yield from world.compute(
@@ -85,6 +86,8 @@ class Prototypes(Protocol):
         mine = yield from world.compute(name, Work("pool", pool, (states,), (spec,), float(states.spec.numel)), round=g)
         seen = yield from world.send(name, world.cloud, mine, "prototypes", round=g)
         received = yield from world.send(name, world.cloud, trained.adapters, "adapters", round=g)
+        if self.keep_optimizer:
+            before[name] = trained
         return received, seen
 
 
@@ -105,14 +108,13 @@ SHORT = "codec={prototypes: [int8]}"
 @pytest.fixture(autouse=True, scope="module")
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The plugin, imported from a folder; afterwards it is forgotten."""
-    place, before = tmp_path_factory.mktemp("plugins") / f"{NAME}.py", dict(Protocol.members)
+    place = tmp_path_factory.mktemp("plugins") / f"{NAME}.py"
     place.write_text(dedent(PLUGIN).lstrip(), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(place.parent), *sys.path])
         importlib.import_module(NAME)
         yield place
-    Protocol.members.clear()
-    Protocol.members.update(before)
+    del Protocol.members["prototypes"]
     sys.modules.pop(NAME, None)
 
 

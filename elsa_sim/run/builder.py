@@ -25,16 +25,17 @@ if TYPE_CHECKING:
     from ..learning.tasks.base import Dataset, Split
     from ..learning.training.model import Model
     from ..results.event_table import Recorder
+    from ..world.client import Client
     from ..world.codec_pipeline import CodecPipeline
     from ..world.progress import Observer
     from ..world.round_end import RoundObserver
-    from ..world.world import Client, World
+    from ..world.world import World
 
 
 def _server(plan: Plan) -> Callable[[Client], str] | None:
     """Where Part 2 of a client runs."""
-    cloud, where = plan.topology.cloud, plan.scenario.protocol.server
-    return None if where is None else (lambda client: client.edge if where == "edge" else cloud)
+    cloud, where = plan.topology.cloud, plan.scenario.protocol.pattern.server
+    return None if plan.cuts is None else (lambda client: client.edge if where == "edge" else cloud)
 
 
 def _as_held(data: Dataset, held: Mapping[str, npt.NDArray[np.int64]], plan: Plan) -> Split:
@@ -60,6 +61,7 @@ def _wire(
     """The codecs of a scenario, with the public text that some are fitted to."""
     from ..codecs.public_text import PublicText
     from ..learning.tasks.data import in_chunks
+    from ..world.client import SplitClient
     from ..world.codec_pipeline import CodecPipeline
     from ..world.evaluation import TOKENS
 
@@ -74,7 +76,7 @@ def _wire(
 
     def cuts(name: str) -> tuple[int, int] | None:
         client = named.get(name)
-        return None if client is None or client.parts is None else (client.parts[0].stop, client.parts[1].stop)
+        return client.cuts if isinstance(client, SplitClient) else None
 
     known = initial if initial.ready else None
     return CodecPipeline(chains, streams, cuts=cuts, width=model.hidden, public=public, initial=known)
@@ -88,9 +90,11 @@ def _audit(
     if scenario.privacy is None or server is None:
         return None
     from ..privacy.audit import Audit
+    from ..world.client import SplitClient
 
     streams, size = plan.context.streams, scenario.task.batch_size
-    return Audit(scenario.privacy, model, pipeline, clients, server, data, streams, special=special, batch_size=size)
+    cut = [client for client in clients if isinstance(client, SplitClient)]
+    return Audit(scenario.privacy, model, pipeline, cut, server, data, streams, special=special, batch_size=size)
 
 
 def build(
@@ -121,10 +125,11 @@ def build(
     from ..learning.training.model import Model
     from ..network import Network
     from ..wireless import Radio
+    from ..world.client import Client, SplitClient
     from ..world.evaluation import Evaluation
     from ..world.progress import Progress
     from ..world.stopping import stopping_rules
-    from ..world.world import Client, Federation, Infrastructure, Instruments, World
+    from ..world.world import Federation, Infrastructure, Instruments, World
 
     scenario, streams, timing = plan.scenario, plan.context.streams, plan.scenario.execution.mode == "timing"
     section = "backbone"
@@ -155,7 +160,7 @@ def build(
         raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
     executor = make_executor(scenario.execution, backbone)
     model = Model(backbone, FlopCounter(outline))
-    parts = {name: cut.parts(model.layers) for name, cut in (plan.cuts or {}).items()}
+    pattern = scenario.protocol.pattern
     size = scenario.task.batch_size
     names = plan.topology.names("client")
     data = replace(data, train=_as_held(data, dict(zip(names, plan.samples, strict=True)), plan))
@@ -166,7 +171,11 @@ def build(
 
     def client(index: int, name: str, samples: npt.NDArray[np.int64]) -> Client:
         batches = Batches(data.train, samples, size, data.pad_id, streams.numpy("batches", index))
-        return Client(index, name, plan.edge_of.get(name, ""), samples, batches, parts.get(name), misbehaviour(name))
+        held = (index, name, plan.edge_of.get(name, ""), samples, batches, misbehaviour(name))
+        cut = (plan.cuts or {}).get(name)
+        if cut is None:
+            return Client(*held)
+        return SplitClient(*held, pattern=pattern, parts=pattern.divide(model.layers, cut.p, cut.q))
 
     clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]
     pool = client(0, plan.topology.cloud, np.arange(len(data.train), dtype=np.int64))

@@ -38,7 +38,7 @@ class Channel:
             Lost: the network gave the message up, or a device went away with its share of the work.
         """
         up = TIER[self.roles[source]] < TIER[self.roles[target]]
-        crossing = self.pipeline.prepare(source, target, value, kind, up=up, round=round, attached=attached)
+        transmission = self.pipeline.prepare(source, target, value, kind, up=up, round=round, attached=attached)
 
         def compute(node: str, work: Work) -> Verb:
             if not work.flops:  # takes no time and leaves no row
@@ -47,4 +47,4 @@ class Channel:
             return (yield from self.computing.compute(node, work, round=round, step=step))
 
         carry = partial(self.transport.carry, source, target, kind=kind, round=round, step=step)
-        return (yield from crossing.cross(compute, carry))
+        return (yield from transmission.run(compute, carry))

@@ -12,7 +12,7 @@ from ..base.streams import Streams
 from ..codecs import base
 from ..codecs.base import Codec, Keys, MessageContext
 from ..learning.execution.work import Ref, TensorSpec, Work
-from .crossing import Crossing, Endpoints
+from .transmission import Endpoints, Transmission
 from .verb import Verb
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class CodecPipeline:
 
     def prepare(
         self, source: str, target: str, value: Ref, kind: str, *, up: bool, round: int, attached: int = 0
-    ) -> Crossing:
+    ) -> Transmission:
         """``value`` (a tensor [n, D], or a mapping of names to tensors) ready to cross; ``attached`` more bytes go along
         uncoded."""
         context = self._counted(source, target, kind, up, round)
@@ -70,7 +70,7 @@ class CodecPipeline:
         chain = base.resolved(self.chains.get(kind, ()), context, self.public)
         keys, known = partial(self._keys, client), self._known(chain)
         ends = source, target
-        return Crossing(ends, value, chain, context, self.endpoints, keys=keys, known=known, attached=attached)
+        return Transmission(ends, value, chain, context, self.endpoints, keys=keys, known=known, attached=attached)
 
     def cross(
         self,
@@ -92,9 +92,9 @@ class CodecPipeline:
         def carry(size: int) -> Verb:
             yield from ()
 
-        crossing = self.prepare(source, target, value, kind, up=up, round=round)
+        transmission = self.prepare(source, target, value, kind, up=up, round=round)
         try:
-            next(crossing.cross(compute, carry))
+            next(transmission.run(compute, carry))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         raise RuntimeError("outside simulated time nothing can be waited for")

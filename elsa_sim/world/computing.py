@@ -11,6 +11,7 @@ import simpy
 from ..base.errors import Lost
 from ..devices import Device, Execution
 from .event_log import EventLog
+from .replica import Lineage
 from .verb import Verb
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class Computing:
 
     def __init__(self, event_log: EventLog, devices: Mapping[str, Device], executor: Executor) -> None:
         self.event_log, self.devices, self.executor = event_log, devices, executor
+        self.lineage = Lineage()
 
     def compute(
         self, node: str, work: Work, *, round: int, step: int, kind: Literal["compute", "aggregation"] = "compute"
@@ -43,6 +45,7 @@ class Computing:
             log.end(entry, **spent, status="aborted", metrics={"reason": "the device went away"})
             raise Lost(f"{node} went away at {float(log.env.now):g} s and lost its work {work.label}")
         outputs = self.executor.finish(work)
+        self.lineage.ended(node, work, float(log.env.now))
         log.end(entry, **spent)
         return outputs
 

@@ -23,6 +23,7 @@ from ..results.event_table import Recorder
 from ..topology import Topology
 from .availability import Availability
 from .channel import Channel
+from .client import Client, SplitClient
 from .codec_pipeline import CodecPipeline
 from .computing import Computing
 from .event_log import EventLog
@@ -41,34 +42,11 @@ from .transport import Transport
 from .verb import Verb as Verb
 
 if TYPE_CHECKING:
-    from ..learning.backbone.options import Part
     from ..learning.execution.executor import Executor
     from ..learning.execution.work import Ref, Work
-    from ..learning.misbehaviour.base import Misbehaviour
-    from ..learning.tasks.data import Batch, Batches
+    from ..learning.tasks.data import Batch
     from ..learning.training.model import Model
     from ..wireless import Radio
-
-
-@dataclass(eq=False)
-class Client:
-    """One client: its node, its samples, the edge server it belongs to now and its cut."""
-
-    index: int
-    name: str
-    edge: str
-    samples: npt.NDArray[np.int64]
-    batches: Batches
-    parts: tuple[Part, ...] | None
-    misbehaviour: Misbehaviour | None = None
-    """What it does otherwise than it should."""
-    assigned: bool = False
-    """Whether a protocol gave it its edge server; that goes before the one of its station."""
-
-    @property
-    def weight(self) -> float:
-        """Its share in aggregation before normalisation: its number of samples |D_n|."""
-        return float(len(self.samples))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +120,18 @@ class World:
     def now(self) -> float:
         """Simulated time, in s."""
         return float(self.env.now)
+
+    @property
+    def split_clients(self) -> tuple[SplitClient, ...]:
+        """The clients of a protocol that cuts the model.
+
+        Raises:
+            TypeError: the protocol's step pattern does not cut it.
+        """
+        found = tuple(client for client in self.clients if isinstance(client, SplitClient))
+        if len(found) < len(self.clients):
+            raise TypeError("these clients train the whole model: the protocol's step pattern does not cut it")
+        return found
 
     def members(self, edge: str) -> tuple[Client, ...]:
         """The clients that belong to an edge server."""

@@ -21,7 +21,7 @@ from elsa_sim.codecs.ssop import SSOP
 from elsa_sim.learning.execution.executor import Batched, Executor, TimingOnly
 from elsa_sim.learning.execution.work import Ref, Spec, TensorSpec
 from elsa_sim.world.codec_pipeline import CodecPipeline
-from elsa_sim.world.crossing import Crossing
+from elsa_sim.world.transmission import Transmission
 
 STREAMS = Streams(3)
 
@@ -100,7 +100,7 @@ def send(
     round: int = 1,
     attached: int = 0,
     executor: Executor | None = None,
-) -> tuple[Crossing, Ref, Ref]:
+) -> tuple[Transmission, Ref, Ref]:
     """The message, the payload and what the receiver gets."""
     executor = executor or Executor()
     ref = value if isinstance(value, Ref) else of(value)

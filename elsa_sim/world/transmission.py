@@ -57,12 +57,12 @@ class Endpoints:
         return other
 
 
-class Crossing:
+class Transmission:
     """A message that is ready to be sent through the codecs of ``chain``, and what its two ends compute and keep.
 
     Its steps, each once and in this order: ``encode`` (``None``: it goes as it is), :meth:`encoded`, :meth:`decode`, and
-    :meth:`commit`; or :meth:`abort` once it is encoded. :meth:`cross` goes through all of them. The sender's states are
-    those of when the crossing was made, the receiver's those of when its decoding begins.
+    :meth:`commit`; or :meth:`abort` once it is encoded. :meth:`run` goes through all of them. The sender's states are
+    those of when it was made, the receiver's those of when its decoding begins.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Crossing:
             if codec.closes_loop:
                 held[_key(self.target, codec, i, self.context)] = state
 
-    def cross(self, compute: Compute, carry: Carry) -> Verb:
+    def run(self, compute: Compute, carry: Carry) -> Verb:
         """The whole way; returns the receiver's handle on the value.
 
         Raises:
