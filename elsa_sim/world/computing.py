@@ -1,4 +1,4 @@
-"""Work on devices in simulated time, from its request to its row in the event table. Tested in tests/world/test_computing.py."""
+"""Work on devices in simulated time, from its request to its row in the event table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The type of a verb. Tested in tests/world/test_world.py, with the verbs."""
+"""The type of a verb. Tested in tests/world/test_computing.py."""
 
 from __future__ import annotations
 
