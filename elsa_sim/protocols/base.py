@@ -35,6 +35,8 @@ class Protocol(Component):
     neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({})
     #: Whether participants go on while the server evaluates, so that some work is under way when a run ends.
     continuous: ClassVar[bool] = False
+    #: The kinds of messages that it sends; each may have a chain of codecs. Activations and gradients cross a cut.
+    messages: ClassVar[tuple[str, ...]] = ("activation", "gradient", "adapters")
     kind: str
     rounds: int = Field(10, ge=1)
     """Number of rounds; an evaluation follows each."""
