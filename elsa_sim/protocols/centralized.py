@@ -6,7 +6,7 @@ when it is back. Does not model how the samples got to the cloud.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..base.errors import Lost
 from ..world.rounds import wait_until_online
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Centralized(Protocol):
     """All data at the cloud, unsplit training; nothing crosses the network."""
 
+    unaggregated: ClassVar[str | None] = "trains in one place"
     kind: Literal["centralized"] = "centralized"
 
     def steps(self, clients: int) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from ..learning.aggregation.base import Aggregation
     from ..learning.execution.work import Ref
     from ..learning.training.model import Trained
     from ..learning.training.optim import Optimizer
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     Serve: TypeAlias = Callable[[Work], Verb]
 
 
-def average(world: World, wait: WaitOptions, theta: Ref, train: Callable[[Client], Verb], *, round: int) -> Verb:
-    """One round of the cloud: all clients ``train``, the cloud averages what arrived, weighted by samples.
+def average(
+    world: World, rule: Aggregation, wait: WaitOptions, theta: Ref, train: Callable[[Client], Verb], *, round: int
+) -> Verb:
+    """One round of the cloud: all clients ``train``, the cloud aggregates what arrived by ``rule``, weighted by samples.
 
     Returns the new adapters, or ``theta`` if nobody arrived.
     """
@@ -35,8 +38,8 @@ def average(world: World, wait: WaitOptions, theta: Ref, train: Callable[[Client
     if not arrived:
         return theta
     weights = [client.weight for client in world.clients if client.name in arrived]
-    mean = yield from retry(world, world.cloud, world.model.mean(list(arrived.values()), weights), round=round)
-    return mean
+    work = world.model.aggregate(rule, list(arrived.values()), weights, theta)
+    return (yield from retry(world, world.cloud, work, round=round))
 
 
 def outgoing(world: World, client: Client, received: Ref, trained: Ref, *, round: int, upload: bool = True) -> Verb:

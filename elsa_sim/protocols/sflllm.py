@@ -110,7 +110,8 @@ class JointTrainer:
             weights[middle] += client.weight
         if len(self._now) > 1:  # a layer may be a client's and the main server's
             shares += [(self._now[part].adapters, weight) for part, weight in weights.items()]
-        work = model.mean([adapters for adapters, _ in shares], [weight for _, weight in shares])
+        contributions, masses = zip(*shares, strict=True)
+        work = model.aggregate(self.options.aggregation, contributions, masses, theta)
         mean: Ref = yield from retry(world, self.fed_server, work, round=number)
         if len(self._now) > 1:
             return mean

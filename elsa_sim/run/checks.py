@@ -111,6 +111,8 @@ def check(loaded: Loaded) -> Plan:
     edge_of = nearest(topology) if topology is not None and topology.names("cloud") else {}
     if topology is not None and protocol is not None and "task" not in loaded.unsound:
         faults.extend(loaded.located(protocol.faults(topology, scenario.task), "protocol"))
+    if topology is not None and protocol is not None and edge_of:
+        faults.extend(loaded.located(protocol.aggregation_faults(edge_of, topology.cloud), "protocol"))
     cuts: dict[str, Cut] | None = None
     outline: Outline | None = None
     wanted: dict[str | None, Needs] = {}

@@ -42,7 +42,16 @@ from .document import read as read_document
 from .yaml_reader import brief
 
 #: Packages whose modules define components.
-PACKAGES = ("codecs", "learning.splits", "learning.tasks", "links", "protocols", "topology", "wireless")
+PACKAGES = (
+    "codecs",
+    "learning.aggregation.rules",
+    "learning.splits",
+    "learning.tasks",
+    "links",
+    "protocols",
+    "topology",
+    "wireless",
+)
 _FILE_NAME = re.compile(r"\w(?:[\w .+=,@()-]{0,98}[\w.+=,@()-])?")
 
 
