@@ -28,7 +28,8 @@ def faults(aggregators: Iterable[Aggregator], more: str = "") -> Iterator[Fault]
     short = [each for each in aggregators if each.members < each.rule.least]
     for key in dict.fromkeys(each.key for each in short):
         worst = min((each for each in short if each.key == key), key=lambda each: each.members)
-        what = f"{worst.server} aggregates {worst.members} {worst.what}; {worst.rule.kind} needs at least {worst.rule.least}"
+        what = f"{worst.server} aggregates at most {worst.members} at once ({worst.what})"
+        what += f"; {worst.rule.kind} needs at least {worst.rule.least}"
         yield Fault(key, f"{what}; valid there: {', '.join(_valid(worst.members))}{more}")
 
 

@@ -80,7 +80,7 @@ class Asynchronous(TieredProtocol):
         """A server aggregates the updates of a merge."""
         flat = (Aggregator(cloud, len(clients), "clients", self.aggregation),)
         found = flat if self.tiers == "flat" else super().aggregators(clients, cloud)
-        return (replace(each, members=self.size(each.members), what="updates at once") for each in found)
+        return (replace(each, members=self.size(each.members), what="updates") for each in found)
 
     def aggregation_faults(self, clients: Mapping[str, str], cloud: str) -> Iterable[Fault]:
         yield from super().aggregation_faults(clients, cloud)

@@ -7,7 +7,7 @@ weighs nothing is not looked at, whatever is in it. A tensor that nobody with we
 
 Adding a rule is adding one file: a subclass of :class:`Aggregation` with ``kind``, its options as fields, and ``combine``
 (or of :class:`Coordinatewise`, with ``tensor``), and the FLOPs.
-Tested in tests/learning/aggregation/test_laws.py, as all rules are.
+What all rules have in common is tested in tests/learning/aggregation/test_laws.py.
 """
 
 from __future__ import annotations

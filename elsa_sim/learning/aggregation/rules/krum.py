@@ -5,6 +5,7 @@ Krum takes the member of the least score, multi-Krum the mean of the ``keep`` be
 for m >= 2 f + 3. Of fewer (clients that were lost, a layer that few have) each is scored by its nearest one. Members
 with the same score are kept together, so that their order does not matter. Weights have no say in who is kept. FLOPs:
 3 n m (m - 1) / 2 for the distances, 2 n for each that is kept.
+Tested in tests/learning/aggregation/test_laws.py.
 """
 
 from __future__ import annotations

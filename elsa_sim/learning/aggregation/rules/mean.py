@@ -1,6 +1,7 @@
 """The weighted mean (FedAvg: McMahan et al., arXiv:1602.05629).
 
 FLOPs: 2 m n, a product and a sum for each of n numbers of m members. One member is enough to move it anywhere.
+Tested in tests/learning/aggregation/test_laws.py.
 """
 
 from __future__ import annotations

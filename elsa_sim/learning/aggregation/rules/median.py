@@ -4,6 +4,7 @@ For each number, the value at which half of the weight lies on either side; wher
 midpoint, so that equal weights give the median as usual. Members with less than half of the weight together cannot move it
 beyond what the others sent. FLOPs: m n (ceil(log2 m) + 2), a sort, and a running sum with its comparison. The paper's: the
 median without weights. Does not capture: what numbers have to do with each other.
+Tested in tests/learning/aggregation/test_laws.py.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ training started from, and c = ``factor`` times the weighted median of the norms
 clip to a fixed norm; the median, which needs no tuning, is our reading. What is not finite counts for nothing. Members with
 less than half of the weight together cannot move the result farther than ``factor`` times the longest change of the others.
 FLOPs: 6 m n, differences, their norms, scaling and sums.
+Tested in tests/learning/aggregation/test_laws.py.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ these distances; both medians are weighted. Our own, in the spirit of median-bas
 the weight together, far enough away, change nothing, and where nobody is far it is the mean. Does not capture: attackers
 that stay within the spread of the others. FLOPs: m n (ceil(log2 m) + 2) for the median, 3 m n for distances, 2 m n for the
 mean.
+Tested in tests/learning/aggregation/test_laws.py.
 """
 
 from __future__ import annotations

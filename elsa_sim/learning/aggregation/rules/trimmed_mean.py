@@ -4,6 +4,7 @@ For each number, the ``trim`` smallest and the ``trim`` largest values are left 
 averaged with their weights. So ``trim`` members cannot move it beyond what the others sent. Of fewer than 2 trim + 1 values
 (clients that were lost, a layer that few have) as many are left out at each end as leave one or two. The paper's: the share
 beta = trim / m, without weights. Of equal values the lighter ones count as the smaller. FLOPs: m n (ceil(log2 m) + 2).
+Tested in tests/learning/aggregation/test_laws.py.
 """
 
 from __future__ import annotations
