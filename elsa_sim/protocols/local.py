@@ -47,10 +47,10 @@ def outgoing(world: World, client: Client, received: Ref, trained: Ref, *, round
     yield from ()
     if client.misbehaviour is None:
         return trained
-    shown = client.misbehaviour.shown(received, trained, upload=upload)
-    if not isinstance(shown, Work):
-        return shown
-    return (yield from world.compute(client.name, shown, round=round))
+    sent = client.misbehaviour.sent(received, trained, upload=upload)
+    if not isinstance(sent, Work):
+        return sent
+    return (yield from world.compute(client.name, sent, round=round))
 
 
 def trains(world: World, client: Client, steps: int) -> int:

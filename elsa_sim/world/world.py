@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..learning.backbone.options import Part
     from ..learning.execution.executor import Executor
     from ..learning.execution.work import Ref, Work
-    from ..learning.misbehaviour.base import Misbehaviour
+    from ..learning.misbehaviour.base import MisbehavingClient
     from ..learning.tasks.data import Batch, Batches
     from ..learning.training.model import Model
     from ..wireless import Radio
@@ -55,7 +55,7 @@ class Client:
     samples: npt.NDArray[np.int64]
     batches: Batches
     parts: tuple[Part, ...] | None
-    misbehaviour: Misbehaviour | None = None
+    misbehaviour: MisbehavingClient | None = None
     """What it does otherwise than it should."""
     assigned: bool = False
     """Whether a protocol gave it its edge server; that goes before the one of its station."""
