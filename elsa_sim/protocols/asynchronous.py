@@ -19,6 +19,7 @@ from pydantic import Field
 
 from ..base.errors import Fault, Lost
 from ..base.registry import Options
+from ..learning.splits.pattern import WHOLE, StepPattern, u_shaped
 from ..world.rounds import run_while_online, wait_until_online
 from .aggregators import Aggregator
 from .base import TieredProtocol
@@ -27,7 +28,8 @@ from .versions import ClientUpdate, Server
 
 if TYPE_CHECKING:
     from ..learning.execution.work import Ref
-    from ..world.world import Client, Verb, World
+    from ..world.client import Client
+    from ..world.world import Verb, World
 
 
 class StalenessOptions(Options):
@@ -59,13 +61,11 @@ class Asynchronous(TieredProtocol):
     """Chance that a client misses the acknowledgement of its update and sends it a second time."""
 
     @property
-    def server(self) -> Literal["edge", "cloud"] | None:  # type: ignore[override]
-        if self.clients == "whole":
-            return None
-        return "edge" if self.tiers == "edges" else "cloud"
+    def pattern(self) -> StepPattern:  # type: ignore[override]
+        return WHOLE if self.clients == "whole" else u_shaped("edge" if self.tiers == "edges" else "cloud")
 
     @property
-    def edges(self) -> bool:  # type: ignore[override]
+    def uses_edge_servers(self) -> bool:  # type: ignore[override]
         return self.tiers == "edges"
 
     def steps(self, clients: int) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, SerializeAsAny
 
@@ -13,6 +14,7 @@ from ..base.errors import Fault
 from ..base.registry import Component
 from ..learning.aggregation.base import Aggregation
 from ..learning.aggregation.rules.mean import Mean
+from ..learning.splits.pattern import WHOLE, StepPattern
 from ..world.rounds import WaitOptions
 from . import aggregators
 from .aggregators import Aggregator
@@ -31,15 +33,12 @@ class Protocol(Component):
     """
 
     family: ClassVar[str] = "protocol"
-    #: Where Part 2 is trained if the model is cut (the world then gives every client its three parts).
-    server: ClassVar[Literal["edge", "cloud"] | None] = None
-    #: Whether edge servers take part, so that a topology must have some.
-    edges: ClassVar[bool] = False
-    #: Who has the task head, if the model is cut. On the client there is a Part 3, and labels stay at home; on the server
-    #: there is none, labels cross with the activations, and a step crosses the cut twice instead of four times.
-    head: ClassVar[Literal["client", "server"]] = "client"
-    #: Whether all clients train one copy of Part 2, where there is one; else each client has its own.
-    shared: ClassVar[bool] = False
+    #: What a local step consists of: the parts of the model, who trains them, and what crosses between them.
+    pattern: ClassVar[StepPattern] = WHOLE
+    #: Whether edge servers take part beside those that train a part of the model, so that a topology must have some.
+    uses_edge_servers: ClassVar[bool] = False
+    #: Options with which a run of one client is centralised training, where the step is exact; ``None``: there are none.
+    neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({})
     #: Whether participants go on while the server evaluates, so that some work is under way when a run ends.
     continuous: ClassVar[bool] = False
     #: Why no server ever has several contributions at once, if so; an aggregation rule would then have no effect.
@@ -84,6 +83,16 @@ class Protocol(Component):
     def aggregator(self) -> str | None:
         """The server that clients hand their adapters to, where that is not the one they train with."""
         return None
+
+    @property
+    def needs_edge_servers(self) -> bool:
+        """Whether a topology must have edge servers."""
+        return self.uses_edge_servers or self.pattern.server == "edge"
+
+    @property
+    def in_phase(self) -> bool:
+        """Whether clients begin every phase of a step (forward pass, backward pass, upload) together."""
+        return False
 
     def cut_faults(self, cuts: Collection[tuple[int, int]]) -> Iterable[Fault]:
         """What cannot be with these cuts (p, q) of clients; paths are relative to the protocol's section."""

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, SerializeAsAny
@@ -27,8 +28,9 @@ from ..base.choices import AnyOf
 from ..base.errors import Fault
 from ..base.registry import Options
 from ..learning.clustering.assign import Assigner
+from ..learning.splits.pattern import StepPattern, u_shaped
 from .aggregators import Aggregator
-from .hierarchical import TwoLevels
+from .hierarchical import Hierarchical
 from .local import SplitTrainer
 from .profiling import ClientProfiler, ProbingOptions
 
@@ -48,10 +50,11 @@ class TrustOptions(Options):
     label spaces, which probes are alike."""
 
 
-class Elsa(TwoLevels):
+class Elsa(Hierarchical):
     """Three-part split training with edge and cloud aggregation (ELSA, arXiv:2601.13824)."""
 
-    server: ClassVar[Literal["edge", "cloud"] | None] = "edge"
+    pattern: ClassVar[StepPattern] = u_shaped("edge")
+    neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({"clustering": None, "trust": None})
     kind: Literal["elsa"] = "elsa"
     failover: Literal["next", "wait"] = "next"
     """Clients of an edge server that is away when a round of the cloud begins go to the next best one that they can reach

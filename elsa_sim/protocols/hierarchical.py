@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 
     from ..learning.clustering.weights import AggregationWeights
     from ..learning.execution.work import Ref, Work
-    from ..world.world import Client, Verb, World
+    from ..world.client import Client
+    from ..world.world import Verb, World
     from .profiling import ClientProfiler
 
     #: (client, its server, the server's adapters, round) -> the client's adapters.
     Train: TypeAlias = Callable[..., Verb]
 
 
-class TwoLevels(TieredProtocol):
+class Hierarchical(TieredProtocol):
     """A protocol with edge servers that aggregate, and a cloud that aggregates them."""
 
-    edges: ClassVar[bool] = True
+    uses_edge_servers: ClassVar[bool] = True
     edge_rounds: int = Field(2, ge=1)
     """Edge aggregations E in a round of the cloud."""
 

@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from ..learning.tasks.base import Dataset, Split
     from ..learning.training.model import Model
     from ..results.event_table import Recorder
+    from ..world.client import Client
     from ..world.codec_pipeline import CodecPipeline
-    from ..world.world import Client, Observer, World
+    from ..world.world import Observer, World
 
 
 def _server(plan: Plan) -> Callable[[Client], str] | None:
     """Where Part 2 of a client runs."""
-    cloud, where = plan.topology.cloud, plan.scenario.protocol.server
-    return None if where is None else (lambda client: client.edge if where == "edge" else cloud)
+    cloud, where = plan.topology.cloud, plan.scenario.protocol.pattern.server
+    return None if plan.cuts is None else (lambda client: client.edge if where == "edge" else cloud)
 
 
 def _as_held(data: Dataset, held: Mapping[str, npt.NDArray[np.int64]], plan: Plan) -> Split:
@@ -56,6 +57,7 @@ def _wire(
     """The codecs of a scenario, with the public text that some are fitted to."""
     from ..codecs.public_text import PublicText
     from ..learning.tasks.data import in_chunks
+    from ..world.client import SplitClient
     from ..world.codec_pipeline import CodecPipeline
     from ..world.evaluation import TOKENS
 
@@ -70,7 +72,7 @@ def _wire(
 
     def cuts(name: str) -> tuple[int, int] | None:
         client = named.get(name)
-        return None if client is None or client.parts is None else (client.parts[0].stop, client.parts[1].stop)
+        return client.cuts if isinstance(client, SplitClient) else None
 
     known = initial if initial.ready else None
     return CodecPipeline(chains, streams, cuts=cuts, width=model.hidden, public=public, initial=known)
@@ -84,9 +86,11 @@ def _audit(
     if scenario.privacy is None or server is None:
         return None
     from ..privacy.audit import Audit
+    from ..world.client import SplitClient
 
     streams, size = plan.context.streams, scenario.task.batch_size
-    return Audit(scenario.privacy, model, pipeline, clients, server, data, streams, special=special, batch_size=size)
+    cut = [client for client in clients if isinstance(client, SplitClient)]
+    return Audit(scenario.privacy, model, pipeline, cut, server, data, streams, special=special, batch_size=size)
 
 
 def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Observer) -> World:
@@ -108,8 +112,9 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     from ..learning.training.model import Model
     from ..network import Network
     from ..wireless import Radio
+    from ..world.client import Client, SplitClient
     from ..world.evaluation import Evaluation
-    from ..world.world import Client, World
+    from ..world.world import World
 
     scenario, streams, timing = plan.scenario, plan.context.streams, plan.scenario.execution.mode == "timing"
     section = "backbone"
@@ -140,7 +145,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
         raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
     executor = make_executor(scenario.execution, backbone)
     model = Model(backbone, FlopCounter(outline))
-    parts = {name: cut.parts(model.layers) for name, cut in (plan.cuts or {}).items()}
+    pattern = scenario.protocol.pattern
     size = scenario.task.batch_size
     names = plan.topology.names("client")
     data = replace(data, train=_as_held(data, dict(zip(names, plan.samples, strict=True)), plan))
@@ -151,7 +156,11 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
 
     def client(index: int, name: str, samples: npt.NDArray[np.int64]) -> Client:
         batches = Batches(data.train, samples, size, data.pad_id, streams.numpy("batches", index))
-        return Client(index, name, plan.edge_of.get(name, ""), samples, batches, parts.get(name), misbehaviour(name))
+        held = (index, name, plan.edge_of.get(name, ""), samples, batches, misbehaviour(name))
+        cut = (plan.cuts or {}).get(name)
+        if cut is None:
+            return Client(*held)
+        return SplitClient(*held, pattern=pattern, parts=pattern.divide(model.layers, cut.p, cut.q))
 
     names = plan.topology.names("client")
     clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]

@@ -94,8 +94,8 @@ def check(loaded: Loaded) -> Plan:
     if wireless is not None:
         layout = attempt("wireless", lambda: wireless.layout(_is(topology), context.streams), topology)
     source = attempt("backbone", lambda: locate(scenario.backbone, context))
-    if protocol is not None and protocol.server is not None:
-        attempt("split", lambda: scenario.split.check(_is(source).layers, scenario.protocol.head), source)
+    if protocol is not None and protocol.pattern.split:
+        attempt("split", lambda: scenario.split.check(_is(source).layers, scenario.protocol.pattern), source)
     texts = attempt("task", lambda: scenario.task.read(context))
     samples: Any = None
     if texts is not None and topology is not None and topology.names("client"):
@@ -181,7 +181,7 @@ def _cut(
     """
     radio = None if layout is None else radio_of(scenario, layout, context.streams)
     clients = () if layout is None else layout.clients
-    if scenario.protocol.server is None:
+    if not scenario.protocol.pattern.split:
         return None, {} if radio is None else needs(scenario, outline, devices, None, None, clients)
     cuts: dict[str, Cut] | None = None
     wanted: dict[str | None, Needs] = {}
@@ -200,7 +200,7 @@ def _lacking(topology: Topology, protocol: Protocol | None) -> list[Fault]:
     faults = []
     if not topology.names("client"):
         faults.append(Fault("", "there is no client; give at least one node the role client"))
-    if protocol is not None and (protocol.edges or protocol.server == "edge") and not topology.names("edge"):
+    if protocol is not None and protocol.needs_edge_servers and not topology.names("edge"):
         what = f"protocol {protocol.kind} needs an edge server"
         faults.append(Fault("", f"{what}; give at least one node the role edge"))
     return faults
@@ -237,7 +237,7 @@ def _outline(texts: Texts) -> Split:
 
 def _privacy_faults(scenario: Scenario, options: PrivacyOptions) -> list[Fault]:
     found = []
-    if scenario.protocol.server is None:
+    if not scenario.protocol.pattern.split:
         what = f"it attacks what crosses a cut, and protocol {scenario.protocol.kind!r} does not cut the model"
         found.append(Fault("", f"{what}; leave the section out"))
     if scenario.execution.mode == "timing":

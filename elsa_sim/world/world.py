@@ -13,7 +13,6 @@ import time
 import typing
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,42 +27,21 @@ from ..network import Network
 from ..results.event_table import Recorder
 from ..topology import Topology
 from .availability import Availability
+from .client import Client, SplitClient
 from .codec_pipeline import CodecPipeline
 from .event_log import EventLog
+from .replica import Lineage
 from .transport import Transport
 
 if TYPE_CHECKING:
-    from ..learning.backbone.options import Part
     from ..learning.execution.executor import Executor
     from ..learning.execution.work import Ref, Work
-    from ..learning.misbehaviour.base import MisbehavingClient
-    from ..learning.tasks.data import Batch, Batches
+    from ..learning.tasks.data import Batch
     from ..learning.training.model import Model
     from ..wireless import Radio
 
 #: The generator type of a verb: it yields SimPy events and returns a value.
 Verb = Generator[simpy.Event, Any, Any]
-
-
-@dataclass(eq=False)
-class Client:
-    """One client: its node, its samples, the edge server it belongs to now and its cut."""
-
-    index: int
-    name: str
-    edge: str
-    samples: npt.NDArray[np.int64]
-    batches: Batches
-    parts: tuple[Part, ...] | None
-    misbehaviour: MisbehavingClient | None = None
-    """What it does otherwise than it should."""
-    assigned: bool = False
-    """Whether a protocol gave it its edge server; that goes before the one of its station."""
-
-    @property
-    def weight(self) -> float:
-        """Its share in aggregation before normalisation: its number of samples |D_n|."""
-        return float(len(self.samples))
 
 
 class Stop(typing.Protocol):
@@ -118,6 +96,7 @@ class World:
         self.executor, self.pipeline, self.recorder = executor, pipeline, recorder
         self.stop, self.observer, self.radio = stop, observer, radio
         self.event_log = EventLog(env, recorder)
+        self.lineage = Lineage()
         self._transport = Transport(self.event_log, network, devices, radio)
         self._availability = Availability(self.event_log, topology, network, devices, radio)
         self._test, self._total_steps, self._public = test, total_steps, public
@@ -136,6 +115,18 @@ class World:
     def now(self) -> float:
         """Simulated time, in s."""
         return float(self.env.now)
+
+    @property
+    def split_clients(self) -> tuple[SplitClient, ...]:
+        """The clients of a protocol that cuts the model.
+
+        Raises:
+            TypeError: the protocol's step pattern does not cut it.
+        """
+        found = tuple(client for client in self.clients if isinstance(client, SplitClient))
+        if len(found) < len(self.clients):
+            raise TypeError("these clients train the whole model: the protocol's step pattern does not cut it")
+        return found
 
     def members(self, edge: str) -> tuple[Client, ...]:
         """The clients that belong to an edge server."""
@@ -188,6 +179,7 @@ class World:
             self.event_log.end(entry, **spent, status="aborted", metrics={"reason": "the device went away"})
             raise Lost(f"{node} went away at {self.now:g} s and lost its work {work.label}")
         outputs = self.executor.finish(work)
+        self.lineage.ended(node, work, self.now)
         self.event_log.end(entry, **spent)
         return outputs[0] if len(outputs) == 1 else outputs
 

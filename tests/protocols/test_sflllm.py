@@ -57,7 +57,7 @@ def test_a_joint_step_is_a_step_on_the_batch_of_all_clients() -> None:
     tokens, labels = torch.from_numpy(batch.tokens), torch.from_numpy(batch.labels)
     _, _, gradients = learn(backbone, model.whole, start, tokens, batch.lengths, tokens, labels)
     unsplit, _ = update(start, gradients, None, Optimizer(LR, 0.0, 0.0), None)
-    bottom, rest = world.clients[0].parts  # type: ignore[misc]
+    bottom, rest = world.split_clients[0].parts
     for name in backbone.names(rest):
         torch.testing.assert_close(after[name], unsplit[name], rtol=1e-5, atol=1e-7)
     weights = np.array([client.weight for client in world.clients])
@@ -86,7 +86,7 @@ def test_labels_cross_and_the_last_layers_do_not() -> None:
     handed = transfers(results.events, "adapters")
     assert set(handed["node"].astype(str)) | set(handed["peer"].astype(str)) == {
         "edge0", "client0", "client1", "client2"}  # fmt: skip
-    own = sum(world.model.backbone.specs[n].nbytes for n in world.model.names([world.clients[0].parts[0]]))  # type: ignore[index]
+    own = sum(world.model.backbone.specs[n].nbytes for n in world.model.names(world.split_clients[0].own))
     assert set(handed["bytes"]) == {own + 40}
     learned = computed[computed["detail"] == "part2.learn"]
     assert learned["node"].astype(str).tolist() == ["cloud"] * 2  # one step of the server, whoever many clients

@@ -5,13 +5,11 @@ Every method builds a :class:`Work` whose shapes and FLOPs are known; nothing ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from sklearn.metrics import f1_score
-from torch import Tensor
 
 from ..aggregation import server_optim
 from ..aggregation.alignment import Align, Change, module_of
@@ -24,9 +22,6 @@ from ..execution.work import LOCAL, Ref, Spec, TensorSpec, Work
 from ..tasks.data import Batch, joined
 from .kernels import Backward, EvaluateBatch, Forward, Infer, Learn, LearnJointly
 from .optim import FLOPS_PER_PARAMETER, PROXIMAL_FLOPS, Optimizer
-
-#: Logits of a batch (adapters, number of the batch, batch).
-Inference: TypeAlias = Callable[[Mapping[str, Tensor], int, Batch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -93,19 +88,19 @@ class Model:
 
         Outputs: gradient of the packed input [n, D] (``None`` for token ids); updated adapters; moments.
         """
-        flops = self._update_flops(trained, optimizer)
+        flops = self.update_flops(trained, optimizer)
         flops += self.counter.flops(trained.part, "backward", len(lengths), int(lengths.max()))
         outputs = (None if trained.part.first else gradient.spec, trained.adapters.spec, None)
         inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), saved, gradient)
         kernel = Backward(self.backbone, trained.part, lengths, optimizer)
-        return Work(f"{trained.part.name}.backward", kernel, inputs, outputs, flops)
+        return Work(f"{trained.part.name}.backward", kernel, inputs, outputs, flops, trained.adapters)
 
     def learn(self, trained: Trained, x: Ref | Batch, batch: Batch, optimizer: Optimizer) -> Work:
         """Forward, loss, backward and update of a part with the head.
 
         Outputs: gradient of the packed input (``None`` for token ids); updated adapters; moments; the loss.
         """
-        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self._update_flops(trained, optimizer)
+        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self.update_flops(trained, optimizer)
         outputs = (
             None if trained.part.first else self.states(batch.valid),
             trained.adapters.spec,
@@ -114,7 +109,7 @@ class Model:
         )
         inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), x)
         kernel = Learn(self.backbone, trained.part, batch.lengths, optimizer, batch)
-        return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops)
+        return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops, trained.adapters)
 
     def learn_jointly(
         self, trained: Trained, states: Sequence[Ref], batches: Sequence[Batch], optimizer: Optimizer
@@ -124,11 +119,11 @@ class Model:
         Outputs: gradient of the packed states of each; updated adapters; moments; the loss.
         """
         batch = joined(batches)
-        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self._update_flops(trained, optimizer)
+        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self.update_flops(trained, optimizer)
         outputs = (*(self.states(each.valid) for each in batches), trained.adapters.spec, None, TensorSpec(()))
         inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), *states)
         kernel = LearnJointly(self.backbone, trained.part, batch.lengths, optimizer, batch)
-        return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops)
+        return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops, trained.adapters)
 
     def aggregate(
         self, rule: Aggregation, contributions: Sequence[Ref], weights: Sequence[float] | DeferredWeights, base: Ref
@@ -236,7 +231,8 @@ class Model:
         found: np.ndarray = np.divide(hits, count, out=np.full(classes, np.nan), where=count > 0)
         return found
 
-    def _update_flops(self, trained: Trained, optimizer: Optimizer) -> float:
+    def update_flops(self, trained: Trained, optimizer: Optimizer) -> float:
+        """Operations of one optimizer step on a part."""
         each = FLOPS_PER_PARAMETER + (PROXIMAL_FLOPS if optimizer.proximal else 0)
         return float(each * sum(item.numel for item in _items(trained.adapters)))
 
