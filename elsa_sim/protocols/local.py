@@ -14,6 +14,7 @@ from ..world.replica import Replica
 from ..world.rounds import WaitOptions, retry, run_round
 
 if TYPE_CHECKING:
+    from ..learning.aggregation.base import Aggregation
     from ..learning.execution.work import Ref
     from ..learning.training.model import Trained
     from ..learning.training.optim import Optimizer
@@ -24,9 +25,16 @@ if TYPE_CHECKING:
 
 
 def average(
-    world: World, clients: Sequence[C], wait: WaitOptions, theta: Ref, train: Callable[[C], Verb], *, round: int
+    world: World,
+    clients: Sequence[C],
+    rule: Aggregation,
+    wait: WaitOptions,
+    theta: Ref,
+    train: Callable[[C], Verb],
+    *,
+    round: int,
 ) -> Verb:
-    """One round of the cloud: all ``clients`` ``train``, the cloud averages what arrived, weighted by samples.
+    """One round of the cloud: all ``clients`` ``train``, the cloud aggregates what arrived by ``rule``, weighted by samples.
 
     Returns the new adapters, or ``theta`` if nobody arrived.
     """
@@ -35,8 +43,8 @@ def average(
     if not arrived:
         return theta
     weights = [client.weight for client in clients if client.name in arrived]
-    mean = yield from retry(world, world.cloud, world.model.mean(list(arrived.values()), weights), round=round)
-    return mean
+    work = world.model.aggregate(rule, list(arrived.values()), weights, theta)
+    return (yield from retry(world, world.cloud, work, round=round))
 
 
 def outgoing(world: World, client: Client, received: Ref, trained: Ref, *, round: int, upload: bool = True) -> Verb:
@@ -44,10 +52,10 @@ def outgoing(world: World, client: Client, received: Ref, trained: Ref, *, round
     yield from ()
     if client.misbehaviour is None:
         return trained
-    shown = client.misbehaviour.shown(received, trained, upload=upload)
-    if not isinstance(shown, Work):
-        return shown
-    return (yield from world.compute(client.name, shown, round=round))
+    sent = client.misbehaviour.sent(received, trained, upload=upload)
+    if not isinstance(sent, Work):
+        return sent
+    return (yield from world.compute(client.name, sent, round=round))
 
 
 def trains(world: World, client: Client, steps: int) -> int:

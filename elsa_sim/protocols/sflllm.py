@@ -118,7 +118,8 @@ class JointTrainer:
         trained = {part: replica.trained.adapters for part, replica in self._replicas.items()}
         if len(trained) > 1:  # a layer may be a client's and the main server's
             shares += [(trained[part], weight) for part, weight in weights.items()]
-        work = model.mean([adapters for adapters, _ in shares], [weight for _, weight in shares])
+        contributions, masses = zip(*shares, strict=True)
+        work = model.aggregate(self.options.aggregation, contributions, masses, theta)
         mean: Ref = yield from retry(world, self.fed_server, work, round=number)
         return mean if len(trained) > 1 else mean.merge([mean, *trained.values()])
 

@@ -97,5 +97,8 @@ def test_links_across_are_those_whose_ends_are_as_far_from_the_cloud() -> None:
     table = events(("transfer", 0.0, 4.0, "b", {"peer": "d", "bytes": 10, "route": "b>d"}),
                    ("transfer", 0.0, 4.0, "d", {"peer": "c", "bytes": 10, "route": "d>c"}))  # fmt: skip
     ax = utilisation(metrics.Results(table, metrics.rounds_table(table, more), {}, more))
-    assert [text.get_text() for text in ax.texts if "Links" in text.get_text()] == ["Links towards the cloud", "Links across"]
+    assert [text.get_text() for text in ax.texts if "Links" in text.get_text()] == [
+        "Links towards the cloud",
+        "Links across",
+    ]
     assert [text.get_text() for text in ax.get_yticklabels()] == ["d → c", "b → d"]
