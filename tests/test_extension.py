@@ -98,12 +98,12 @@ class Halves(LinkModel):
 
     kind: Literal["halves"] = "halves"
 
-    def allocate(self, routes, capacities):
+    def allocate(self, flows, capacities):
         count = np.zeros(len(capacities))
-        for route in routes:
+        for route in flows.routes:
             for channel in route:
                 count[channel] += 1
-        return np.array([min((capacities[c] / 2 / count[c] for c in route), default=np.inf) for route in routes])
+        return np.array([min((capacities[c] / 2 / count[c] for c in route), default=np.inf) for route in flows.routes])
 '''
 FILES = {"ring_plugin": PROTOCOL, "codec_plugin": CODEC, "links_plugin": LINKS}
 RING = "{kind: ring, rounds: 2, local_steps: 2, turns: 1}"

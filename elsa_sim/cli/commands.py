@@ -36,6 +36,10 @@ def main() -> None:
         _fail(error, 2)
     except RunFailed as error:
         _fail(error, 3)
+    except MemoryError as error:  # outside a run: reading data, drawing figures
+        from ..run.host_memory import exhausted
+
+        _fail(exhausted(error) or RunFailed(str(error)), 3)
 
 
 def _fail(error: ElsaError, status: int) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..base.units import format_seconds
-from ..world.world import Observer
+from ..world.progress import Observer
 
 
 def _measured(metrics: Mapping[str, float]) -> str:

@@ -21,7 +21,7 @@ from .interrupts import interruptible
 if TYPE_CHECKING:
     from ..results.metrics import Results
     from ..scenario.model import Loaded
-    from ..world.world import Observer
+    from ..world.progress import Observer
 
 
 def run(
@@ -87,7 +87,7 @@ def _free(folder: Path) -> Path:
 @contextmanager
 def _progress(loaded: Loaded, quiet: bool) -> Iterator[Observer]:
     """A live bar on a terminal, a line per evaluation elsewhere, nothing if quiet."""
-    from ..world.world import Observer
+    from ..world.progress import Observer
     from .progress import Bar, Lines
 
     if quiet:
