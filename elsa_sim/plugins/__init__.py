@@ -42,12 +42,17 @@ if TYPE_CHECKING:
     from ..codecs.base import MessageContext as MessageContext
     from ..devices import Downtime as Downtime
     from ..devices import Straggler as Straggler
+    from ..learning.aggregation.base import Adapters as Adapters
+    from ..learning.aggregation.base import Aggregation as Aggregation
+    from ..learning.aggregation.base import Coordinatewise as Coordinatewise
     from ..learning.aggregation.mean import weighted_mean as weighted_mean
     from ..learning.backbone.options import Part as Part
     from ..learning.clustering.assign import Assigner as Assigner
     from ..learning.execution.work import Ref as Ref
     from ..learning.execution.work import TensorSpec as TensorSpec
     from ..learning.execution.work import Work as Work
+    from ..learning.misbehaviour.base import Attack as Attack
+    from ..learning.misbehaviour.base import Misbehaviour as Misbehaviour
     from ..learning.splits.base import Cut as Cut
     from ..learning.splits.base import Resources as Resources
     from ..learning.splits.base import SplitPolicy as SplitPolicy
@@ -63,7 +68,9 @@ if TYPE_CHECKING:
     from ..learning.tasks.base import TextSplit as TextSplit
     from ..learning.tasks.partition import Partition as Partition
     from ..learning.training.model import Trained as Trained
+    from ..links import Flows as Flows
     from ..links import LinkModel as LinkModel
+    from ..links import Rates as Rates
     from ..protocols.base import Protocol as Protocol
     from ..protocols.local import SplitTrainer as SplitTrainer
     from ..protocols.local import WholeTrainer as WholeTrainer
@@ -87,14 +94,16 @@ if TYPE_CHECKING:
     from ..wireless import PowerControl as PowerControl
     from ..world.client import Client as Client
     from ..world.client import SplitClient as SplitClient
+    from ..world.progress import Observer as Observer
     from ..world.replica import Replica as Replica
+    from ..world.round_end import RoundEnd as RoundEnd
+    from ..world.round_end import RoundObserver as RoundObserver
     from ..world.rounds import WaitOptions as WaitOptions
     from ..world.rounds import present as present
     from ..world.rounds import retry as retry
     from ..world.rounds import run_round as run_round
     from ..world.rounds import run_while_online as run_while_online
     from ..world.rounds import wait_until_online as wait_until_online
-    from ..world.world import Observer as Observer
     from ..world.world import Verb as Verb
     from ..world.world import World as World
 
@@ -115,12 +124,14 @@ _PUBLIC: dict[str, str] = {
     "Size": "base.units",
     "Speed": "base.units",
     # Families
+    "Aggregation": "learning.aggregation.base",
     "Allocator": "wireless",
     "Assigner": "learning.clustering.assign",
     "Codec": "codecs.base",
     "Downtime": "devices",
     "Figure": "results.plots.base",
     "LinkModel": "links",
+    "Misbehaviour": "learning.misbehaviour.base",
     "Mobility": "wireless",
     "Partition": "learning.tasks.partition",
     "PathLoss": "wireless",
@@ -135,7 +146,9 @@ _PUBLIC: dict[str, str] = {
     "SplitClient": "world.client",
     "World": "world.world",
     "Verb": "world.world",
-    "Observer": "world.world",
+    "Observer": "world.progress",
+    "RoundObserver": "world.round_end",
+    "RoundEnd": "world.round_end",
     "Ref": "learning.execution.work",
     "Work": "learning.execution.work",
     "TensorSpec": "learning.execution.work",
@@ -160,6 +173,13 @@ _PUBLIC: dict[str, str] = {
     "head_at": "learning.splits.pattern",
     "local_loss": "learning.splits.pattern",
     "u_shaped": "learning.splits.pattern",
+    # Aggregation rules and misbehaving clients
+    "Adapters": "learning.aggregation.base",
+    "Coordinatewise": "learning.aggregation.base",
+    "Attack": "learning.misbehaviour.base",
+    # Link models
+    "Flows": "links",
+    "Rates": "links",
     # Codecs
     "Encoded": "codecs.base",
     "EncodedSpec": "codecs.base",
