@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from unittest.mock import patch
@@ -11,12 +13,14 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from in_process import InProcess
 from small_runs import drawn_batches, known, loaded, played, same_rows, transfers, work, world_of
 
 from elsa_sim.devices import Device
 from elsa_sim.learning.execution.pools import POOLS
 from elsa_sim.learning.execution.work import Ref
+from elsa_sim.protocols.base import Protocol
 from elsa_sim.results.metrics import Results, load
 from elsa_sim.run import checks, simulation
 from elsa_sim.scenario import model
@@ -286,11 +290,113 @@ def no_global_state_is_touched(protocol: str) -> None:
 
 
 @law
+def its_messages_are_declared(protocol: str) -> None:
+    """What it sends can be given codecs."""
+    sent = known(f"protocol={protocol}").summary["bytes"]["by_kind"]
+    assert set(sent) <= set(loaded(f"protocol={protocol}").scenario.protocol.messages)
+
+
+@law
 def its_steps_are_announced(protocol: str) -> None:
     """The progress bar ends at 100 %."""
     made = loaded(f"protocol={protocol}", TIMING)
     _, world = world_of(f"protocol={protocol}", TIMING)
-    assert world._steps >= world._total_steps > 0
-    assert continuous(protocol) or world._steps == world._total_steps
+    assert world.progress.done >= world.progress.total > 0
+    assert continuous(protocol) or world.progress.done == world.progress.total
     expected = made.scenario.protocol.steps(len(checks.check(made).samples))
-    assert world._total_steps == expected
+    assert world.progress.total == expected
+
+
+#: One client, whose run is that of centralised training where the protocol says so.
+ONE = ("topology={kind: tree, clients: 1, edges: 1, access: {up: 10 Mbit/s}, backhaul: {up: 10 Mbit/s}}", "seed=4",
+       "backbone.config.num_hidden_layers=4", "task.train_size=50")  # fmt: skip
+
+
+def changed(protocol: str, **options: object) -> str:
+    """The same protocol with other options."""
+    return f"protocol={json.dumps(yaml.safe_load(protocol) | options)}"
+
+
+def options_of(protocol: str) -> Protocol:
+    made: Protocol = loaded(f"protocol={protocol}").scenario.protocol
+    return made
+
+
+def cut_after(protocol: str, p: int) -> tuple[str, ...]:
+    """A cut after ``p`` layers, and before the last one where clients have the head; nothing where the model is whole."""
+    pattern = options_of(protocol).pattern
+    return (f"split={{policy: fixed, p: {p}{', q: 1' if pattern.tail else ''}}}",) if pattern.split else ()
+
+
+@law
+def one_client_is_centralised_training(protocol: str) -> None:
+    """Where the step is that of the unsplit model, and nothing else is done with what one client learned."""
+    made = options_of(protocol)
+    if made.neutral is None or not made.pattern.exact:
+        return
+    given: dict[str, object] = {"rounds": 3, "local_steps": 2, "lr": 5.0e-3, "weight_decay": 0.01, **made.neutral}
+    steps = loaded(changed(protocol, **given), *ONE).scenario.protocol.steps(1) // 3
+    central = f"protocol={{kind: centralized, rounds: 3, local_steps: {steps}, lr: 5.0e-3, weight_decay: 0.01}}"
+    with drawn_batches() as theirs:
+        all_in_one = played(central, *ONE)
+    for p in (1, 2) if made.pattern.split else (1,):
+        with drawn_batches() as mine:
+            one = played(changed(protocol, **given), *cut_after(protocol, p), *ONE)
+        assert mine.keys() == theirs.keys()
+        for a, b in zip(mine.values(), theirs.values(), strict=True):
+            assert [x.tokens.tolist() for x in a] == [x.tokens.tolist() for x in b]
+        assert len(one.rounds) == 4
+        for column in ("loss", "train_loss"):
+            np.testing.assert_allclose(one.rounds[column], all_in_one.rounds[column], rtol=1e-5)
+        assert (one.rounds["accuracy"] == all_in_one.rounds["accuracy"]).all()
+        assert one.rounds["loss"].iloc[-1] != one.rounds["loss"].iloc[0]
+
+
+@law
+def moments_that_are_not_kept_make_a_difference(protocol: str) -> None:
+    if not options_of(protocol).pattern.trained_at("client"):
+        return  # nobody hands on adapters, so nobody takes any over
+    kept, fresh = (
+        known(changed(protocol, rounds=3, local_steps=2, keep_optimizer=keep), *ONE) for keep in (True, False)
+    )
+    assert kept.rounds["loss"].iloc[1:].tolist() != fresh.rounds["loss"].iloc[1:].tolist()
+
+
+@law
+def the_cut_moves_work(protocol: str) -> None:
+    """And not what is learned, where every client's step is that of the unsplit model, whoever else trains."""
+    pattern = options_of(protocol).pattern
+    if not pattern.split:
+        return
+    one, two = (
+        played(f"protocol={protocol}", *cut_after(protocol, p), "backbone.config.num_hidden_layers=4", "seed=2")
+        for p in (1, 2)
+    )
+    if pattern.exact and not pattern.shared and not continuous(protocol):
+        np.testing.assert_allclose(one.rounds["loss"], two.rounds["loss"], rtol=1e-4)
+
+    def client_flops(results: Results) -> float:
+        rows = ended_work(results)
+        return float(rows.loc[rows["node"].str.startswith("client"), "flops"].sum())
+
+    assert client_flops(two) > 1.2 * client_flops(one)
+
+
+@law
+def a_step_is_what_its_pattern_declares(protocol: str) -> None:
+    """Crossings by kind and direction, and pieces of work of clients, are those declared, times the local steps."""
+    made, results = options_of(protocol), known(f"protocol={protocol}")
+    steps, rows = made.steps(3), work(results.events)
+    rows = rows[(rows["step"] > 0) & (rows["status"] == "ok")]
+    at_clients = rows["node"].astype(str).str.startswith("client")
+    sent = rows["kind"] == "transfer"
+    declared = Counter((crossing.kind, crossing.up) for crossing in made.pattern.crossings)
+    counted = Counter(zip(rows.loc[sent, "detail"].astype(str), at_clients[sent], strict=True))
+    pieces = int((at_clients & (rows["kind"] == "compute")).sum())
+    assert set(counted) == set(declared)
+    if continuous(protocol):  # steps that were not merged come on top
+        assert all(counted[each] >= steps * times for each, times in declared.items())
+        assert pieces >= steps * made.pattern.pieces("client")
+    else:
+        assert counted == Counter({each: steps * times for each, times in declared.items()})
+        assert pieces == steps * made.pattern.pieces("client")

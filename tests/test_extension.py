@@ -135,7 +135,7 @@ def elsa(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["elsa-sim", *args])
         patch.setattr(sys, "path", [*sys.path])
-        patch.setattr(commands, "_figures", lambda results, folder: [])
+        patch.setattr("elsa_sim.cli.run.write_figures", lambda results, folder: [])
         with pytest.raises(SystemExit) as end:
             commands.main()
     out, err = capsys.readouterr()

@@ -1,6 +1,6 @@
 """From a scenario to its joint problem, and back: what SflLLM's optimiser decides by, from the program's own cost model.
 
-FLOPs are the closed forms of :mod:`.learning.formulas` (equal to the counted ones), bytes those of the messages that a run
+FLOPs are the closed forms of :mod:`.flops_closed_form` (equal to the counted ones), bytes those of the messages that a run
 sends, gains and rates those of the run's radio at its start. So the delay of a decision is that of the simulated timeline
 with it: exactly where every sequence has the stated length, nothing fades, nobody slows down and no codec depends on data.
 """
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import Fault, InputFaults
-from ..codecs.base import MessageContext, chain_flops, gradient_chain, resolved, wire_specs
+from ..codecs.base import MessageContext, chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT, Outline
-from ..learning.backbone.options import Part, adapted, two_parts
+from ..learning.backbone.options import Part, adapted
 from ..learning.execution.work import TensorSpec
-from ..protocols.sflllm import SflLLM
+from ..protocols.base import Protocol
 from ..run.checks import Plan
 from ..run.cost_inputs import machine, radio_of
 from ..wireless import Radio
@@ -60,12 +60,12 @@ def problem(
     scenario, layout, protocol = plan.scenario, plan.layout, plan.scenario.protocol
     if layout is None:
         raise InputFaults([Fault("wireless", "there is nothing to allocate without wireless access; add the section")])
-    if not isinstance(protocol, SflLLM):
+    if not protocol.pattern.joint:
         what = f"protocol {protocol.kind!r} has no main server that takes all activations as one batch"
-        raise InputFaults([Fault("protocol.kind", f"{what}; valid: {SflLLM().kind}")])
+        raise InputFaults([Fault("protocol.kind", f"{what}; valid: {', '.join(systems())}")])
     radio = radio_of(scenario, layout, plan.context.streams)
     main = plan.topology.cloud
-    fed_server = protocol.federated or main
+    fed_server = protocol.aggregator or main
     faults = [*_faults(plan, main, fed_server)]
     if faults:
         raise InputFaults(faults)
@@ -93,7 +93,14 @@ def problem(
         loads=loads,
         steps=protocol.local_steps,
         rounds=dict.fromkeys(ranks, 1.0) if rounds is None else rounds,
-        barrier=protocol.barrier,
+        barrier=protocol.in_phase,
+    )
+
+
+def systems() -> list[str]:
+    """The protocols whose server takes all activations as one batch, by kind."""
+    return sorted(
+        kind for kind, member in Protocol.members.items() if getattr(getattr(member, "pattern", None), "joint", False)
     )
 
 
@@ -133,7 +140,7 @@ def _faults(plan: Plan, main: str, fed_server: str) -> Iterator[Fault]:
 def _misfit(plan: Plan, outline: Outline, cut: int, main: str) -> str:
     """Whom a cut does not fit, or nothing."""
     task, clients = plan.scenario.task, plan.topology.names("client")
-    first, rest = two_parts(plan.source.layers, cut)
+    first, rest = plan.scenario.protocol.pattern.divide(plan.source.layers, cut, 0)
     need = outline.training([first], task.batch_size, task.max_length).total()
     for name in clients:
         if need > plan.devices[name].memory:
@@ -153,12 +160,14 @@ def _load(plan: Plan, radio: Radio, outline: Outline, cut: int, length: int, mai
     """What a cut and the rank of ``outline`` ask of everybody in a step and in a round."""
     scenario, names = plan.scenario, radio.layout.clients
     rows, clients = scenario.task.batch_size, len(names)
-    first, rest = two_parts(plan.source.layers, cut)
+    first, rest = plan.scenario.protocol.pattern.divide(plan.source.layers, cut, 0)
     tokens = rows * length
     causal = scenario.task.objective == "causal_lm"
-    attached = 4.0 * (rows + (tokens if causal else rows))
     states = {"n": TensorSpec((tokens, outline.shape.hidden))}
-    up, down = (_message(plan, kind, kind == "activation", states) for kind in ("activation", "gradient"))
+    pattern = scenario.protocol.pattern
+    ((sending,), (returned,)) = pattern.crossed(up=True), pattern.crossed(up=False)
+    up, down = (_message(plan, crossing.kind, crossing.up, states) for crossing in (sending, returned))
+    attached = 4.0 * (rows * sending.lengths + (tokens if causal else rows) * sending.labels)
     adapters = _tensors(outline, first)
     upload, broadcast = (_message(plan, "adapters", way, adapters) for way in (True, False))
 
@@ -214,10 +223,8 @@ def _modules(outline: Outline) -> list[tuple[str, int, int]]:
 
 def _message(plan: Plan, kind: str, up: bool, tensors: Mapping[str, TensorSpec]) -> Message:
     """A message of these tensors through the codecs of its kind, as it is in a round that is not the first."""
-    codec = plan.scenario.codec
-    chain = tuple(getattr(codec, kind)) if kind != "gradient" else gradient_chain(codec.activation, codec.gradient)
     context = MessageContext(kind, up, round=2, index=1)
-    ready = resolved(chain, context, None)
+    ready = resolved(coupled(plan.scenario.codec.chains)[kind], context, None)
     size, encode, decode = float(plan.scenario.network.header), 0.0, 0.0
     for spec in tensors.values():
         size += sum(buffer.nbytes for buffer in wire_specs(ready, spec)[1]) if ready else FLOAT * spec.numel

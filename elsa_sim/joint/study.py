@@ -1,4 +1,7 @@
-"""What ``elsa-sim optimise`` does: one decision with its breakdown, the baselines beside it, and delays over resources."""
+"""What ``elsa-sim optimise`` does: one decision with its breakdown, the baselines beside it, and delays over resources.
+
+Tested in tests/cli/test_optimise.py.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..base.errors import InputError
-from ..protocols.sflllm import SflLLM
 from ..run import checks
 from ..run.checks import Plan
 from . import Problem, Result, optimise
 from .comparison import compare
-from .from_scenario import problem, stated
+from .from_scenario import problem, stated, systems
 from .rounds import Fit, fit, load, measured
 from .rounds import save as keep
 
@@ -53,7 +55,7 @@ class Choice:
 
 
 def rounds_of(runs: Sequence[Path], target: str, cache: Path | None) -> Fit:
-    """E(r) from run directories, or from all runs of SflLLM in folders of studies.
+    """E(r) from run directories, or from all runs with a joint batch in folders of studies.
 
     ``target`` is ``MEASURE=VALUE``. With a ``cache`` (JSON), runs that were read before are not read again: its key is a hash
     of the target and of the runs' scenarios.
@@ -70,7 +72,7 @@ def rounds_of(runs: Sequence[Path], target: str, cache: Path | None) -> Fit:
         raise InputError("rounds to a target need both --runs DIR and --target MEASURE=VALUE, such as loss=3.5")
     folders = [folder for run in runs for folder in _played(run)]
     if not folders:
-        raise InputError(f"--runs {runs[0]}: there are no finished runs of {SflLLM().kind} in it")
+        raise InputError(f"--runs {runs[0]}: there are no finished runs of {' or '.join(systems())} in it")
     parts = [target, *(hashlib.sha256((folder / "scenario.yaml").read_bytes()).hexdigest() for folder in folders)]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     found = load(cache, key) if cache is not None else None
@@ -82,14 +84,14 @@ def rounds_of(runs: Sequence[Path], target: str, cache: Path | None) -> Fit:
 
 
 def _played(folder: Path) -> list[Path]:
-    """A run directory itself, or the finished runs of SflLLM of a study, by name."""
+    """A run directory itself, or the finished runs of such protocols of a study, by name."""
     if (folder / "summary.json").exists():
         return [folder]
     found = []
     for path in sorted(folder.glob("cells/*/summary.json")):
         try:
             summary = json.loads(path.read_text("utf-8"))
-            counts = summary["protocol"] == SflLLM().kind and summary["complete"]
+            counts = summary["protocol"] in systems() and summary["complete"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is no summary of a run: {error}") from error
         if counts:

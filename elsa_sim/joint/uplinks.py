@@ -5,6 +5,8 @@ each is a problem for itself,
 
 over subchannels and powers, with one maximum, or two: without a barrier, the first step of a round begins with the
 broadcast and the others with the gradient. What stands between the two uplinks is a constant.
+
+Tested in tests/joint/test_exhaustive.py.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from ..base.streams import Streams
     from ..learning.tasks.base import Dataset
     from ..learning.training.model import Model
+    from ..world.client import SplitClient
     from ..world.codec_pipeline import CodecPipeline
-    from ..world.world import Client
 
 #: Padded tokens of a batch of public text, at most.
 TOKENS = 2048
@@ -70,8 +70,8 @@ class Audit:
         options: PrivacyOptions,
         model: Model,
         pipeline: CodecPipeline,
-        clients: Sequence[Client],
-        server: Callable[[Client], str],
+        clients: Sequence[SplitClient],
+        server: Callable[[SplitClient], str],
         data: Dataset,
         streams: Streams,
         *,
@@ -98,7 +98,7 @@ class Audit:
             row["of_clean"] = row["recovered"] / rows[0]["recovered"] if rows[0]["recovered"] else float("nan")
         return rows
 
-    def _texts(self, client: Client, clients: int) -> list[Batch]:
+    def _texts(self, client: SplitClient, clients: int) -> list[Batch]:
         """The texts of a client that are attacked, in batches as in training: known ones first."""
         order = self.streams.numpy("privacy", client.index).permutation(client.samples)
         lengths = self.data.train.lengths[order[self.options.known_texts :]]
@@ -117,8 +117,7 @@ class Audit:
         guesses: dict[str, list[Tensor]] = {"nearest_mean": [], "complement": [], "discriminant": [], "procrustes": []}
         depths: list[int] = []
         for client, batches in self._private.items():
-            assert client.parts is not None
-            depth = client.parts[0].stop
+            depth = client.cuts[0]
             if depth not in public:
                 public[depth] = self._prepared(chain, client, adapters, round)
             _, known, basis = public[depth]
@@ -160,7 +159,7 @@ class Audit:
         return row
 
     def _prepared(
-        self, chain: Sequence[Codec], client: Client, adapters: Mapping[str, Tensor], round: int
+        self, chain: Sequence[Codec], client: SplitClient, adapters: Mapping[str, Tensor], round: int
     ) -> tuple[View, identify.Known, Tensor]:
         """What the attacker makes of public text at the client's cut: its view, its classes, its complement."""
         view = self._seen(self._open(chain, client), client, self._public, adapters, round)
@@ -168,24 +167,23 @@ class Audit:
         basis = identify.complement(view.clean, max(ranks, default=self.options.rank))
         return view, identify.Known.of(view.payload, view.tokens), basis
 
-    def _open(self, chain: Sequence[Codec], client: Client) -> CodecPipeline:
+    def _open(self, chain: Sequence[Codec], client: SplitClient) -> CodecPipeline:
         """The attacker's own wire: the chain without what takes a secret, to itself, at the client's cut."""
         return self.pipeline.under([codec for codec in chain if not codec.secret], as_client=client.name)
 
     def _seen(
         self,
         pipeline: CodecPipeline,
-        client: Client,
+        client: SplitClient,
         batches: Iterable[Batch],
         adapters: Mapping[str, Tensor],
         round: int,
     ) -> View:
-        assert client.parts is not None
         source = client.name if pipeline.stands_for is None else ATTACKER
         views = []
         for batch in batches:
-            place = id(batch), client.parts[0].stop
-            sample = self._clean.get(place) or hidden(self.model, adapters, [batch], client.parts[0].stop)
+            place = id(batch), client.cuts[0]
+            sample = self._clean.get(place) or hidden(self.model, adapters, [batch], client.cuts[0])
             self._clean[place] = sample
             payload = pipeline.exchange(source, self.server(client), sample.states, "activation", up=True, round=round)
             tokens = np.concatenate([row[:n] for row, n in zip(batch.tokens, batch.lengths, strict=True)])

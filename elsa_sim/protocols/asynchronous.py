@@ -11,22 +11,25 @@ server numbers what it hands out, takes each number once, and rejects the rest w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..base.errors import Lost
+from ..base.errors import Fault, Lost
 from ..base.registry import Options
+from ..learning.splits.pattern import WHOLE, StepPattern, u_shaped
 from ..world.rounds import run_while_online, wait_until_online
-from .base import Protocol
+from .aggregators import Aggregator
+from .base import TieredProtocol
 from .local import SplitTrainer, WholeTrainer
 from .versions import ClientUpdate, Server
 
 if TYPE_CHECKING:
     from ..learning.execution.work import Ref
-    from ..world.world import Client, Verb, World
+    from ..world.client import Client
+    from ..world.world import Verb, World
 
 
 class StalenessOptions(Options):
@@ -38,7 +41,7 @@ class StalenessOptions(Options):
     """An older update is rejected; or nobody goes on before it has arrived (stale synchronous parallel, Ho et al. 2013)."""
 
 
-class Asynchronous(Protocol):
+class Asynchronous(TieredProtocol):
     """Base of the asynchronous protocols; see the module."""
 
     continuous: ClassVar[bool] = True
@@ -58,13 +61,11 @@ class Asynchronous(Protocol):
     """Chance that a client misses the acknowledgement of its update and sends it a second time."""
 
     @property
-    def server(self) -> Literal["edge", "cloud"] | None:  # type: ignore[override]
-        if self.clients == "whole":
-            return None
-        return "edge" if self.tiers == "edges" else "cloud"
+    def pattern(self) -> StepPattern:  # type: ignore[override]
+        return WHOLE if self.clients == "whole" else u_shaped("edge" if self.tiers == "edges" else "cloud")
 
     @property
-    def edges(self) -> bool:  # type: ignore[override]
+    def uses_edge_servers(self) -> bool:  # type: ignore[override]
         return self.tiers == "edges"
 
     def steps(self, clients: int) -> int:
@@ -74,6 +75,17 @@ class Asynchronous(Protocol):
     def size(self, members: int) -> int:
         """Updates that a server with so many members waits for before it merges."""
         raise NotImplementedError
+
+    def aggregators(self, clients: Mapping[str, str], cloud: str) -> Iterable[Aggregator]:
+        """A server aggregates the updates of a merge."""
+        flat = (Aggregator(cloud, len(clients), "clients", self.aggregation),)
+        found = flat if self.tiers == "flat" else super().aggregators(clients, cloud)
+        return (replace(each, members=self.size(each.members), what="updates") for each in found)
+
+    def aggregation_faults(self, clients: Mapping[str, str], cloud: str) -> Iterable[Fault]:
+        yield from super().aggregation_faults(clients, cloud)
+        if self.tiers == "flat" and self.edge_aggregation is not None and self.unaggregated is None:
+            yield Fault("edge_aggregation", "clients send to the cloud; it has an effect with tiers: edges only")
 
     @property
     def timer_s(self) -> float | None:

@@ -6,9 +6,10 @@ when it is back. Does not model how the samples got to the cloud.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..base.errors import Lost
+from ..learning.splits.pattern import AT_CLOUD, StepPattern
 from ..world.rounds import wait_until_online
 from .base import Protocol
 from .local import WholeTrainer
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 class Centralized(Protocol):
     """All data at the cloud, unsplit training; nothing crosses the network."""
 
+    unaggregated: ClassVar[str | None] = "trains in one place"
+    pattern: ClassVar[StepPattern] = AT_CLOUD
     kind: Literal["centralized"] = "centralized"
 
     def steps(self, clients: int) -> int:

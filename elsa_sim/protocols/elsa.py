@@ -16,8 +16,10 @@ Does not model: cuts that change during a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, SerializeAsAny
@@ -26,7 +28,9 @@ from ..base.choices import AnyOf
 from ..base.errors import Fault
 from ..base.registry import Options
 from ..learning.clustering.assign import Assigner
-from .hierarchical import TwoLevels
+from ..learning.splits.pattern import StepPattern, u_shaped
+from .aggregators import Aggregator
+from .hierarchical import Hierarchical
 from .local import SplitTrainer
 from .profiling import ClientProfiler, ProbingOptions
 
@@ -46,10 +50,12 @@ class TrustOptions(Options):
     label spaces, which probes are alike."""
 
 
-class Elsa(TwoLevels):
+class Elsa(Hierarchical):
     """Three-part split training with edge and cloud aggregation (ELSA, arXiv:2601.13824)."""
 
-    server: ClassVar[Literal["edge", "cloud"] | None] = "edge"
+    pattern: ClassVar[StepPattern] = u_shaped("edge")
+    neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({"clustering": None, "trust": None})
+    messages: ClassVar[tuple[str, ...]] = (*Hierarchical.messages, "probe", "fingerprint", "assignment")
     kind: Literal["elsa"] = "elsa"
     failover: Literal["next", "wait"] = "next"
     """Clients of an edge server that is away when a round of the cloud begins go to the next best one that they can reach
@@ -83,6 +89,13 @@ class Elsa(TwoLevels):
             latency = np.array([[topology.latency(client, edge) for edge in edges] for client in clients])
             for message in self.clustering.faults(latency):
                 yield Fault("clustering", message)
+
+    def aggregators(self, clients: Mapping[str, str], cloud: str) -> Iterator[Aggregator]:
+        for each in super().aggregators(clients, cloud):
+            if self.clustering is None or each.server == cloud:
+                yield each
+            else:  # how many an edge server will have is not known yet
+                yield replace(each, members=self._at_most(min(len(clients), self.clustering.limit(len(clients)))))
 
     def notes(self, *, timing: bool) -> Iterator[str]:
         if timing and self.clustering is not None and self.clustering.looks:

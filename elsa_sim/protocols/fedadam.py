@@ -7,7 +7,8 @@ every protocol here, where the paper's take SGD steps; so Delta_t is of the size
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +24,7 @@ class AdaptiveServer(WholeModels):
     """FedAvg with an adaptive optimizer on the cloud."""
 
     maximum: ClassVar[bool]
+    neutral: ClassVar[Mapping[str, Any] | None] = None  # its cloud takes steps of its own
     server_lr: float = Field(1.0e-2, gt=0)
     """Learning rate eta of the cloud."""
     beta1: float = Field(0.9, ge=0, lt=1)

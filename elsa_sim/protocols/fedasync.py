@@ -7,8 +7,9 @@ start at once and never pause.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 class FedAsync(Asynchronous):
     """Every update is mixed in as it arrives, the less the staler it is (FedAsync, arXiv:1903.03934)."""
 
+    unaggregated: ClassVar[str | None] = "merges each update by itself as it arrives"
+    neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({"mixing": 1.0})
     kind: Literal["fedasync"] = "fedasync"
     mixing: float = Field(0.6, gt=0, le=1)
     """Share alpha of a fresh update in the next version."""

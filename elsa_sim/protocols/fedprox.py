@@ -7,7 +7,9 @@ local solutions of varying numbers of steps (gamma_n^t); ``wait`` leaves late cl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 class FedProx(WholeModels):
     """FedAvg with a proximal term that holds clients near the global adapters (FedProx, arXiv:1812.06127)."""
 
+    neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({"mu": 0.0})
     kind: Literal["fedprox"] = "fedprox"
     mu: float = Field(0.01, ge=0)
     """Weight of the proximal term; 0 is FedAvg."""

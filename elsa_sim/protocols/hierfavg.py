@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from .hierarchical import TwoLevels
+from .hierarchical import Hierarchical
 from .local import WholeTrainer
 
 if TYPE_CHECKING:
     from ..world.world import Verb, World
 
 
-class HierFAvg(TwoLevels):
+class HierFAvg(Hierarchical):
     """Whole model with LoRA on every client, averaged by edge servers and the cloud (HierFAVG, arXiv:1905.06641)."""
 
     kind: Literal["hierfavg"] = "hierfavg"

@@ -5,38 +5,40 @@ Shared by the protocols; each returns what was trained, and says nothing about a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeVar
 
 from ..learning.execution.work import Work
-from ..world.rounds import WaitOptions, retry, run_round
+from ..world.replica import Replica
+from ..world.rounds import retry, run_round
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from ..learning.execution.work import Ref
     from ..learning.training.model import Trained
     from ..learning.training.optim import Optimizer
-    from ..world.world import Client, Verb, World
+    from ..world.client import Client, SplitClient
+    from ..world.world import Verb, World
+    from .base import Protocol
 
-    Lengths: TypeAlias = npt.NDArray[np.int64]
-    Serve: TypeAlias = Callable[[Work], Verb]
+    C = TypeVar("C", bound=Client)
 
 
-def average(world: World, wait: WaitOptions, theta: Ref, train: Callable[[Client], Verb], *, round: int) -> Verb:
-    """One round of the cloud: all clients ``train``, the cloud averages what arrived, weighted by samples.
+def average(
+    world: World, clients: Sequence[C], options: Protocol, theta: Ref, train: Callable[[C], Verb], *, round: int
+) -> Verb:
+    """One round of the cloud: all ``clients`` ``train``, the cloud aggregates what arrived, weighted by samples.
 
-    Returns the new adapters, or ``theta`` if nobody arrived.
+    How long it waits, and by which rule it aggregates, is what the protocol's ``options`` say. Returns the new adapters, or
+    ``theta`` if nobody arrived.
     """
-    tasks = {client.name: partial(train, client) for client in world.clients}
-    arrived = yield from run_round(world, tasks, wait, round=round, at=world.cloud)
+    tasks = {client.name: partial(train, client) for client in clients}
+    arrived = yield from run_round(world, tasks, options.wait, round=round, at=world.cloud)
     if not arrived:
         return theta
-    weights = [client.weight for client in world.clients if client.name in arrived]
-    mean = yield from retry(world, world.cloud, world.model.mean(list(arrived.values()), weights), round=round)
-    return mean
+    weights = [client.weight for client in clients if client.name in arrived]
+    work = world.model.aggregate(options.aggregation, list(arrived.values()), weights, theta)
+    return (yield from retry(world, world.cloud, work, round=round))
 
 
 def outgoing(world: World, client: Client, received: Ref, trained: Ref, *, round: int, upload: bool = True) -> Verb:
@@ -44,10 +46,10 @@ def outgoing(world: World, client: Client, received: Ref, trained: Ref, *, round
     yield from ()
     if client.misbehaviour is None:
         return trained
-    shown = client.misbehaviour.shown(received, trained, upload=upload)
-    if not isinstance(shown, Work):
-        return shown
-    return (yield from world.compute(client.name, shown, round=round))
+    sent = client.misbehaviour.sent(received, trained, upload=upload)
+    if not isinstance(sent, Work):
+        return sent
+    return (yield from world.compute(client.name, sent, round=round))
 
 
 def trains(world: World, client: Client, steps: int) -> int:
@@ -59,7 +61,7 @@ def trains(world: World, client: Client, steps: int) -> int:
 
 
 class SplitTrainer:
-    """Split training of clients with a server: Parts 1 and 3 on the client, Part 2 (one copy per client) on the server.
+    """Split training of clients with a server: Parts 1 and 3 on the client, Part 2 (one replica per client) on the server.
 
     Keeps each client's optimizer moments between calls if ``keep`` says so: those of Parts 1 and 3 belong to the
     client, those of Part 2 to its server, so a client that comes to another server starts them afresh.
@@ -69,73 +71,69 @@ class SplitTrainer:
         self.world, self.optimizer, self.keep = world, optimizer, keep
         #: That of Part 2.
         self.serving = optimizer
-        #: Client -> the server it last trained with, and what it trained.
+        #: Client -> the server it last trained with, and what it trained: Part 1, Part 2, Part 3.
         self._before: dict[str, tuple[str, Trained, Trained, Trained]] = {}
 
-    def own(self, client: Client) -> tuple[str, ...]:
+    def own(self, client: SplitClient) -> tuple[str, ...]:
         """Names of the tensors that live on the client."""
-        assert client.parts is not None
-        return self.world.model.names((client.parts[0], client.parts[2]))
+        return self.world.model.names(client.own)
 
-    def train(self, client: Client, server: str, theta: Ref, steps: int, *, round: int) -> Verb:
+    def replica(self, client: SplitClient, theta: Ref, before: Trained | None) -> Replica:
+        """Part 2 of ``client`` as its server trains it from ``theta``, with the moments of ``before``."""
+        return Replica(self.world.env, self.world.model.take(client.served, theta, before))
+
+    def train(self, client: SplitClient, server: str, theta: Ref, steps: int, *, round: int) -> Verb:
         """Fetch ``theta``'s client parts from ``server``, train, return them: one client's share of a round.
 
         Returns the client's adapters of all layers: its own parts as the server received them, and the server's copy
         of Part 2.
         """
         world, model = self.world, self.world.model
-        assert client.parts is not None
         fetched = yield from world.send(server, client.name, theta.pick(self.own(client)), "adapters", round=round)
-        before: tuple[Trained | None, ...] = (None, None, None)
-        if client.name in self._before:
-            last, *before_parts = self._before[client.name]
-            before = (before_parts[0], before_parts[1] if last == server else None, before_parts[2])
-        sources = (fetched, theta, fetched)
-        bottom, middle, top = (
-            model.take(part, source, old) for part, source, old in zip(client.parts, sources, before, strict=True)
-        )
+        first, last = client.own
+        there, *before = self._before.get(client.name, (None, None, None, None))
+        bottom, top = model.take(first, fetched, before[0]), model.take(last, fetched, before[2])
+        served = self.replica(client, theta, before[1] if there == server else None)
         for step in range(1, trains(world, client, steps) + 1):
-            bottom, middle, top = yield from self.step(client, server, bottom, middle, top, round=round, step=step)
+            bottom, top = yield from self.step(client, server, bottom, served, top, round=round, step=step)
         mine = bottom.adapters.merge([bottom.adapters, top.adapters])
         mine = yield from outgoing(world, client, fetched, mine, round=round)
         received = yield from world.send(client.name, server, mine, "adapters", round=round)
         if self.keep:  # moments and adapters go together: those of work that did not arrive are dropped
-            self._before[client.name] = (server, bottom, middle, top)
-        return received.merge([received, middle.adapters])
+            self._before[client.name] = (server, bottom, served.trained, top)
+        return received.merge([received, served.trained.adapters])
 
     def step(
-        self, client: Client, server: str, bottom: Trained, middle: Trained, top: Trained, *, round: int, step: int
+        self, client: Client, server: str, bottom: Trained, served: Replica, top: Trained, *, round: int, step: int
     ) -> Verb:
-        """One step: activation up, activation down, gradient up, gradient down; each crossing is a transfer."""
+        """One step: activation up, activation down, gradient up, gradient down; each crossing is a transfer.
+
+        Returns Part 1 and Part 3 after it.
+        """
         world, model, node, optimizer = self.world, self.world.model, client.name, self.optimizer
         compute = partial(world.compute, round=round, step=step)
-        serve = partial(compute, server)
         send = partial(world.send, round=round, step=step)
         batch = next(client.batches)
         lengths = batch.lengths
 
+        def forward(middle: Trained) -> Verb:
+            return (yield from compute(server, model.forward(middle, h1, lengths)))
+
+        def backward(middle: Trained) -> Verb:
+            g1, *after = yield from compute(server, model.backward(middle, saved2, g2, lengths, self.serving))
+            return g1, middle.stepped(*after)
+
         h1, saved1 = yield from compute(node, model.forward(bottom, batch, lengths))
         h1 = yield from send(node, server, h1, "activation", attached=lengths)
-        h2, saved2 = yield from self.serve_forward(serve, middle, h1, lengths)
+        h2, saved2 = yield from served.read(forward)
         h2 = yield from send(server, node, h2, "activation")
         g2, *after3, loss = yield from compute(node, model.learn(top, h2, batch, optimizer))
         g2 = yield from send(node, server, g2, "gradient")
-        g1, middle = yield from self.serve_backward(serve, middle, saved2, g2, lengths)
+        g1 = yield from served.step(backward)
         g1 = yield from send(server, node, g1, "gradient")
-        work = model.backward(bottom, saved1, g1, lengths, optimizer)
-        _, *after1 = yield from compute(node, work)
+        _, *after1 = yield from compute(node, model.backward(bottom, saved1, g1, lengths, optimizer))
         world.stepped(loss)
-        return bottom.stepped(*after1), middle, top.stepped(*after3)
-
-    def serve_forward(self, compute: Serve, middle: Trained, h1: Ref, lengths: Lengths) -> Verb:
-        """Part 2 forward on the server; returns its output and what it saved for the backward pass."""
-        outputs = yield from compute(self.world.model.forward(middle, h1, lengths))
-        return outputs
-
-    def serve_backward(self, compute: Serve, middle: Trained, saved: Ref, gradient: Ref, lengths: Lengths) -> Verb:
-        """Part 2 backward on the server; returns the gradient of its input, and Part 2 after the step."""
-        g1, *after = yield from compute(self.world.model.backward(middle, saved, gradient, lengths, self.serving))
-        return g1, middle.stepped(*after)
+        return bottom.stepped(*after1), top.stepped(*after3)
 
 
 class WholeTrainer:

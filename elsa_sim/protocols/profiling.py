@@ -18,13 +18,15 @@ from pydantic import Field
 from ..base.registry import Options
 from ..learning.clustering.assign import Assigner, Behaviour
 from ..learning.execution.work import Ref, TensorSpec
+from ..world.replica import Replica
 from ..world.rounds import WaitOptions, retry, run_round
 from .local import outgoing, trains
 
 if TYPE_CHECKING:
     from ..learning.clustering.scores import ClientScores
     from ..learning.clustering.weights import AggregationWeights
-    from ..world.world import Client, Verb, World
+    from ..world.client import Client, SplitClient
+    from ..world.world import Verb, World
     from .local import SplitTrainer
 
 
@@ -55,6 +57,7 @@ class ClientProfiler:
 
         self.world, self.trainer, self.options, self.wait = world, trainer, options, wait
         self.assigner, self.threshold = assigner, threshold
+        self.clients = {client.name: client for client in world.split_clients}
         self.batch = world.public(options.texts)
         dimensions = None if assigner is None else assigner.dimensions
         self.probing = Probing(world.model, self.batch, dimensions, consistency)
@@ -91,30 +94,30 @@ class ClientProfiler:
     def _edge(self, edge: str, members: Sequence[Client], theta: Ref, g: int) -> Verb:
         """Probe the clients of one edge server; returns their reports."""
         theta = yield from self.world.send(self.world.cloud, edge, theta, "adapters", round=g)
-        tasks = {client.name: partial(self._client, client, edge, theta, g) for client in members}
+        tasks = {client.name: partial(self._client, self.clients[client.name], edge, theta, g) for client in members}
         return (yield from run_round(self.world, tasks, self.wait, round=g, at=edge))
 
-    def _client(self, client: Client, edge: str, theta: Ref, g: int) -> Verb:
+    def _client(self, client: SplitClient, edge: str, theta: Ref, g: int) -> Verb:
         """Warm up, look at the probes, report to the cloud."""
         world, model, trainer, name = self.world, self.world.model, self.trainer, client.name
         compute, send = partial(world.compute, round=g), partial(world.send, round=g)
-        assert client.parts is not None
         fetched = yield from send(edge, name, theta.pick(trainer.own(client)), "adapters")
         if name not in self._holders:
             yield from send(world.cloud, name, self.probing.texts, "probe", attached=self.batch.lengths)
             if self._projection is not None:
                 yield from send(world.cloud, name, self._projection, "probe")
             self._holders.add(name)
-        sources = zip(client.parts, (fetched, theta, fetched), strict=True)
-        bottom, middle, top = (model.take(part, source) for part, source in sources)
+        first, last = client.own
+        bottom, top = model.take(first, fetched), model.take(last, fetched)
+        served = Replica(world.env, model.take(client.served, theta))
         for step in range(1, trains(world, client, self.options.warm_up) + 1):
-            bottom, middle, top = yield from trainer.step(client, edge, bottom, middle, top, round=g, step=step)
+            bottom, top = yield from trainer.step(client, edge, bottom, served, top, round=g, step=step)
         mine = bottom.adapters.merge([bottom.adapters, top.adapters])
         mine = yield from outgoing(world, client, fetched, mine, round=g, upload=False)  # it answers as it would send
-        bottom, top = model.take(client.parts[0], mine), model.take(client.parts[2], mine)
+        bottom, top = model.take(first, mine), model.take(last, mine)
         h1 = yield from compute(name, self.probing.through(bottom, self.batch))
         h1 = yield from send(name, edge, h1, "activation", attached=self.batch.lengths)
-        h2 = yield from compute(edge, self.probing.through(middle, h1))
+        h2 = yield from compute(edge, self.probing.through(served.trained, h1))
         h2 = yield from send(edge, name, h2, "activation")
         report = yield from compute(name, self.probing.report(top, h2, self._projection))
         return (yield from send(name, world.cloud, report, "fingerprint"))

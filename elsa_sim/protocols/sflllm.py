@@ -21,14 +21,16 @@ secret, and a main server that overlaps its forward pass with clients that are s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from ..base.errors import Fault
+from ..learning.splits.pattern import StepPattern, head_at
 from ..world.barrier import Barrier
+from ..world.replica import Replica
 from ..world.rounds import retry, run_round
 from .base import Protocol
 from .local import outgoing, trains
@@ -41,15 +43,14 @@ if TYPE_CHECKING:
     from ..learning.training.model import Trained
     from ..learning.training.optim import Optimizer
     from ..topology import Topology
-    from ..world.world import Client, Verb, World
+    from ..world.client import Client, SplitClient
+    from ..world.world import Verb, World
 
 
 class SflLLM(Protocol):
     """Split training with one joint batch of all clients per step, and a fed server (SflLLM, arXiv:2504.14667)."""
 
-    server: ClassVar[Literal["edge", "cloud"] | None] = "cloud"
-    head: ClassVar[Literal["client", "server"]] = "server"
-    shared: ClassVar[bool] = True
+    pattern: ClassVar[StepPattern] = head_at("cloud", shared=True, joint=True)
     kind: Literal["sflllm"] = "sflllm"
     federated: str | None = None
     """Name of the node that averages the clients' adapters; the cloud by default."""
@@ -64,6 +65,10 @@ class SflLLM(Protocol):
     @property
     def aggregator(self) -> str | None:
         return self.federated
+
+    @property
+    def in_phase(self) -> bool:
+        return self.barrier
 
     def cut_faults(self, cuts: Collection[tuple[int, int]]) -> Iterable[Fault]:
         if self.federated is not None and len(cuts) > 1:
@@ -87,41 +92,41 @@ class JointTrainer:
     def __init__(self, world: World, optimizer: Optimizer, options: SflLLM) -> None:
         self.world, self.optimizer, self.options = world, optimizer, options
         self.fed_server = world.cloud if options.federated is None else options.federated
-        #: Part 2 -> its adapters in training; what clients keep between rounds.
-        self._now: dict[Part, Trained] = {}
+        #: Part 2 -> its one copy; what clients keep between rounds.
+        self._replicas: dict[Part, Replica] = {}
         self._before: dict[str, Trained] = {}
 
     def round(self, theta: Ref, number: int) -> Verb:
         """One round from the adapters ``theta``; returns the adapters after it."""
         world, model = self.world, self.world.model
-        clients = [(client, client.parts) for client in world.clients if client.parts is not None]
-        for part in dict.fromkeys(parts[1] for _, parts in clients):
-            self._now[part] = model.take(part, theta, self._now.get(part) if self.options.keep_optimizer else None)
+        clients, before = world.split_clients, self._replicas if self.options.keep_optimizer else {}
+        self._replicas = {
+            part: Replica(world.env, model.take(part, theta, before[part].trained if part in before else None))
+            for part in dict.fromkeys(client.served for client in clients)
+        }
         steps = Barrier(world, partial(self._joint_step, round=number))
         phases = Barrier(world) if self.options.barrier else None
-        tasks = {client.name: partial(self._train, client, theta, steps, phases, round=number) for client, _ in clients}
+        tasks = {client.name: partial(self._train, client, theta, steps, phases, round=number) for client in clients}
         arrived = yield from run_round(world, tasks, self.options.wait, round=number, at=world.cloud)
         if not arrived:
             return theta
-        present = [(client, middle) for client, (_, middle) in clients if client.name in arrived]
-        shares = [(arrived[client.name], client.weight) for client, _ in present]
+        present = [client for client in clients if client.name in arrived]
+        shares = [(arrived[client.name], client.weight) for client in present]
         weights: defaultdict[Part, float] = defaultdict(float)
-        for client, middle in present:
-            weights[middle] += client.weight
-        if len(self._now) > 1:  # a layer may be a client's and the main server's
-            shares += [(self._now[part].adapters, weight) for part, weight in weights.items()]
-        work = model.mean([adapters for adapters, _ in shares], [weight for _, weight in shares])
+        for client in present:
+            weights[client.served] += client.weight
+        trained = {part: replica.trained.adapters for part, replica in self._replicas.items()}
+        if len(trained) > 1:  # a layer may be a client's and the main server's
+            shares += [(trained[part], weight) for part, weight in weights.items()]
+        contributions, masses = zip(*shares, strict=True)
+        work = model.aggregate(self.options.aggregation, contributions, masses, theta)
         mean: Ref = yield from retry(world, self.fed_server, work, round=number)
-        if len(self._now) > 1:
-            return mean
-        (middle_now,) = self._now.values()
-        return mean.merge([mean, middle_now.adapters])
+        return mean if len(trained) > 1 else mean.merge([mean, *trained.values()])
 
-    def _train(self, client: Client, theta: Ref, steps: Barrier, phases: Barrier | None, *, round: int) -> Verb:
+    def _train(self, client: SplitClient, theta: Ref, steps: Barrier, phases: Barrier | None, *, round: int) -> Verb:
         """One client's share of a round; returns its adapters as the fed server received them."""
         world, model, node = self.world, self.world.model, client.name
-        assert client.parts is not None
-        bottom = client.parts[0]
+        (bottom,) = client.own
         count = trains(world, client, self.options.local_steps)
         barriers = [each for each in (steps, phases) if each is not None and count]
         for each in barriers:
@@ -146,7 +151,7 @@ class JointTrainer:
         return received
 
     def _step(
-        self, client: Client, trained: Trained, steps: Barrier, phases: Barrier | None, *, round: int, step: int
+        self, client: SplitClient, trained: Trained, steps: Barrier, phases: Barrier | None, *, round: int, step: int
     ) -> Verb:
         """One step of a client: activations and labels up, gradient down."""
         world, model, node, server = self.world, self.world.model, client.name, self.world.cloud
@@ -156,7 +161,7 @@ class JointTrainer:
         )
         batch = next(client.batches)
         h, saved = yield from compute(model.forward(trained, batch, batch.lengths))
-        h = yield from send(node, server, h, "activation", attached=np.concatenate([batch.lengths, truth(batch)]))
+        h = yield from send(node, server, h, "activation", attached=np.concatenate([batch.lengths, batch.truth]))
         gradient, loss = yield from steps.wait(node, (client, h, batch, step))
         gradient = yield from send(server, node, gradient, "gradient")
         _, *after = yield from compute(model.backward(trained, saved, gradient, batch.lengths, self.optimizer))
@@ -168,23 +173,22 @@ class JointTrainer:
         world = self.world
         found: dict[str, tuple[Ref, Ref]] = {}
         together: defaultdict[Part, list[tuple[Client, Ref, Batch, int]]] = defaultdict(list)
-        for client in world.clients:
+        for client in world.split_clients:
             if client.name in arrived:
-                assert client.parts is not None
-                together[client.parts[1]].append(arrived[client.name])
+                together[client.served].append(arrived[client.name])
         for part, shares in together.items():
             clients, states, batches, numbers = zip(*shares, strict=True)
-            work = world.model.learn_jointly(self._now[part], states, batches, self.optimizer)
-            *gradients, adapters, moments, loss = yield from world.compute(
-                world.cloud, work, round=round, step=max(numbers)
+            *gradients, loss = yield from self._replicas[part].step(
+                partial(self._learned, states, batches, round=round, step=max(numbers))
             )
-            self._now[part] = self._now[part].stepped(adapters, moments)
             found |= {c.name: (gradient, loss) for c, gradient in zip(clients, gradients, strict=True)}
         return found
 
-
-def truth(batch: Batch) -> np.ndarray:
-    """What a server needs to know beside the activations to compute a loss: classes, or the tokens themselves [n]."""
-    if batch.labels is not None:
-        return batch.labels
-    return np.concatenate([row[:length] for row, length in zip(batch.tokens, batch.lengths, strict=True)])
+    def _learned(
+        self, states: Sequence[Ref], batches: Sequence[Batch], rest: Trained, *, round: int, step: int
+    ) -> Verb:
+        """The joint batch through the main server's part: the gradient of each client and the loss, and the part after."""
+        world = self.world
+        work = world.model.learn_jointly(rest, states, batches, self.optimizer)
+        *gradients, adapters, moments, loss = yield from world.compute(world.cloud, work, round=round, step=step)
+        return (*gradients, loss), rest.stepped(adapters, moments)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from ..learning.splits.pattern import StepPattern, u_shaped
 from .base import Protocol
 from .local import SplitTrainer, average
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class SplitFedV1(Protocol):
     """Split training with one central server and one round of averaging (SplitFed V1, arXiv:2004.12088)."""
 
-    server: ClassVar[Literal["edge", "cloud"] | None] = "cloud"
+    pattern: ClassVar[StepPattern] = u_shaped("cloud")
     kind: Literal["splitfed_v1"] = "splitfed_v1"
 
     def run(self, world: World) -> Verb:
@@ -31,6 +32,6 @@ class SplitFedV1(Protocol):
             return
         for g in range(1, self.rounds + 1):
             train = partial(trainer.train, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
-            theta = yield from average(world, self.wait, theta, train, round=g)
+            theta = yield from average(world, world.split_clients, self, theta, train, round=g)
             if world.evaluate(theta, round=g):
                 return

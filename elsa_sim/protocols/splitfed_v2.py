@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import simpy
 from pydantic import Field
 
+from ..learning.splits.pattern import StepPattern, u_shaped
+from ..world.replica import Replica, Turn
 from ..world.rounds import retry, run_round
 from .base import Protocol
 from .local import SplitTrainer
@@ -28,15 +29,14 @@ if TYPE_CHECKING:
     from ..learning.execution.work import Ref
     from ..learning.training.model import Trained
     from ..learning.training.optim import Optimizer
-    from ..world.world import Client, Verb, World
-    from .local import Lengths, Serve
+    from ..world.client import SplitClient
+    from ..world.world import Verb, World
 
 
 class SplitFedV2(Protocol):
     """Split training with one server part for all clients, in the order of arrival (SplitFed V2, arXiv:2004.12088)."""
 
-    server: ClassVar[Literal["edge", "cloud"] | None] = "cloud"
-    shared: ClassVar[bool] = True
+    pattern: ClassVar[StepPattern] = u_shaped("cloud", shared=True)
     kind: Literal["splitfed_v2"] = "splitfed_v2"
     server_lr: float | None = Field(None, gt=0)
     """Learning rate of Part 2, which makes a step for every client's batch where clients average theirs; default: lr."""
@@ -51,54 +51,45 @@ class SplitFedV2(Protocol):
         for g in range(1, self.rounds + 1):
             trainer.begin(theta)
             train = partial(trainer.train, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
-            tasks = {client.name: partial(train, client) for client in world.clients}
+            tasks = {client.name: partial(train, client) for client in world.split_clients}
             arrived = yield from run_round(world, tasks, self.wait, round=g, at=world.cloud)
             if arrived:
-                present = [client for client in world.clients if client.name in arrived]
+                present = [client for client in world.split_clients if client.name in arrived]
                 shares = [(arrived[client.name].pick(trainer.own(client)), client.weight) for client in present]
                 shares += trainer.end(present)
-                work = world.model.mean([adapters for adapters, _ in shares], [weight for _, weight in shares])
+                contributions, weights = zip(*shares, strict=True)
+                work = world.model.aggregate(self.aggregation, contributions, weights, theta)
                 theta = yield from retry(world, world.cloud, work, round=g)
             if world.evaluate(theta, round=g):
                 return
 
 
 class SharedTrainer(SplitTrainer):
-    """Split training in which the server has one Part 2 for all clients with the same cut."""
+    """Split training in which the server has one Part 2 for all clients with the same cut, and serves one at a time."""
 
     def __init__(self, world: World, optimizer: Optimizer, shared: Optimizer, keep: bool) -> None:
         super().__init__(world, optimizer, keep)
         self.serving = shared
-        self._turn = simpy.Resource(world.env)
-        self._now: dict[Part, Trained] = {}
+        self._turn = Turn(world.env)
+        self._replicas: dict[Part, Replica] = {}
         self._kept: dict[Part, Trained] = {}
 
     def begin(self, theta: Ref) -> None:
         """A round begins from ``theta``."""
-        model = self.world.model
-        parts = dict.fromkeys(client.parts[1] for client in self.world.clients if client.parts is not None)
-        self._now = {part: model.take(part, theta, self._kept.get(part)) for part in parts}
+        model, env = self.world.model, self.world.env
+        parts = dict.fromkeys(client.served for client in self.world.split_clients)
+        self._replicas = {
+            part: Replica(env, model.take(part, theta, self._kept.get(part)), self._turn) for part in parts
+        }
 
-    def end(self, arrived: Sequence[Client]) -> list[tuple[Ref, float]]:
+    def replica(self, client: SplitClient, theta: Ref, before: Trained | None) -> Replica:
+        return self._replicas[client.served]
+
+    def end(self, arrived: Sequence[SplitClient]) -> list[tuple[Ref, float]]:
         """A round has ended with some clients: their server parts, each with the weight of those who share it."""
         if self.keep:
-            self._kept = dict(self._now)
+            self._kept = {part: replica.trained for part, replica in self._replicas.items()}
         weights: defaultdict[Part, float] = defaultdict(float)
         for client in arrived:
-            assert client.parts is not None
-            weights[client.parts[1]] += client.weight
-        return [(self._now[part].adapters, weight) for part, weight in weights.items()]
-
-    def serve_forward(self, compute: Serve, middle: Trained, h1: Ref, lengths: Lengths) -> Verb:
-        with self._turn.request() as turn:
-            yield turn
-            outputs = yield from super().serve_forward(compute, self._now[middle.part], h1, lengths)
-        return outputs
-
-    def serve_backward(self, compute: Serve, middle: Trained, saved: Ref, gradient: Ref, lengths: Lengths) -> Verb:
-        part = middle.part
-        with self._turn.request() as turn:
-            yield turn
-            found = yield from super().serve_backward(compute, self._now[part], saved, gradient, lengths)
-            self._now[part] = found[1]
-        return found
+            weights[client.served] += client.weight
+        return [(self._replicas[part].trained.adapters, weight) for part, weight in weights.items()]

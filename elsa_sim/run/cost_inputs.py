@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import simpy
 
 from ..base.streams import Streams
-from ..codecs.base import MessageContext, chain_flops, gradient_chain, resolved, wire_specs
+from ..codecs.base import MessageContext, chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT, Outline
@@ -69,7 +69,7 @@ def resources(
         {server: machine(devices[server]) for server in dict.fromkeys(server_of.values())},
         crossing,
         codec,
-        scenario.protocol.head,
+        scenario.protocol.pattern,
     )
 
 
@@ -109,21 +109,26 @@ def needs(
         work = (flops + flops_closed_form.update(outline, [model])) * scenario.protocol.local_steps
         waits = {name: machine(devices[name]).seconds(work, scenario.protocol.local_steps) for name in clients}
         return {None: Needs(dict.fromkeys(clients, bits), waits)}
-    crossings = 2 if there.head == "client" else 1
+    pattern = there.pattern
+    ups = len(pattern.crossed(up=True))
+    parts = {name: pattern.divide(there.layers, cut.p, cut.q) for name, cut in cuts.items()}
     waits = {}
     for client in there.clients:
         if client.name not in cuts:
             continue
         cut = cuts[client.name]
-        first = cut.parts(there.layers)[0]
-        forward = flops_closed_form.flops(outline, first, "forward", task.batch_size, task.max_length)
-        waits[client.name] = (
-            cost(there, client, cut.p, cut.q).client if cut.q else client.machine.seconds(forward)
-        ) + crossings * client.latency
-    found: dict[str | None, Needs] = {None: Needs(dict.fromkeys(waits, crossings * 8.0 * there.crossing[0]), waits)}
+        if ups > 1:  # between them lies all that the client computes in a step
+            before = cost(there, client, cut.p, cut.q).client
+        else:
+            first = parts[client.name][0]
+            before = client.machine.seconds(
+                flops_closed_form.flops(outline, first, "forward", task.batch_size, task.max_length)
+            )
+        waits[client.name] = before + ups * client.latency
+    found: dict[str | None, Needs] = {None: Needs(dict.fromkeys(waits, 8.0 * there.crossing[0]), waits)}
     aggregator = scenario.protocol.aggregator
     if aggregator is not None:
-        own = {name: outline.trained([cut.parts(there.layers)[0]]) for name, cut in cuts.items()}
+        own = {name: outline.trained(pattern.held(parts[name], "client")) for name in cuts}
         bits_of = {name: 8.0 * (FLOAT * count + header) for name, count in own.items()}
         found[aggregator] = Needs(bits_of, dict.fromkeys(own, 0.0))
     return found
@@ -136,23 +141,18 @@ def set_demands(radio: Radio, wanted: Mapping[str | None, Needs]) -> None:
 
 
 def _crossing(scenario: Scenario, outline: Outline) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Mean bytes of a message up and of one down, and FLOPs of the codecs per step on client and server.
-
-    With the head on the server, activations go up and gradients come down; else both do both.
-    """
-    activation = tuple(scenario.codec.activation)
-    chains = {"activation": activation, "gradient": gradient_chain(activation, scenario.codec.gradient)}
-    both = scenario.protocol.head == "client"
+    """Bytes of the messages of a step up and down, with headers, and FLOPs of their codecs on client and server."""
+    chains = coupled(scenario.codec.chains)
     tokens = scenario.task.batch_size * scenario.task.max_length
     states = TensorSpec((tokens, outline.shape.hidden))
     size, client, server = {True: 0.0, False: 0.0}, 0.0, 0.0
-    for message, given in chains.items():
-        for up in (True, False) if both else (message == "activation",):
-            context = MessageContext(message, up, round=2, index=1)
-            chain = resolved(given, context, None)
-            size[up] += (sum(buffer.nbytes for buffer in wire_specs(chain, states)[1]) + scenario.network.header) / (
-                1 + both
-            )
-            encode, decode = chain_flops(chain, states, context)
-            client, server = client + (encode if up else decode), server + (decode if up else encode)
+    for crossing in scenario.protocol.pattern.crossings:
+        context = MessageContext(crossing.kind, crossing.up, round=2, index=1)
+        chain = resolved(chains.get(crossing.kind, ()), context, None)
+        size[crossing.up] += sum(buffer.nbytes for buffer in wire_specs(chain, states)[1]) + scenario.network.header
+        encode, decode = chain_flops(chain, states, context)
+        client, server = (
+            client + (encode if crossing.up else decode),
+            server + (decode if crossing.up else encode),
+        )
     return (size[True], size[False]), (client, server)

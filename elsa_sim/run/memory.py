@@ -11,8 +11,9 @@ from ..base.errors import Fault
 from ..base.units import format_bytes
 from ..devices import DeviceOptions
 from ..learning.backbone.memory import Footprint, Outline
-from ..learning.backbone.options import Part, whole
+from ..learning.backbone.options import Part
 from ..learning.splits.base import Cut
+from ..learning.splits.pattern import spoken
 from ..protocols.base import Protocol
 from ..scenario.model import Scenario
 from ..topology import Topology
@@ -40,28 +41,27 @@ class MemoryDemand:
 
     def _whole(self) -> dict[str, Need]:
         task, topology = self.scenario.task, self.topology
-        footprint = self.outline.training([whole(self.layers)], task.batch_size, task.max_length)
-        nodes = topology.names("cloud" if self.scenario.protocol.kind == "centralized" else "client")
+        pattern = self.scenario.protocol.pattern
+        footprint = self.outline.training(pattern.divide(self.layers, 0, 0), task.batch_size, task.max_length)
+        nodes = topology.names("client" if pattern.trained_at("client") else "cloud")
         return dict.fromkeys(nodes, ("the whole model", footprint, 1))
 
     def _parts(self, cuts: Mapping[str, Cut]) -> dict[str, Need]:
         size, length = self.scenario.task.batch_size, self.scenario.task.max_length
-        outline, protocol = self.outline, self.scenario.protocol
-        parts = {client: cut.parts(self.layers) for client, cut in cuts.items()}
-        needs = {
-            client: ("Part 1 and Part 3" if last else "Part 1", outline.training([first, *last], size, length), 1)
-            for client, (first, _, *last) in parts.items()
-        }
+        outline, protocol, pattern = self.outline, self.scenario.protocol, self.scenario.protocol.pattern
+        parts = {client: pattern.divide(self.layers, cut.p, cut.q) for client, cut in cuts.items()}
+        own = {client: pattern.held(each, "client") for client, each in parts.items()}
+        needs = {client: (spoken(held), outline.training(held, size, length), 1) for client, held in own.items()}
         served: defaultdict[str, list[Part]] = defaultdict(list)
         for client, server in server_of(protocol, self.topology, self.edge_of).items():
-            served[server].append(parts[client][1])
+            served[server] += pattern.held(parts[client], "server")
         for name, copies in served.items():
-            count = len(set(copies)) if protocol.shared else len(copies)
+            count = len(set(copies)) if pattern.shared else len(copies)
             what = f"{count} {'copies' if count > 1 else 'copy'} of Part 2"
-            if len(set(copies)) == 1 and not protocol.shared:
+            if len(set(copies)) == 1 and not pattern.shared:
                 needs[name] = (what, outline.training(copies[:1], size, length), count)
             else:
-                needs[name] = (what, outline.served(copies, size, length, shared=protocol.shared), 1)
+                needs[name] = (what, outline.served(copies, size, length, shared=pattern.shared), 1)
         return needs
 
     def _stored(self, trained: Mapping[str, Need]) -> dict[str, Need]:
@@ -70,7 +70,9 @@ class MemoryDemand:
         if (stored := protocol.storage(self.outline, self.scenario.task.max_length)) is None:
             return {}
         found = {}
-        for name in dict.fromkeys((self.topology.cloud, *(self.edge_of.values() if protocol.edges else ()))):
+        for name in dict.fromkeys(
+            (self.topology.cloud, *(self.edge_of.values() if protocol.uses_edge_servers else ()))
+        ):
             what, kept = stored
             if name in trained:
                 also, own, copies = trained[name]
@@ -83,7 +85,7 @@ class MemoryDemand:
 
 def server_of(protocol: Protocol, topology: Topology, edge_of: Mapping[str, str]) -> dict[str, str]:
     """Client -> where its Part 2 is trained."""
-    return {c: edge_of[c] if protocol.server == "edge" else topology.cloud for c in topology.names("client")}
+    return {c: edge_of[c] if protocol.pattern.server == "edge" else topology.cloud for c in topology.names("client")}
 
 
 def too_large(needs: Mapping[str, Need], devices: Mapping[str, DeviceOptions]) -> Iterator[Fault]:

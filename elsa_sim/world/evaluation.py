@@ -19,6 +19,7 @@ import numpy as np
 
 from ..learning.tasks.data import in_chunks
 from ..results.staleness import jain
+from .client import Client, SplitClient
 
 if TYPE_CHECKING:
     from ..learning.execution.executor import Executor
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ..learning.tasks.data import Batch
     from ..learning.training.model import Model
     from .codec_pipeline import CodecPipeline
-    from .world import Client
 
 #: Padded tokens of a batch, at most.
 TOKENS = 1024
@@ -50,7 +50,8 @@ class Evaluation:
         self._whole = list(in_chunks(data.test, TOKENS, data.pad_id))
         self._mix = _mix(data, clients)
         self._dealt: list[Batch] = []
-        if server is not None and pipeline.chains.get("activation"):
+        pattern = clients[0].pattern if isinstance(clients[0], SplitClient) else None
+        if pattern is not None and any(pipeline.chains.get(crossing.kind) for crossing in pattern.forward):
             share = max(1, int(data.test.lengths.sum()) // len(clients))
             self._dealt = list(in_chunks(data.test, min(TOKENS, share), data.pad_id))
 
@@ -83,15 +84,16 @@ class Evaluation:
     ) -> tuple[Ref, ...]:
         """A batch through the parts and the crossings of one client."""
         client = self.clients[index % len(self.clients)]
-        assert client.parts is not None
+        assert isinstance(client, SplitClient)
         assert self.server is not None
         ends = (client.name, self.server(client))
         x: Ref | Batch = batch
-        for part, up in zip(client.parts[:-1], (True, False), strict=False):
+        *path, last = client.pattern.path(client.parts)
+        for part, crossing in zip(path, client.pattern.forward, strict=True):
             (states,) = self.executor.finish(self.model.infer(part, adapters, x, batch.lengths))
-            source, target = ends if up else ends[::-1]
-            x = pipeline.cross(source, target, states, "activation", self.executor.finish, up=up, round=round)
-        return self.executor.finish(self.model.evaluate_batch(client.parts[-1], adapters, x, batch))
+            source, target = ends if crossing.up else ends[::-1]
+            x = pipeline.cross(source, target, states, crossing.kind, self.executor.finish, up=crossing.up, round=round)
+        return self.executor.finish(self.model.evaluate_batch(last, adapters, x, batch))
 
 
 def _mix(data: Dataset, clients: Sequence[Client]) -> np.ndarray | None:

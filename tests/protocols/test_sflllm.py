@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 from unittest.mock import patch
 
@@ -16,7 +15,6 @@ from elsa_sim.learning.execution.work import Ref
 from elsa_sim.learning.tasks.data import joined
 from elsa_sim.learning.training.optim import Optimizer, update
 from elsa_sim.learning.training.reference import learn
-from elsa_sim.protocols.sflllm import Barrier
 from elsa_sim.run import checks
 from elsa_sim.world.world import World
 
@@ -57,7 +55,7 @@ def test_a_joint_step_is_a_step_on_the_batch_of_all_clients() -> None:
     tokens, labels = torch.from_numpy(batch.tokens), torch.from_numpy(batch.labels)
     _, _, gradients = learn(backbone, model.whole, start, tokens, batch.lengths, tokens, labels)
     unsplit, _ = update(start, gradients, None, Optimizer(LR, 0.0, 0.0), None)
-    bottom, rest = world.clients[0].parts  # type: ignore[misc]
+    bottom, rest = world.split_clients[0].parts
     for name in backbone.names(rest):
         torch.testing.assert_close(after[name], unsplit[name], rtol=1e-5, atol=1e-7)
     weights = np.array([client.weight for client in world.clients])
@@ -86,7 +84,7 @@ def test_labels_cross_and_the_last_layers_do_not() -> None:
     handed = transfers(results.events, "adapters")
     assert set(handed["node"].astype(str)) | set(handed["peer"].astype(str)) == {
         "edge0", "client0", "client1", "client2"}  # fmt: skip
-    own = sum(world.model.backbone.specs[n].nbytes for n in world.model.names([world.clients[0].parts[0]]))  # type: ignore[index]
+    own = sum(world.model.backbone.specs[n].nbytes for n in world.model.names(world.split_clients[0].own))
     assert set(handed["bytes"]) == {own + 40}
     learned = computed[computed["detail"] == "part2.learn"]
     assert learned["node"].astype(str).tolist() == ["cloud"] * 2  # one step of the server, whoever many clients
@@ -149,33 +147,3 @@ def test_who_waits_for_whom() -> None:
         np.testing.assert_allclose(begun, ended, rtol=1e-12)
     assert alone.summary["sim_time_s"] < together.summary["sim_time_s"]
     assert alone.rounds["loss"].tolist() == together.rounds["loss"].tolist()
-
-
-def test_a_meeting_goes_on_when_the_last_one_missing_leaves() -> None:
-    _, world = world_of(ONE_STEP, "execution.mode=timing")
-    served: list[dict[str, int]] = []
-
-    def serve(here: Mapping[str, int]) -> Iterator[object]:
-        served.append(dict(here))
-        yield world.env.timeout(1.0)
-        return {name: 10 * brought for name, brought in here.items()}
-
-    each, found = Barrier(world, serve), {}
-    for name in "abc":
-        each.join(name)
-
-    def member(name: str, brought: int, arrives: float) -> Iterator[object]:
-        yield world.env.timeout(arrives)
-        found[name] = yield from each.meet(name, brought)
-
-    def missing() -> Iterator[object]:
-        yield world.env.timeout(5.0)
-        each.leave("c")
-
-    begin = world.env.now
-    for process in (member("a", 1, 1.0), member("b", 2, 2.0), missing()):
-        world.env.process(process)
-    world.env.run()
-    assert served == [{"a": 1, "b": 2}]
-    assert found == {"a": 10, "b": 20}
-    assert world.env.now - begin == pytest.approx(6.0)

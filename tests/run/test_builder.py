@@ -124,7 +124,7 @@ def test_the_seed_reaches_stragglers() -> None:
 def test_everyone_shares_one_backbone() -> None:
     """A client is its samples, its batches and its cut; weights exist once."""
     _, world = world_of("protocol={kind: elsa, rounds: 1, edge_rounds: 1, local_steps: 1}")
-    assert {client.parts for client in world.clients} == {world.clients[0].parts}
+    assert {client.parts for client in world.split_clients} == {world.split_clients[0].parts}
     assert world.pool.name == "cloud"
     assert not any(hasattr(client, "model") for client in world.clients)
 

@@ -250,3 +250,5 @@ class Work:
     inputs: tuple[Any, ...]
     outputs: tuple[Spec, ...]
     flops: float = 0.0
+    trains: Ref | None = None
+    """The adapters that this work replaces by others, if it is an optimizer step."""

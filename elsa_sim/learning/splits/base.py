@@ -5,28 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from ...base.errors import Fault, InputFaults
 from ...base.registry import Component
 from ..backbone.memory import Outline
-from ..backbone.options import Part, three_parts, two_parts
-
-#: Who has the task head.
-Head = Literal["client", "server"]
+from .pattern import U_SHAPED, StepPattern
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The first p and the last q layers are the client's, with the head; if q = 0, the head is the server's. And why."""
+    """The first p layers are the client's, and the last q where it has a Part 3 (else q = 0). And why."""
 
     p: int
     q: int
     why: str = ""
-
-    def parts(self, layers: int) -> tuple[Part, ...]:
-        """Parts 1, 2 and 3 of a model of so many layers; without Part 3 if the head is the server's."""
-        return three_parts(layers, self.p, self.q) if self.q else two_parts(layers, self.p)
 
 
 @dataclass(frozen=True)
@@ -59,9 +52,8 @@ class ClientResources:
 class Resources:
     """What a policy decides by: who there is, the model's shape, the padded batch [batch, length] of a local step.
 
-    ``head`` is who has the task head: with the client's, a step crosses the cut four times, else twice. ``crossing`` are the
-    bytes of one message up and of one down (means, where there are two), ``codec`` the FLOPs of the codecs in one step on
-    the client and on its server.
+    ``pattern`` is what a step consists of. ``crossing`` are the bytes of all messages of a step up and of all down,
+    ``codec`` the FLOPs of the codecs in one step on the client and on its server.
     """
 
     outline: Outline
@@ -71,7 +63,7 @@ class Resources:
     servers: Mapping[str, Machine]
     crossing: tuple[float, float] = (0.0, 0.0)
     codec: tuple[float, float] = (0.0, 0.0)
-    head: Head = "client"
+    pattern: StepPattern = U_SHAPED
 
     @property
     def layers(self) -> int:
@@ -80,17 +72,17 @@ class Resources:
 
     def fits(self, client: ClientResources, p: int, q: int) -> bool:
         """Whether the client's parts fit its memory."""
-        first, _, *last = Cut(p, q).parts(self.layers)
-        return self.outline.training([first, *last], self.batch, self.length).total() <= client.machine.memory
+        own = self.pattern.held(self.pattern.divide(self.layers, p, q), "client")
+        return self.outline.training(own, self.batch, self.length).total() <= client.machine.memory
 
 
-def tail(q: int | None, head: Head) -> int:
-    """Layers of Part 3, where ``q`` was asked for; none if the head is the server's.
+def tail(q: int | None, pattern: StepPattern) -> int:
+    """Layers of Part 3, where ``q`` was asked for; none if the client has no Part 3.
 
     Raises:
         InputFaults: there is to be a Part 3 and can be none.
     """
-    if head == "client":
+    if pattern.tail:
         return 1 if q is None else q
     if q is not None:
         message = "the protocol keeps the last layers and the head on its server: there is no Part 3; leave q out"
@@ -106,7 +98,7 @@ class SplitPolicy(Component):
     kind: str
 
     @abstractmethod
-    def check(self, layers: int, head: Head = "client") -> None:
+    def check(self, layers: int, pattern: StepPattern) -> None:
         """Raise if a model of so many layers cannot be cut like this, whatever the resources.
 
         Raises:

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from .base import Cut, Head, Resources, SplitPolicy, tail, too_many
+from .base import Cut, Resources, SplitPolicy, tail, too_many
+from .pattern import StepPattern
 
 
 class FixedSplit(SplitPolicy):
@@ -18,11 +19,11 @@ class FixedSplit(SplitPolicy):
     q: int | None = Field(None, ge=1)
     """Layers of Part 3, with the task head, on the client; 1 by default. Without meaning where the server has the head."""
 
-    def check(self, layers: int, head: Head = "client") -> None:
-        q = tail(self.q, head)
+    def check(self, layers: int, pattern: StepPattern) -> None:
+        q = tail(self.q, pattern)
         if self.p + q >= layers:
             raise too_many(self.p, q, layers)
 
     def cuts(self, resources: Resources) -> dict[str, Cut]:
-        q = tail(self.q, resources.head)
+        q = tail(self.q, resources.pattern)
         return {client.name: Cut(self.p, q, "fixed") for client in resources.clients}

@@ -2,17 +2,17 @@
 
 One step of client n at (p, q) takes
 
-    T_n = client(Part 1 forward, Part 3, Part 1 backward) + 4 latencies + 2 up / rate + 2 down / rate
-          (without Part 3, half the crossings, where the protocol's server has the head)
+    T_n = client(its parts, forward and backward) + crossings x latency + bytes up / rate + bytes down / rate
           + sum over the clients m of its server of server(Part 2 of m forward and backward) / slots,
 
-with the closed forms of :mod:`formulas` for FLOPs at full length, the declared bytes of the codecs, and fair shares of links
-that several clients cross. The sum is the server's queue when all its clients are at the same step, so cuts depend on one
-another. Per server, all (p, q) with p >= p_min, q >= 1 that fit the client's memory are tried for one client after the other,
-taking what lowers (max_n T_n, sum_n T_n), until nothing does; the search starts from the best ones of all cuts that are
-the same for everyone as far as memory allows, so the result is never worse than the best fixed split. The paper (ELSA,
-arXiv:2601.13824) names the aim; the search is ours. Does not model: stragglers, profiles of links, clients that change
-their server, and layers that move during a run.
+with parts and crossings as the protocol's step pattern declares them (four crossings where the client has the head, two
+where the server has it), the closed forms of :mod:`.flops_closed_form` for FLOPs at full length, the declared bytes of the
+codecs, and fair shares of links that several clients cross. The sum is the server's queue when all its clients are at the
+same step, so cuts depend on one another. Per server, all (p, q) with p >= p_min, q >= 1 that fit the client's memory are
+tried for one client after the other, taking what lowers (max_n T_n, sum_n T_n), until nothing does; the search starts from
+the best ones of all cuts that are the same for everyone as far as memory allows, so the result is never worse than the best
+fixed split. The paper (ELSA, arXiv:2601.13824) names the aim; the search is ours. Does not model: stragglers, profiles of
+links, clients that change their server, and layers that move during a run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ..backbone import flops_closed_form
-from .base import ClientResources, Cut, Head, Resources, SplitPolicy, no_room, tail, too_many
+from .base import ClientResources, Cut, Resources, SplitPolicy, no_room, tail, too_many
+from .pattern import Holder, StepPattern
 
 Array = NDArray[np.float64]
 #: Starts of the search, and the relative difference of times that are taken as equal.
@@ -48,12 +49,12 @@ class LatencySplit(SplitPolicy):
     p_min: int = Field(1, ge=1)
     """Layers of Part 1 at least; more hide the text better."""
 
-    def check(self, layers: int, head: Head = "client") -> None:
-        if self.p_min + tail(None, head) >= layers:
-            raise too_many(self.p_min, tail(None, head), layers, "p_min")
+    def check(self, layers: int, pattern: StepPattern) -> None:
+        if self.p_min + tail(None, pattern) >= layers:
+            raise too_many(self.p_min, tail(None, pattern), layers, "p_min")
 
     def cuts(self, resources: Resources) -> dict[str, Cut]:
-        least = tail(None, resources.head)
+        least = tail(None, resources.pattern)
         options = {client.name: self._options(resources, client) for client in resources.clients}
         narrow = [name for name, found in options.items() if not found]
         if narrow:
@@ -75,28 +76,28 @@ class LatencySplit(SplitPolicy):
 
     def _options(self, resources: Resources, client: ClientResources) -> dict[tuple[int, int], Cost]:
         layers = resources.layers
-        if resources.head == "server":
-            every = [(p, 0) for p in range(self.p_min, layers)]
-        else:
+        if resources.pattern.tail:
             every = [(p, q) for p in range(self.p_min, layers - 1) for q in range(1, layers - p)]
+        else:
+            every = [(p, 0) for p in range(self.p_min, layers)]
         return {cut: cost(resources, client, *cut) for cut in every if resources.fits(client, *cut)}
 
 
 def cost(resources: Resources, client: ClientResources, p: int, q: int) -> Cost:
     """What a local step of ``client`` takes at (p, q), without waiting."""
-    outline, rows, width = resources.outline, resources.batch, resources.length
-    first, middle, *last = Cut(p, q).parts(resources.layers)
-    own = sum(flops_closed_form.flops(outline, part, "both", rows, width) for part in (first, *last))
-    crossings = 1 + len(last)  # each way
-    theirs = flops_closed_form.flops(outline, middle, "both", rows, width)
-    up, down = resources.crossing
-    server = resources.servers[client.server]
+    outline, rows, width, pattern = resources.outline, resources.batch, resources.length, resources.pattern
+    parts = pattern.divide(resources.layers, p, q)
+
+    def flops(at: Holder) -> float:
+        held = pattern.held(parts, at)
+        passes = sum(flops_closed_form.flops(outline, part, "both", rows, width) for part in held)
+        return passes + flops_closed_form.update(outline, held)
+
+    (up, down), server = resources.crossing, resources.servers[client.server]
     return Cost(
-        client.machine.seconds(
-            own + flops_closed_form.update(outline, [first, *last]) + resources.codec[0], pieces=2 + len(last)
-        ),
-        crossings * (2 * client.latency + 8 * (up / client.up + down / client.down)),
-        server.seconds(theirs + flops_closed_form.update(outline, [middle]) + resources.codec[1], pieces=crossings),
+        client.machine.seconds(flops("client") + resources.codec[0], pieces=pattern.pieces("client")),
+        len(pattern.crossings) * client.latency + 8 * (up / client.up + down / client.down),
+        server.seconds(flops("server") + resources.codec[1], pieces=pattern.pieces("server")),
     )
 
 

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from ...base.errors import Fault, InputFaults
 from ...base.registry import Options
-from .base import ClientResources, Cut, Head, Resources, SplitPolicy, no_room, tail, too_many
+from .base import ClientResources, Cut, Resources, SplitPolicy, no_room, tail, too_many
+from .pattern import StepPattern
 
 
 class ScoreWeights(Options):
@@ -40,16 +41,16 @@ class ScoreSplit(SplitPolicy):
     weights: ScoreWeights = ScoreWeights()
     """Weights of the three resources; if all are 0, every client gets p_min."""
 
-    def check(self, layers: int, head: Head = "client") -> None:
+    def check(self, layers: int, pattern: StepPattern) -> None:
         if self.p_max is not None and self.p_max < self.p_min:
             raise InputFaults([Fault("p_max", f"{self.p_max} is less than p_min, {self.p_min}")])
         most = self.p_min if self.p_max is None else self.p_max
-        q = tail(self.q, head)
+        q = tail(self.q, pattern)
         if most + q >= layers:
             raise too_many(most, q, layers, "p_min" if self.p_max is None else "p_max")
 
     def cuts(self, resources: Resources) -> dict[str, Cut]:
-        q = tail(self.q, resources.head)
+        q = tail(self.q, resources.pattern)
         most = resources.layers - q - 1 if self.p_max is None else self.p_max
         best = [max(values) for values in zip(*map(_resources, resources.clients), strict=True)]
         found, narrow = {}, []

@@ -89,7 +89,7 @@ class EvaluateBatch(Infer):
         backbone, batch = self.backbone, self.batch
         with torch.no_grad():
             logits = self._output(*inputs)
-            loss = reference.loss(backbone, logits, _labels(batch, backbone), backbone.tensor(batch), self.lengths)
+            loss = reference.loss(backbone, logits, labels_of(batch, backbone), backbone.tensor(batch), self.lengths)
         predicted = logits.argmax(-1).cpu().numpy() if backbone.objective == "classification" else None
         return float(loss), predicted
 
@@ -140,7 +140,7 @@ class Learn(TrainingPass):
     def __call__(self, *inputs: Any) -> Sequence[Any]:
         adapters, moments, anchor, source = inputs
         backbone, batch = self.backbone, self.batch
-        labels, tokens = _labels(batch, backbone), backbone.tensor(batch)
+        labels, tokens = labels_of(batch, backbone), backbone.tensor(batch)
         loss, to_input, gradients = reference.learn(
             backbone, self.part, adapters, backbone.tensor(source), self.lengths, tokens, labels
         )
@@ -171,7 +171,7 @@ class LearnJointly(Learn):
         adapters, moments, anchor, *states = inputs
         backbone, packed = self.backbone, torch.cat(states)
         own = {name: adapters[name][None] for name in backbone.names(self.part)}
-        labels, tokens = _labels(self.batch, backbone), _packed(backbone, [self.batch])
+        labels, tokens = labels_of(self.batch, backbone), _packed(backbone, [self.batch])
         losses, to_inputs, gradients = batched.learn(backbone, self.part, own, packed, [self.lengths], tokens, labels)
         assert to_inputs[0] is not None
         after = update(adapters, {name: each[0] for name, each in gradients.items()}, moments, self.optimizer, anchor)
@@ -181,7 +181,8 @@ class LearnJointly(Learn):
         return [kernel(*inputs) for kernel, inputs in calls]
 
 
-def _labels(batch: Batch, backbone: Backbone) -> Tensor | None:
+def labels_of(batch: Batch, backbone: Backbone) -> Tensor | None:
+    """The class labels of a batch [B] where the backbone is, or ``None`` for language modelling."""
     return None if batch.labels is None else torch.from_numpy(batch.labels).to(backbone.device)
 
 

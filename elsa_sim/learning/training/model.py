@@ -5,17 +5,15 @@ Every method builds a :class:`Work` whose shapes and FLOPs are known; nothing ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from sklearn.metrics import f1_score
-from torch import Tensor
 
 from ..aggregation import server_optim
 from ..aggregation.alignment import Align, Change, module_of
-from ..aggregation.mean import Mean
+from ..aggregation.base import Aggregate, Aggregation, DeferredWeights, Fixed, MergeChanges
 from ..aggregation.server_optim import Adaptive
 from ..backbone.flops import FlopCounter
 from ..backbone.model import Backbone
@@ -24,9 +22,6 @@ from ..execution.work import LOCAL, Ref, Spec, TensorSpec, Work
 from ..tasks.data import Batch, joined
 from .kernels import Backward, EvaluateBatch, Forward, Infer, Learn, LearnJointly
 from .optim import FLOPS_PER_PARAMETER, PROXIMAL_FLOPS, Optimizer
-
-#: Logits of a batch (adapters, number of the batch, batch).
-Inference: TypeAlias = Callable[[Mapping[str, Tensor], int, Batch], Tensor]
 
 
 @dataclass(frozen=True)
@@ -93,19 +88,19 @@ class Model:
 
         Outputs: gradient of the packed input [n, D] (``None`` for token ids); updated adapters; moments.
         """
-        flops = self._update_flops(trained, optimizer)
+        flops = self.update_flops(trained, optimizer)
         flops += self.counter.flops(trained.part, "backward", len(lengths), int(lengths.max()))
         outputs = (None if trained.part.first else gradient.spec, trained.adapters.spec, None)
         inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), saved, gradient)
         kernel = Backward(self.backbone, trained.part, lengths, optimizer)
-        return Work(f"{trained.part.name}.backward", kernel, inputs, outputs, flops)
+        return Work(f"{trained.part.name}.backward", kernel, inputs, outputs, flops, trained.adapters)
 
     def learn(self, trained: Trained, x: Ref | Batch, batch: Batch, optimizer: Optimizer) -> Work:
         """Forward, loss, backward and update of a part with the head.
 
         Outputs: gradient of the packed input (``None`` for token ids); updated adapters; moments; the loss.
         """
-        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self._update_flops(trained, optimizer)
+        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self.update_flops(trained, optimizer)
         outputs = (
             None if trained.part.first else self.states(batch.valid),
             trained.adapters.spec,
@@ -114,7 +109,7 @@ class Model:
         )
         inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), x)
         kernel = Learn(self.backbone, trained.part, batch.lengths, optimizer, batch)
-        return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops)
+        return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops, trained.adapters)
 
     def learn_jointly(
         self, trained: Trained, states: Sequence[Ref], batches: Sequence[Batch], optimizer: Optimizer
@@ -124,20 +119,28 @@ class Model:
         Outputs: gradient of the packed states of each; updated adapters; moments; the loss.
         """
         batch = joined(batches)
-        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self._update_flops(trained, optimizer)
+        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self.update_flops(trained, optimizer)
         outputs = (*(self.states(each.valid) for each in batches), trained.adapters.spec, None, TensorSpec(()))
         inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), *states)
         kernel = LearnJointly(self.backbone, trained.part, batch.lengths, optimizer, batch)
-        return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops)
+        return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops, trained.adapters)
 
-    def mean(self, adapters: Sequence[Ref], weights: Sequence[float]) -> Work:
-        """Weighted mean of adapters, name by name over those that have the name. Output: the merged adapters."""
-        spec: dict[str, TensorSpec] = {}
-        for ref in adapters:
-            assert isinstance(ref.spec, Mapping)
-            spec.update(ref.spec)
-        flops = 2.0 * sum(item.numel for ref in adapters for item in _items(ref))
-        return Work("aggregate", Mean(tuple(weights)), tuple(adapters), (spec,), flops)
+    def aggregate(
+        self, rule: Aggregation, contributions: Sequence[Ref], weights: Sequence[float] | DeferredWeights, base: Ref
+    ) -> Work:
+        """Adapters of several members as one, by ``rule``, each tensor over those that have it. Output: adapters.
+
+        ``base`` are the adapters that training started from: rules may look at the change against them, and they stay where
+        nobody has a weight.
+        """
+        shapes = [_shapes(ref) for ref in contributions]
+        spec = {name: item for shape in shapes for name, item in shape.items()}
+        everyone_counts = not isinstance(weights, DeferredWeights) and min(weights) > 0
+        if not isinstance(weights, DeferredWeights):
+            weights = DeferredWeights(None, Fixed(tuple(weights)))
+        kept = None if everyone_counts and not rule.needs_base else base
+        kernel = Aggregate(rule, weights.weigh)
+        return Work("aggregate", kernel, (weights.scores, kept, *contributions), (spec,), rule.work_flops(shapes))
 
     def change(
         self, present: Ref, base: Ref, trained: Sequence[Ref], weights: Sequence[float], alpha: Ref | None = None
@@ -146,8 +149,26 @@ class Model:
         flops = 3.0 * sum(item.numel for ref in trained for item in _items(ref))
         return Work("merge", Change(tuple(weights)), (present, base, alpha, *trained), (present.spec,), flops)
 
+    def merge_changes(
+        self,
+        rule: Aggregation,
+        present: Ref,
+        updates: Sequence[tuple[Ref, Ref, Ref | None]],
+        weights: Sequence[float],
+    ) -> Work:
+        """``present`` + sum_i w_i times what ``rule`` makes of alpha_i (trained_i - base_i). Output: adapters.
+
+        ``updates`` are (base_i, trained_i, alpha_i), the last ``None`` where the whole change is taken.
+        """
+        shapes = [_shapes(trained) for _, trained, _ in updates]
+        flops = 3.0 * sum(item.numel for shape in shapes for item in shape.values()) + rule.work_flops(shapes)
+        inputs = [each for base, trained, alpha in updates for each in (base, alpha, trained)]
+        kernel = MergeChanges(rule, tuple(weights), module_of)
+        return Work("merge", kernel, (present, *inputs), (present.spec,), flops)
+
     def align(
         self,
+        rule: Aggregation,
         present: Ref,
         base: Ref,
         trained: Sequence[Ref],
@@ -165,7 +186,9 @@ class Model:
         part = Part("align", 0, self.layers, first=True, last=False)
         modules = len({module_of(name) for name in self.specs})
         flops = float((3 + (1 + modules) * steps) * self.counter.flops(part, "forward", *batch.shape))
-        function = Align(self.backbone, batch, tuple(weights), ridge, steps)
+        if not rule.linear:
+            flops += rule.work_flops([_shapes(ref) for ref in trained])
+        function = Align(rule, self.backbone, batch, tuple(weights), ridge, steps)
         return Work("align", function, (base, present, *trained), (None,), flops)
 
     def server_step(self, theta: Ref, mean: Ref, state: Ref | None, optimizer: Adaptive) -> Work:
@@ -208,7 +231,8 @@ class Model:
         found: np.ndarray = np.divide(hits, count, out=np.full(classes, np.nan), where=count > 0)
         return found
 
-    def _update_flops(self, trained: Trained, optimizer: Optimizer) -> float:
+    def update_flops(self, trained: Trained, optimizer: Optimizer) -> float:
+        """Operations of one optimizer step on a part."""
         each = FLOPS_PER_PARAMETER + (PROXIMAL_FLOPS if optimizer.proximal else 0)
         return float(each * sum(item.numel for item in _items(trained.adapters)))
 
@@ -218,5 +242,9 @@ def _anchor(trained: Trained, optimizer: Optimizer) -> Ref | None:
 
 
 def _items(ref: Ref) -> Iterable[TensorSpec]:
+    return _shapes(ref).values()
+
+
+def _shapes(ref: Ref) -> Mapping[str, TensorSpec]:
     assert isinstance(ref.spec, Mapping)
-    return ref.spec.values()
+    return ref.spec
