@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -286,34 +286,47 @@ def test_one_client_unlike_the_others_does_not_silence_its_edge_server() -> None
     assert outlying == pytest.approx(0.6 * plain)  # six pairs of ten are as before
 
 
-def test_a_client_in_quarantine_comes_back() -> None:
-    """Distrusted at the first probing, trusted at the second: without weight in between, with weight afterwards."""
+def trusted(found: Iterable[list[float]], options: str) -> dict[tuple[float, ...], set[float]]:
+    """What client1 weighs by trust in a run whose probings find these trusts, one after another."""
     from elsa_sim.learning.clustering import reports
     from elsa_sim.learning.clustering.weights import Weighed
 
-    found = iter(([1.0, 0.1, 1.0], [1.0, 1.0, 1.0]))
-    real = reports.compare
+    planned, real, weigh = iter(found), reports.compare, Weighed.trust
 
     def planted(reports: Any, groups: int, **more: bool) -> ClientScores:
         made = real(reports, groups, **more)
-        return ClientScores(made.divergences, made.groups, np.array(next(found)))
+        return ClientScores(made.divergences, made.groups, np.array(next(planned)))
 
-    seen: dict[tuple[float, ...], list[float]] = {}
-    weigh = Weighed.trust
+    seen: dict[tuple[float, ...], set[float]] = {}
 
     def kept(self: Weighed, scores: ClientScores, row: int | None) -> float:
         weight = weigh(self, scores, row)
         if row == 1:
-            seen.setdefault(tuple(scores.trust), []).append(weight)
+            seen.setdefault(tuple(scores.trust), set()).add(weight)
         return weight
 
-    options = "trust: {threshold: 0.5}, probing: {texts: 8, warm_up: 0}, recluster_every: 2"
     with patch.object(reports, "compare", planted), patch.object(Weighed, "trust", kept):
         results = played(f"protocol={small(options, rounds=4)}")
-    before, after = seen.values()
-    assert set(before) == {0.0}
-    assert set(after) == {1.0}
     assert (results.events["node"] == "client1").sum() == (results.events["node"] == "client0").sum()  # it goes on
+    return seen
+
+
+def test_a_client_in_quarantine_comes_back() -> None:
+    """Distrusted at the first probing, trusted at the second: without weight in between, with weight afterwards."""
+    options = "trust: {threshold: 0.5}, probing: {texts: 8, warm_up: 0}, recluster_every: 2"
+    before, after = trusted(([1.0, 0.1, 1.0], [1.0, 1.0, 1.0]), options).values()
+    assert before == {0.0}
+    assert after == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "weight"), [(": {threshold: 0.9}", 0.0), (": {}", 0.7), (": {threshold: 0.0}", 0.7)]
+)
+def test_the_threshold_of_quarantine_is_the_users(threshold: str, weight: float) -> None:
+    """Seven tenths of the median are under 0.9 of it, not under the default of 0.6."""
+    options = f"trust{threshold}, probing: {{texts: 8, warm_up: 0}}"
+    (found,) = trusted(([1.0, 0.7, 1.0],), options).values()
+    assert found == {weight}
 
 
 # -- cuts that differ ---------------------------------------------------------------------------------------------------
