@@ -41,6 +41,8 @@ class Protocol(Component):
     neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({})
     #: Whether participants go on while the server evaluates, so that some work is under way when a run ends.
     continuous: ClassVar[bool] = False
+    #: The kinds of messages that it sends; each may have a chain of codecs. Activations and gradients cross a cut.
+    messages: ClassVar[tuple[str, ...]] = ("activation", "gradient", "adapters")
     #: Why no server ever has several contributions at once, if so; an aggregation rule would then have no effect.
     unaggregated: ClassVar[str | None] = None
     kind: str

@@ -11,39 +11,33 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..learning.execution.work import Work
 from ..world.replica import Replica
-from ..world.rounds import WaitOptions, retry, run_round
+from ..world.rounds import retry, run_round
 
 if TYPE_CHECKING:
-    from ..learning.aggregation.base import Aggregation
     from ..learning.execution.work import Ref
     from ..learning.training.model import Trained
     from ..learning.training.optim import Optimizer
     from ..world.client import Client, SplitClient
     from ..world.world import Verb, World
+    from .base import Protocol
 
     C = TypeVar("C", bound=Client)
 
 
 def average(
-    world: World,
-    clients: Sequence[C],
-    rule: Aggregation,
-    wait: WaitOptions,
-    theta: Ref,
-    train: Callable[[C], Verb],
-    *,
-    round: int,
+    world: World, clients: Sequence[C], options: Protocol, theta: Ref, train: Callable[[C], Verb], *, round: int
 ) -> Verb:
-    """One round of the cloud: all ``clients`` ``train``, the cloud aggregates what arrived by ``rule``, weighted by samples.
+    """One round of the cloud: all ``clients`` ``train``, the cloud aggregates what arrived, weighted by samples.
 
-    Returns the new adapters, or ``theta`` if nobody arrived.
+    How long it waits, and by which rule it aggregates, is what the protocol's ``options`` say. Returns the new adapters, or
+    ``theta`` if nobody arrived.
     """
     tasks = {client.name: partial(train, client) for client in clients}
-    arrived = yield from run_round(world, tasks, wait, round=round, at=world.cloud)
+    arrived = yield from run_round(world, tasks, options.wait, round=round, at=world.cloud)
     if not arrived:
         return theta
     weights = [client.weight for client in clients if client.name in arrived]
-    work = world.model.aggregate(rule, list(arrived.values()), weights, theta)
+    work = world.model.aggregate(options.aggregation, list(arrived.values()), weights, theta)
     return (yield from retry(world, world.cloud, work, round=round))
 
 

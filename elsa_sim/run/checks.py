@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults, ScenarioError
+from ..codecs.base import coupled
 from ..codecs.base import faults as codec_faults
-from ..codecs.base import gradient_chain
 from ..devices import DeviceOptions
 from ..learning.backbone.memory import Outline
 from ..learning.backbone.options import DECODERS, Source, locate
@@ -251,8 +251,7 @@ def _privacy_faults(scenario: Scenario, options: PrivacyOptions) -> list[Fault]:
 
 
 def _codec_faults(scenario: Scenario) -> list[Fault]:
-    chains = {name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}
-    found = []
+    chains, found = scenario.codec.chains, []
     for message, chain in chains.items():
         for position, reason in codec_faults(chain, message, chains["activation"]):
             found.append(Fault(f"{message}.{position}", reason))
@@ -263,8 +262,8 @@ def _codec_faults(scenario: Scenario) -> list[Fault]:
             if scenario.execution.mode == "timing" and codec.data_dependent:
                 what = f"{codec.data_dependent}; valid with execution.mode: real only"
                 found.append(Fault(f"{message}.{position}", what))
-    joined = gradient_chain(chains["activation"], chains["gradient"])
-    if not found and joined != tuple(chains["gradient"]):
+    joined = coupled(chains)["gradient"]
+    if not found and joined != chains["gradient"]:
         offset = len(joined) - len(chains["gradient"])
         for position, reason in codec_faults(joined, "gradient", chains["activation"]):
             found.append(Fault(f"gradient.{max(0, position - offset)}", reason))

@@ -40,6 +40,7 @@ from ..protocols.base import Protocol
 from ..topology import LinkOptions, TopologySource, Tree
 from ..wireless import Allocator, Mobility, PathLoss, PowerControl, WirelessOptions
 from . import validation
+from .codec_options import CodecOptions, in_lists, with_codecs, with_unsent
 from .document import Document, locate, override
 from .document import read as read_document
 from .yaml_reader import brief
@@ -64,17 +65,6 @@ def _folder_name(value: str) -> str:
     if not _FILE_NAME.fullmatch(value):
         raise ValueError(f"{brief(value)} cannot name a folder; valid: at most 100 letters, digits, spaces, . _ - + =")
     return value
-
-
-class CodecOptions(Options):
-    """What encodes each kind of message: codecs in the sender's order; the receiver reverses it."""
-
-    activation: Items[tuple[SerializeAsAny[Codec], ...]] = ()
-    """Hidden states at a cut, up and down."""
-    gradient: Items[tuple[SerializeAsAny[Codec], ...]] = ()
-    """Gradients at a cut, up and down."""
-    adapters: Items[tuple[SerializeAsAny[Codec], ...]] = ()
-    """Adapters on their way to and from an aggregation."""
 
 
 class StopOptions(Options):
@@ -218,19 +208,17 @@ def _examined(document: Document, overrides: Sequence[str], seed: int | None) ->
         made, more = validation.examine(scenario_type(), replace(document, data=sound | stand_in, faults=()))
         if made is None:
             raise ScenarioError(document.source, [*faults, *more])
+    faults = with_unsent(faults, document, None if "protocol" in unsound else made.protocol)
+    unsound |= {fault.path.partition(".")[0] for fault in faults}
     return Loaded(made, document, tuple(faults), frozenset(unsound))
 
 
 def _completed(document: Document) -> Document:
     """What may be left out is written out: the kind of a topology that names a file, the list around a single codec."""
-    topology, codec = document.data.get("topology"), document.data.get("codec")
+    topology = document.data.get("topology")
     if isinstance(topology, dict) and "file" in topology and "kind" not in topology:
         document = document.changed(("topology", "kind"), "file")
-    if isinstance(codec, dict):
-        for message, chain in codec.items():
-            if isinstance(chain, dict | str) and message in CodecOptions.model_fields:
-                document = document.wrapped(("codec", message))
-    return document
+    return in_lists(document)
 
 
 def scenario_type() -> type[Scenario]:
@@ -269,7 +257,7 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
         partition=any_of(Partition),
         topology=any_of(TopologySource),
         split=any_of(SplitPolicy),
-        codec=with_choices(CodecOptions, activation=chain, gradient=chain, adapters=chain),
+        codec=with_codecs(),
         devices=with_choices(
             DevicesOptions,
             **{role: with_choices(kind, stragglers=slow, downtimes=away) for role, kind in roles.items()},

@@ -35,11 +35,13 @@ ADAMW = Optimizer(0.01, 0.1)
 
 
 @cache
-def model(objective: Objective = "classification", *, outline: bool = False) -> Model:
+def model(
+    objective: Objective = "classification", *, outline: bool = False, dtype: torch.dtype = torch.float32
+) -> Model:
     name = "tiny-bert" if objective == "classification" else "tiny-gpt2"
     options = BackboneOptions(name=name, lora=LoraOptions(rank=2))
     shapes = made(options, objective, meta=True)
-    return Model(shapes if outline else made(options, objective), FlopCounter(shapes))
+    return Model(shapes if outline else made(options, objective).to(dtype), FlopCounter(shapes))
 
 
 def start(of: Model) -> Ref:
@@ -140,10 +142,17 @@ def close(one: Mapping[str, Tensor], two: Mapping[str, Tensor], within: float = 
 
 
 @pytest.mark.parametrize("objective", ["classification", "causal_lm"])
-@pytest.mark.parametrize("budget", [0, 50_000, 2**29])
-def test_batched_training_is_serial_training(objective: Objective, budget: int) -> None:
-    of = model(objective)
+@pytest.mark.parametrize("together", [0, 1.5, 100], ids=["one by one", "two chains", "all chains"])
+def test_batched_training_is_serial_training(objective: Objective, together: float) -> None:
+    """In double precision, so that what differs is no rounding.
+
+    AdamW divides a gradient by its own size. Where that is as tiny as the rounding of what it is the sum of, the step is of
+    any size up to the learning rate, and the next gradients are others; how tiny that is differs between processors.
+    """
+    of = model(objective, dtype=torch.float64)
     expected = train(of, Executor(), clients=3, steps=3, order=1)
+    first = some_batches(1, 0)[0]
+    budget = together * of.forward(of.take(PARTS[0], start(of)), first, first.lengths).function.footprint
     for order in (1, 2):
         batched = train(of, Batched(), clients=3, steps=3, order=order)
         assert not any(loss.ready for local in batched for loss in local.losses)
@@ -154,12 +163,12 @@ def test_batched_training_is_serial_training(objective: Objective, budget: int) 
             _ = batched[1].losses[-1].value
         for one, two in zip(batched, expected, strict=True):
             mine, theirs = ([float(loss.value) for loss in local.losses] for local in (one, two))
-            assert mine == pytest.approx(theirs, rel=1e-5)
-            assert close(one.adapters.value, two.adapters.value)
+            assert mine == pytest.approx(theirs, rel=1e-10)
+            assert close(one.adapters.value, two.adapters.value, 1e-10)
             for a, b in zip(one.parts, two.parts, strict=True):
                 assert a.moments.value.step == b.moments.value.step == 3
-                assert close(a.moments.value.first, b.moments.value.first, 1e-3)
-                assert close(a.moments.value.second, b.moments.value.second, 1e-3)
+                assert close(a.moments.value.first, b.moments.value.first, 1e-10)
+                assert close(a.moments.value.second, b.moments.value.second, 1e-10)
 
 
 def test_aggregation_may_be_pending_too() -> None:
@@ -325,7 +334,7 @@ def test_moments_stay_with_the_client_when_it_takes_over_adapters() -> None:
 
 
 def test_activations_exist_for_as_many_clients_as_the_budget_allows() -> None:
-    """Chains beyond it wait until others are done; their tapes do not pile up."""
+    """Chains beyond it wait until others are done; their saved activations do not pile up."""
     of, live, most = model(), set(), [0]
     locals_ = train(of, Batched(), clients=6, steps=2)
     original = of.backbone.forward
