@@ -57,7 +57,7 @@ def run(program: str, sizes: dict[str, Any], threads: int) -> dict[str, float]:
         torch.set_num_threads(threads)
         return bare.run(sizes, "fixed" if program == "bare-32" else "longest")
     from elsa_sim.run import simulation
-    from elsa_sim.world.world import Observer
+    from elsa_sim.world.progress import Observer
 
     class Clock(Observer):
         """Host time at the end of every evaluation."""

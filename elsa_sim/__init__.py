@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .scenario.model import Scenario as Scenario
     from .scenario.model import load as load_scenario
     from .topology import TopologySource as TopologySource
-    from .world.world import Observer as Observer
+    from .world.progress import Observer as Observer
     from .world.world import World as World
 
 #: Public name -> (module, name there; "" for the module itself).
@@ -50,7 +50,7 @@ _PUBLIC: dict[str, tuple[str, str]] = {
     "InputError": ("base.errors", "InputError"),
     "InvariantViolation": ("base.errors", "InvariantViolation"),
     "LinkModel": ("links", "LinkModel"),
-    "Observer": ("world.world", "Observer"),
+    "Observer": ("world.progress", "Observer"),
     "Partition": ("learning.tasks.partition", "Partition"),
     "Protocol": ("protocols.base", "Protocol"),
     "Results": ("results.metrics", "Results"),

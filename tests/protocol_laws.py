@@ -290,14 +290,21 @@ def no_global_state_is_touched(protocol: str) -> None:
 
 
 @law
+def its_messages_are_declared(protocol: str) -> None:
+    """What it sends can be given codecs."""
+    sent = known(f"protocol={protocol}").summary["bytes"]["by_kind"]
+    assert set(sent) <= set(loaded(f"protocol={protocol}").scenario.protocol.messages)
+
+
+@law
 def its_steps_are_announced(protocol: str) -> None:
     """The progress bar ends at 100 %."""
     made = loaded(f"protocol={protocol}", TIMING)
     _, world = world_of(f"protocol={protocol}", TIMING)
-    assert world._steps >= world._total_steps > 0
-    assert continuous(protocol) or world._steps == world._total_steps
+    assert world.progress.done >= world.progress.total > 0
+    assert continuous(protocol) or world.progress.done == world.progress.total
     expected = made.scenario.protocol.steps(len(checks.check(made).samples))
-    assert world._total_steps == expected
+    assert world.progress.total == expected
 
 
 #: One client, whose run is that of centralised training where the protocol says so.

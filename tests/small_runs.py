@@ -18,7 +18,8 @@ from elsa_sim.results.metrics import Results
 from elsa_sim.run import builder, simulation
 from elsa_sim.scenario.document import parse
 from elsa_sim.scenario.model import Loaded, validated
-from elsa_sim.world.world import Observer, World
+from elsa_sim.world.progress import Observer
+from elsa_sim.world.world import World
 
 #: D of the small backbone.
 HIDDEN = 32

@@ -9,7 +9,7 @@
     └── RunFailed              the run failed; exit status 3
         ├── InvariantViolation an invariant of the simulation does not hold
         ├── Divergence         a loss or an adapter is no longer finite
-        ├── OutOfMemory        a part does not fit a device's memory
+        ├── OutOfMemory        the memory of this machine ran out
         └── Lost               a message or work was lost, and the protocol does not make up for it
 """
 
@@ -75,7 +75,10 @@ class Divergence(RunFailed):
 
 
 class OutOfMemory(RunFailed):
-    """A part of the model does not fit the memory of its device."""
+    """The memory of this machine ran out, on the host, in a worker or on a GPU.
+
+    That a part does not fit the memory of a simulated device is a fault of the scenario, found before the run.
+    """
 
 
 class Lost(RunFailed):

@@ -1,4 +1,7 @@
-"""What a run shows while it goes on: a live bar on a terminal, plain lines elsewhere (both on standard error)."""
+"""What a run shows while it goes on: a live bar on a terminal, plain lines elsewhere (both on standard error).
+
+Tested in tests/cli/test_commands.py.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..base.units import format_seconds
-from ..world.world import Observer
+from ..world.progress import Observer
 
 
 def _measured(metrics: Mapping[str, float]) -> str:

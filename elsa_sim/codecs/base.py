@@ -12,7 +12,7 @@ Tested in tests/codecs/test_chains.py and tests/codecs/test_laws.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -24,15 +24,19 @@ if TYPE_CHECKING:
 
     from .public import Public
 
+#: The kinds of messages that cross a cut of the model; the chain rule couples their chains, see :func:`gradient_chain`.
+CUT_KINDS = ("activation", "gradient")
+
 
 @dataclass(frozen=True)
 class MessageContext:
     """One message on its way: what a codec may depend on besides the tensor.
 
-    ``kind`` is that of the message (``activation``, ``gradient``, ``adapters``); ``up`` is true from client to server;
-    ``round`` counts rounds from 1; ``index`` counts earlier messages of this kind, way and round between the two nodes;
+    ``kind`` is that of the message: ``activation``, ``gradient``, ``adapters``, or another one that the protocol sends.
+    ``up`` is true from client to server; ``round`` counts rounds from 1; ``index`` counts earlier messages of this kind, way
+    and round between the two nodes;
     ``first`` is true when none of this kind and way has passed between them in any round. ``layer`` counts the
-    transformer layers below the cut that is crossed (0 for adapters).
+    transformer layers below the cut that is crossed (0 for messages that cross none).
     """
 
     kind: str
@@ -44,8 +48,8 @@ class MessageContext:
 
     @property
     def cut(self) -> Literal["first", "second"] | None:
-        """The cut that is crossed: between Parts 1 and 2, or between Parts 2 and 3; ``None`` for adapters."""
-        if self.kind not in ("activation", "gradient"):
+        """The cut that is crossed: between Parts 1 and 2, or between Parts 2 and 3; ``None`` for other messages."""
+        if self.kind not in CUT_KINDS:
             return None
         return "first" if self.up == (self.kind == "activation") else "second"
 
@@ -167,6 +171,12 @@ def gradient_chain(activation: Sequence[Codec], gradient: Sequence[Codec]) -> tu
     """
     named = {codec.kind for codec in gradient}
     return (*(codec for codec in activation if codec.in_graph and codec.kind not in named), *gradient)
+
+
+def coupled(chains: Mapping[str, Sequence[Codec]]) -> dict[str, tuple[Codec, ...]]:
+    """Kind of message -> its chain as it must run, from the chains as a scenario states them; see :func:`gradient_chain`."""
+    stated = {kind: tuple(chain) for kind, chain in chains.items()}
+    return stated | {"gradient": gradient_chain(stated.get("activation", ()), stated.get("gradient", ()))}
 
 
 def resolved(chain: Sequence[Codec], context: MessageContext, public: Public | None) -> tuple[Codec, ...]:

@@ -33,7 +33,7 @@ from pydantic import Field
 from ..base.lazy import lazy
 from ..base.streams import Streams
 from ..learning.execution.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, Keys, MessageContext
+from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class SSOP(Codec):
         return EncodedSpec(spec)
 
     def objection(self, before: Sequence[Codec], spec: TensorSpec, message: str) -> str | None:
-        if message not in ("activation", "gradient"):
+        if message not in CUT_KINDS:
             return f"rotates hidden states and their gradients; {message} have none"
         if any(codec.kind != self.kind for codec in before):
             return f"rotates hidden states, not what {before[-1].kind!r} makes of them; put it first"

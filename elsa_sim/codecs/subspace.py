@@ -31,7 +31,7 @@ from pydantic import Field, PrivateAttr
 
 from ..base.lazy import lazy
 from ..learning.execution.work import TensorSpec
-from .base import Codec, Encoded, EncodedSpec, MessageContext
+from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, MessageContext
 from .cast import saturate
 from .public import Basis, BasisKind, Public
 
@@ -98,7 +98,7 @@ class Subspace(Codec):
         return cost, cost
 
     def objection(self, before: Sequence[Codec], spec: TensorSpec, message: str) -> str | None:
-        if message not in ("activation", "gradient"):
+        if message not in CUT_KINDS:
             return f"projects hidden states and their gradients; {message} have none"
         if any(not codec.in_graph or isinstance(codec, Subspace) for codec in before):
             return f"projects hidden states, not what {before[-1].kind!r} makes of them; put it first, or after ssop"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import Fault, InputFaults
-from ..codecs.base import MessageContext, chain_flops, gradient_chain, resolved, wire_specs
+from ..codecs.base import MessageContext, chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT, Outline
@@ -223,10 +223,8 @@ def _modules(outline: Outline) -> list[tuple[str, int, int]]:
 
 def _message(plan: Plan, kind: str, up: bool, tensors: Mapping[str, TensorSpec]) -> Message:
     """A message of these tensors through the codecs of its kind, as it is in a round that is not the first."""
-    codec = plan.scenario.codec
-    chain = tuple(getattr(codec, kind)) if kind != "gradient" else gradient_chain(codec.activation, codec.gradient)
     context = MessageContext(kind, up, round=2, index=1)
-    ready = resolved(chain, context, None)
+    ready = resolved(coupled(plan.scenario.codec.chains)[kind], context, None)
     size, encode, decode = float(plan.scenario.network.header), 0.0, 0.0
     for spec in tensors.values():
         size += sum(buffer.nbytes for buffer in wire_specs(ready, spec)[1]) if ready else FLOAT * spec.numel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from ..base.errors import Fault, InputFaults, ScenarioError
 from ..base.streams import Streams
-from ..learning.misbehaviour.base import flipped
 from ..scenario.model import Loaded, Scenario
 from .checks import Plan
 from .cost_inputs import set_demands
@@ -21,13 +20,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..learning.execution.work import Ref
-    from ..learning.misbehaviour.base import Misbehaviour
     from ..learning.tasks.base import Dataset, Split
     from ..learning.training.model import Model
     from ..results.event_table import Recorder
     from ..world.client import Client
     from ..world.codec_pipeline import CodecPipeline
-    from ..world.world import Observer, World
+    from ..world.progress import Observer
+    from ..world.round_end import RoundObserver
+    from ..world.world import World
 
 
 def _server(plan: Plan) -> Callable[[Client], str] | None:
@@ -37,14 +37,14 @@ def _server(plan: Plan) -> Callable[[Client], str] | None:
 
 
 def _as_held(data: Dataset, held: Mapping[str, npt.NDArray[np.int64]], plan: Plan) -> Split:
-    """The training samples with the labels that clients hold: those of label flippers are permuted."""
-    flippers = [name for name, kind in plan.unreliable.items() if kind == "label_flip"]
-    if data.train.labels is None or not flippers:
+    """The training samples with the labels that clients hold: some misbehaving clients hold others than they should."""
+    wrong = {name: behaviour for name, behaviour in plan.unreliable.items() if behaviour.relabels}
+    if data.train.labels is None or not wrong:
         return data.train
     labels = data.train.labels.copy()
-    for name in flippers:
+    for name, behaviour in wrong.items():
         rng = plan.context.streams.numpy("flip", name)
-        labels[held[name]] = flipped(labels[held[name]], len(data.labels), rng)
+        labels[held[name]] = behaviour.labels(labels[held[name]], len(data.labels), rng)
     return replace(data.train, labels=labels)
 
 
@@ -63,7 +63,7 @@ def _wire(
     from ..world.codec_pipeline import CodecPipeline
     from ..world.evaluation import TOKENS
 
-    chains = {name: getattr(scenario.codec, name) for name in type(scenario.codec).model_fields}
+    chains = scenario.codec.chains
     initial, public = model.initial(), None
     under = () if scenario.privacy is None else scenario.privacy.under
     if any(codec.needs_public for chain in (*chains.values(), *under) for codec in chain) and initial.ready:
@@ -95,8 +95,17 @@ def _audit(
     return Audit(scenario.privacy, model, pipeline, cut, server, data, streams, special=special, batch_size=size)
 
 
-def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Observer) -> World:
+def build(
+    loaded: Loaded,
+    plan: Plan,
+    env: Any,
+    recorder: Recorder,
+    observer: Observer,
+    observers: Iterable[RoundObserver] = (),
+) -> World:
     """The world of a plan: weights loaded, texts tokenised, nodes and links in simulated time.
+
+    The ``observer`` is told of local steps, too; ``observers`` of the ends of rounds, after all others.
 
     Raises:
         ScenarioError: the weights cannot be loaded, or adapters have no place in the backbone.
@@ -108,7 +117,7 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     from ..learning.backbone.model import build as build_backbone
     from ..learning.backbone.tokenizers import tokenizer_for
     from ..learning.execution.distributed import executor as make_executor
-    from ..learning.misbehaviour.base import Misbehaviour
+    from ..learning.misbehaviour.base import MisbehavingClient
     from ..learning.tasks.base import tokenize
     from ..learning.tasks.data import Batches, collate
     from ..learning.training.model import Model
@@ -116,7 +125,9 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     from ..wireless import Radio
     from ..world.client import Client, SplitClient
     from ..world.evaluation import Evaluation
-    from ..world.world import World
+    from ..world.progress import Progress
+    from ..world.stopping import stopping_rules
+    from ..world.world import Federation, Infrastructure, Instruments, World
 
     scenario, streams, timing = plan.scenario, plan.context.streams, plan.scenario.execution.mode == "timing"
     section = "backbone"
@@ -152,9 +163,9 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     names = plan.topology.names("client")
     data = replace(data, train=_as_held(data, dict(zip(names, plan.samples, strict=True)), plan))
 
-    def misbehaviour(name: str) -> Misbehaviour | None:
-        kind, options = plan.unreliable.get(name), scenario.unreliable
-        return None if kind is None or options is None else Misbehaviour(name, kind, options, streams)
+    def misbehaviour(name: str) -> MisbehavingClient | None:
+        behaviour = plan.unreliable.get(name)
+        return None if behaviour is None else MisbehavingClient(behaviour, name, streams)
 
     def client(index: int, name: str, samples: npt.NDArray[np.int64]) -> Client:
         batches = Batches(data.train, samples, size, data.pad_id, streams.numpy("batches", index))
@@ -164,7 +175,6 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
             return Client(*held)
         return SplitClient(*held, pattern=pattern, parts=pattern.divide(model.layers, cut.p, cut.q))
 
-    names = plan.topology.names("client")
     clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]
     pool = client(0, plan.topology.cloud, np.arange(len(data.train), dtype=np.int64))
     pipeline = _wire(scenario, streams, model, data, clients)
@@ -172,22 +182,14 @@ def build(loaded: Loaded, plan: Plan, env: Any, recorder: Recorder, observer: Ob
     if plan.layout is not None and scenario.wireless is not None:
         radio = Radio(env, network, scenario.wireless, plan.layout, streams)
         set_demands(radio, plan.needs)
+    devices = {name: Device(env, name, options, streams) for name, options in plan.devices.items()}
+    evaluation = _no_test if timing else Evaluation(model, executor, pipeline, clients, _server(plan), data)
+    audit = _audit(plan, model, pipeline, clients, data, set(tokenizer.all_special_ids))
     return World(
-        env,
-        plan.topology,
-        network,
-        {name: Device(env, name, options, streams) for name, options in plan.devices.items()},
-        clients,
-        pool,
-        model,
-        executor,
+        Infrastructure(env, plan.topology, network, devices, radio),
+        Federation(clients, pool, model, executor, lambda count: collate(data.public, np.arange(count), data.pad_id)),
         pipeline,
-        recorder,
-        _no_test if timing else Evaluation(model, executor, pipeline, clients, _server(plan), data),
-        stop=scenario.stop,
-        observer=observer,
-        radio=radio,
-        total_steps=scenario.protocol.steps(len(clients)),
-        audit=_audit(plan, model, pipeline, clients, data, set(tokenizer.all_special_ids)),
-        public=lambda count: collate(data.public, np.arange(count), data.pad_id),
+        Instruments(recorder, evaluation, audit),
+        Progress(env, observer, scenario.protocol.steps(len(clients))),
+        [*stopping_rules(scenario.stop), *observers],
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import simpy
 
 from ..base.streams import Streams
-from ..codecs.base import MessageContext, chain_flops, gradient_chain, resolved, wire_specs
+from ..codecs.base import MessageContext, chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT, Outline
@@ -142,8 +142,7 @@ def set_demands(radio: Radio, wanted: Mapping[str | None, Needs]) -> None:
 
 def _crossing(scenario: Scenario, outline: Outline) -> tuple[tuple[float, float], tuple[float, float]]:
     """Bytes of the messages of a step up and down, with headers, and FLOPs of their codecs on client and server."""
-    activation = tuple(scenario.codec.activation)
-    chains = {"activation": activation, "gradient": gradient_chain(activation, scenario.codec.gradient)}
+    chains = coupled(scenario.codec.chains)
     tokens = scenario.task.batch_size * scenario.task.max_length
     states = TensorSpec((tokens, outline.shape.hidden))
     size, client, server = {True: 0.0, False: 0.0}, 0.0, 0.0

@@ -9,7 +9,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,26 +26,26 @@ from ..scenario.model import Loaded
 from ..topology import Topology
 from ..version import __version__
 from ..world.invariants import event_log_faults, invariants, link_faults
-from ..world.world import Observer, World
+from ..world.progress import Observer
+from ..world.round_end import RoundEnd, RoundObserver
+from ..world.world import World
 from . import builder, checks
+from .host_memory import exhausted
 
 INTERRUPTED = "interrupted"
 #: After so many events without the end of any work or transfer, a run is stuck: links and devices come and go forever.
 STUCK = 1_000_000
 
 
-class Timed(Observer):
-    """Passes everything on to another observer and keeps the host time of every evaluation."""
+class HostTimes(RoundObserver):
+    """Keeps the host time of every evaluation (s)."""
 
-    def __init__(self, inner: Observer) -> None:
-        self.inner, self.host_s, self._begin = inner, [], time.perf_counter()  # type: ignore[var-annotated]
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._begin = time.perf_counter()
 
-    def progressed(self, now: float, done: int, total: int) -> None:
-        self.inner.progressed(now, done, total)
-
-    def evaluated(self, now: float, round: int, metrics: Mapping[str, float]) -> None:
-        self.host_s.append(time.perf_counter() - self._begin)
-        self.inner.evaluated(now, round, metrics)
+    def ended(self, end: RoundEnd) -> None:
+        self.seconds.append(time.perf_counter() - self._begin)
 
 
 def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = None) -> Results:
@@ -56,7 +56,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     Raises:
         ScenarioError: the scenario has faults.
         InputError: ``folder`` cannot be written to.
-        RunFailed: an invariant does not hold, or training diverged; what was recorded is in ``folder``.
+        RunFailed: an invariant does not hold, training diverged, or memory ran out; what was recorded is in ``folder``.
         KeyboardInterrupt: passed on after the run directory was completed.
     """
     begin = time.perf_counter()
@@ -71,7 +71,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         except OSError as error:
             raise InputError(f"{folder}: no run can be written there: {error.strerror}") from None
         _write(folder / "topology.json", json.dumps(describe(plan.played), indent=1))
-    recorder, timed = Recorder(folder), Timed(observer or Observer())
+    recorder, times = Recorder(folder), HostTimes()
     threads = torch.get_num_threads()
     execution = plan.scenario.execution
     torch.set_num_threads(execution.threads)
@@ -80,14 +80,17 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     attacked: list[dict[str, Any]] = []
     try:
         env = simpy.Environment()
-        world = builder.build(loaded, plan, env, recorder, timed)
+        world = builder.build(loaded, plan, env, recorder, observer or Observer(), [times])
         with _seldom_collecting():
             _play(world, plan)
         violations = invariants(world)
         attacked = world.audited()
     except (RunFailed, KeyboardInterrupt) as error:
-        failure = error
-        violations = []
+        failure, violations = error, []
+    except (MemoryError, RuntimeError, OSError) as error:
+        failure, violations = exhausted(error, None if world is None else world.now), []
+        if failure is None:
+            raise
     finally:
         torch.set_num_threads(threads)
         if world is not None:
@@ -111,7 +114,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         "outcome": outcome,
         **metrics.summarise(table, topology, plan.scenario.stop.target_accuracy),
         **staleness.summary(table, topology),
-        **({"unreliable": dict(plan.unreliable)} if plan.unreliable else {}),
+        **({"unreliable": {name: each.kind for name, each in plan.unreliable.items()}} if plan.unreliable else {}),
         **({"privacy": metrics.privacy_summary(attacked)} if attacked else {}),
         "host": host,
         "trace_sha256": recorder.digest("trace"),
@@ -121,7 +124,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     }
     if folder is not None:
         rounds = metrics.rounds_table(table, topology)
-        padded = (timed.host_s + [float("nan")] * len(rounds))[: len(rounds)]
+        padded = (times.seconds + [float("nan")] * len(rounds))[: len(rounds)]
         rounds.insert(min(7, rounds.shape[1]), "host_time_s", padded)
         if attacked:
             _write(folder / "privacy.csv", pd.DataFrame(attacked).to_csv(index=False))

@@ -86,7 +86,7 @@ def _plain(value: Any, only_given: bool = False) -> Any:
             fields[name].alias or name: _plain(each, only_given)
             for name, each in given.items()
             if each is not None or fields[name].default is not None
-        }
+        } | {name: _plain(each, only_given) for name, each in (value.model_extra or {}).items()}
     if isinstance(value, dict):
         return {key: _plain(each, only_given) for key, each in value.items()}
     if isinstance(value, list | tuple):

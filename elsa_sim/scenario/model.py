@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from annotated_types import Len
 from pydantic import AfterValidator, Field, SerializeAsAny
 
 from ..base.choices import any_of, renewed, with_choices
@@ -24,7 +25,8 @@ from ..base.units import Seconds
 from ..codecs.base import Codec
 from ..devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, Straggler
 from ..learning.backbone.options import BackboneOptions
-from ..learning.misbehaviour.base import UnreliableOptions
+from ..learning.misbehaviour.base import Misbehaviour
+from ..learning.misbehaviour.options import UnreliableOptions
 from ..learning.splits.base import SplitPolicy
 from ..learning.splits.fixed import FixedSplit
 from ..learning.tasks.base import Task
@@ -37,12 +39,23 @@ from ..protocols.base import Protocol
 from ..topology import LinkOptions, TopologySource, Tree
 from ..wireless import Allocator, Mobility, PathLoss, PowerControl, WirelessOptions
 from . import validation
+from .codec_options import CodecOptions, in_lists, with_codecs, with_unsent
 from .document import Document, locate, override
 from .document import read as read_document
 from .yaml_reader import brief
 
 #: Packages whose modules define components.
-PACKAGES = ("codecs", "learning.splits", "learning.tasks", "links", "protocols", "topology", "wireless")
+PACKAGES = (
+    "codecs",
+    "learning.aggregation.rules",
+    "learning.misbehaviour",
+    "learning.splits",
+    "learning.tasks",
+    "links",
+    "protocols",
+    "topology",
+    "wireless",
+)
 _FILE_NAME = re.compile(r"\w(?:[\w .+=,@()-]{0,98}[\w.+=,@()-])?")
 
 
@@ -50,17 +63,6 @@ def _folder_name(value: str) -> str:
     if not _FILE_NAME.fullmatch(value):
         raise ValueError(f"{brief(value)} cannot name a folder; valid: at most 100 letters, digits, spaces, . _ - + =")
     return value
-
-
-class CodecOptions(Options):
-    """What encodes each kind of message: codecs in the sender's order; the receiver reverses it."""
-
-    activation: Items[tuple[SerializeAsAny[Codec], ...]] = ()
-    """Hidden states at a cut, up and down."""
-    gradient: Items[tuple[SerializeAsAny[Codec], ...]] = ()
-    """Gradients at a cut, up and down."""
-    adapters: Items[tuple[SerializeAsAny[Codec], ...]] = ()
-    """Adapters on their way to and from an aggregation."""
 
 
 class StopOptions(Options):
@@ -122,7 +124,7 @@ class Scenario(Options):
     devices: DevicesOptions = DevicesOptions()
     """How fast the nodes compute, their memory and power."""
     unreliable: UnreliableOptions | None = None
-    """Clients that do not do what they should; by default none."""
+    """Misbehaving (Byzantine) clients; by default none."""
     split: SerializeAsAny[SplitPolicy] = FixedSplit()
     """Which layers stay on a client."""
     codec: CodecOptions = CodecOptions()
@@ -204,19 +206,17 @@ def _examined(document: Document, overrides: Sequence[str], seed: int | None) ->
         made, more = validation.examine(scenario_type(), replace(document, data=sound | stand_in, faults=()))
         if made is None:
             raise ScenarioError(document.source, [*faults, *more])
+    faults = with_unsent(faults, document, None if "protocol" in unsound else made.protocol)
+    unsound |= {fault.path.partition(".")[0] for fault in faults}
     return Loaded(made, document, tuple(faults), frozenset(unsound))
 
 
 def _completed(document: Document) -> Document:
     """What may be left out is written out: the kind of a topology that names a file, the list around a single codec."""
-    topology, codec = document.data.get("topology"), document.data.get("codec")
+    topology = document.data.get("topology")
     if isinstance(topology, dict) and "file" in topology and "kind" not in topology:
         document = document.changed(("topology", "kind"), "file")
-    if isinstance(codec, dict):
-        for message, chain in codec.items():
-            if isinstance(chain, dict | str) and message in CodecOptions.model_fields:
-                document = document.wrapped(("codec", message))
-    return document
+    return in_lists(document)
 
 
 def scenario_type() -> type[Scenario]:
@@ -244,6 +244,8 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
         allocator=any_of(Allocator),
         power_control=any_of(PowerControl),
     )
+    attacks: Any = Annotated[Items[tuple[any_of(Misbehaviour), ...]], Len(min_length=1)]  # type: ignore[misc]
+    named: Any = dict[str, any_of(Misbehaviour)]  # type: ignore[misc]
     roles: dict[str, type[Options]] = {"client": ClientOptions, "edge": EdgeOptions, "cloud": CloudOptions}
     return with_choices(
         Scenario,
@@ -252,12 +254,13 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
         partition=any_of(Partition),
         topology=any_of(TopologySource),
         split=any_of(SplitPolicy),
-        codec=with_choices(CodecOptions, activation=chain, gradient=chain, adapters=chain),
+        codec=with_codecs(),
         devices=with_choices(
             DevicesOptions,
             **{role: with_choices(kind, stragglers=slow, downtimes=away) for role, kind in roles.items()},
         ),
         network=with_choices(NetworkOptions, model=any_of(LinkModel)),
         wireless=air | None,
+        unreliable=with_choices(UnreliableOptions, kinds=attacks, clients=named) | None,
         privacy=with_choices(PrivacyOptions, under=Items[tuple[chain, ...]]) | None,
     )

@@ -25,9 +25,11 @@ def schema() -> dict[str, Any]:
             definition = definitions.get(member.__name__) or definitions.get(name, {"required": []})
             if member is not TopologyFile:  # told by its key `file`
                 definition["required"] = list(dict.fromkeys([key_of(family), *definition.get("required", ())]))
-    for chain in definitions["CodecOptions"]["properties"].values():
+    codec = definitions["CodecOptions"]
+    for chain in codec["properties"].values():
         several = {key: chain.pop(key) for key in ("type", "items")}
         chain["anyOf"] = [several, several["items"]]
+    codec["additionalProperties"] = {"anyOf": chain["anyOf"], "description": "Another kind of message of the protocol."}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
 
 

@@ -166,7 +166,7 @@ class _Guide:
 
     def _inside(self, schema: Any, form: str | None, element: int | str) -> Any:
         if form == "model":
-            return _fields(schema).get(str(element), schema)
+            return _fields(schema).get(str(element)) or _model(schema).get("extras_schema") or schema
         if form in ("list", "set"):
             return schema.get("items_schema", {})
         if form == "tuple":
@@ -185,11 +185,15 @@ class _Guide:
         return {}
 
 
-def _model_fields(schema: Any) -> dict[str, Any]:
+def _model(schema: Any) -> dict[str, Any]:
+    """What is in a model: its ``fields``, and what other keys may hold."""
     while schema.get("type") != "model-fields":
         schema = schema["schema"]
-    fields: dict[str, Any] = schema["fields"]
-    return fields
+    return schema  # type: ignore[no-any-return]
+
+
+def _model_fields(schema: Any) -> dict[str, Any]:
+    return _model(schema)["fields"]  # type: ignore[no-any-return]
 
 
 def _fields(schema: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def invariants(world: World) -> list[str]:
             wrong.append(
                 f"bytes of kind {kind!r} are not conserved: {sent} sent, {ended} received, aborted or in flight"
             )
-    return [*wrong, *world.lineage.wrong, *world.broken]
+    return [*wrong, *world.computing.lineage.wrong, *world.latest.broken]
 
 
 def event_log_faults(table: pa.Table, begun: int) -> list[str]:

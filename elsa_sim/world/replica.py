@@ -17,7 +17,7 @@ import simpy
 if TYPE_CHECKING:
     from ..learning.execution.work import Ref, Work
     from ..learning.training.model import Trained
-    from .world import Verb
+    from .verb import Verb
 
 
 class Turn:

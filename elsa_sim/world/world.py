@@ -9,29 +9,37 @@ every fact goes into the event table. A protocol is a SimPy generator over these
 
 from __future__ import annotations
 
-import time
-import typing
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import simpy
 
-from ..base.errors import Divergence, Lost
-from ..base.tiers import TIER
-from ..devices import Device, Execution
-from ..learning.aggregation.mean import distance
+from ..devices import Device
 from ..network import Network
 from ..results.event_table import Recorder
 from ..topology import Topology
 from .availability import Availability
+from .channel import Channel
 from .client import Client, SplitClient
 from .codec_pipeline import CodecPipeline
+from .computing import Computing
 from .event_log import EventLog
-from .replica import Lineage
+from .progress import Progress
+from .round_end import (
+    DivergenceCheck,
+    EvaluationRow,
+    Latest,
+    Notes,
+    Reallocation,
+    RoundObserver,
+    RoundObservers,
+    TrainingLoss,
+)
 from .transport import Transport
+from .verb import Verb as Verb
 
 if TYPE_CHECKING:
     from ..learning.execution.executor import Executor
@@ -40,31 +48,39 @@ if TYPE_CHECKING:
     from ..learning.training.model import Model
     from ..wireless import Radio
 
-#: The generator type of a verb: it yields SimPy events and returns a value.
-Verb = Generator[simpy.Event, Any, Any]
+
+@dataclass(frozen=True, eq=False)
+class Infrastructure:
+    """Where a run takes place: nodes and links in simulated time, and the air between them if there is any."""
+
+    env: simpy.Environment
+    topology: Topology
+    network: Network
+    devices: Mapping[str, Device]
+    radio: Radio | None = None
 
 
-class Stop(typing.Protocol):
-    """When training ends before its rounds are over; ``None``: never for this reason."""
+@dataclass(frozen=True, eq=False)
+class Federation:
+    """Who learns what: the clients, one client with all samples (``pool``), the model, and what does its arithmetic."""
 
-    @property
-    def rounds(self) -> int | None: ...
-    @property
-    def target_accuracy(self) -> float | None: ...
-    @property
-    def host_time(self) -> float | None: ...
-    @property
-    def adapter_change(self) -> float | None: ...
+    clients: Sequence[Client]
+    pool: Client
+    model: Model
+    executor: Executor
+    public: Callable[[int], Batch]
+    """The first so many of the texts that the task sets apart as public."""
 
 
-class Observer:
-    """Is told what happens while a run goes on; the default does nothing."""
+@dataclass(frozen=True, eq=False)
+class Instruments:
+    """What looks at a run and is no part of the system: it takes no simulated time."""
 
-    def progressed(self, now: float, done: int, total: int) -> None:
-        """``done`` of ``total`` local steps are over at simulated time ``now`` (s)."""
-
-    def evaluated(self, now: float, round: int, metrics: Mapping[str, float]) -> None:
-        """An evaluation of ``round`` gave ``metrics``."""
+    recorder: Recorder
+    test: Callable[[Ref, int], Mapping[str, float]]
+    """(adapters, round) -> metrics on the test data; none where there is no arithmetic."""
+    audit: Callable[[Any, int], list[dict[str, Any]]] | None = None
+    """(adapters, round) -> what an attacker recovers, a row per codec chain."""
 
 
 class World:
@@ -72,44 +88,33 @@ class World:
 
     def __init__(
         self,
-        env: simpy.Environment,
-        topology: Topology,
-        network: Network,
-        devices: Mapping[str, Device],
-        clients: Sequence[Client],
-        pool: Client,
-        model: Model,
-        executor: Executor,
+        infrastructure: Infrastructure,
+        federation: Federation,
         pipeline: CodecPipeline,
-        recorder: Recorder,
-        test: Callable[[Ref, int], Mapping[str, float]],
-        *,
-        stop: Stop,
-        observer: Observer,
-        total_steps: int,
-        radio: Radio | None = None,
-        public: Callable[[int], Batch] | None = None,
-        audit: Callable[[Any, int], list[dict[str, Any]]] | None = None,
+        instruments: Instruments,
+        progress: Progress,
+        observers: Iterable[RoundObserver] = (),
     ) -> None:
-        self.env, self.topology, self.network, self.devices = env, topology, network, devices
-        self.clients, self.pool, self.model = tuple(clients), pool, model
-        self.executor, self.pipeline, self.recorder = executor, pipeline, recorder
-        self.stop, self.observer, self.radio = stop, observer, radio
-        self.event_log = EventLog(env, recorder)
-        self.lineage = Lineage()
-        self._transport = Transport(self.event_log, network, devices, radio)
-        self._availability = Availability(self.event_log, topology, network, devices, radio)
-        self._test, self._total_steps, self._public = test, total_steps, public
-        self._audit = audit
-        self._roles = {node.name: node.role for node in topology.nodes}
-        self._losses: list[Ref] = []
-        self._notes: list[tuple[Ref, str, int, str]] = []
-        self._last: Ref | None = None
-        self._last_round = 0
-        self._steps = 0
-        self._begin = time.perf_counter()
-        self.cloud: str = topology.names("cloud")[0]
-        self.edge_servers: tuple[str, ...] = topology.names("edge")
+        """``observers`` are told of the end of a round after the world's own; see :mod:`.round_end`."""
+        self.env, self.topology, self.network = infrastructure.env, infrastructure.topology, infrastructure.network
+        self.devices, self.radio = infrastructure.devices, infrastructure.radio
+        self.clients, self.pool, self.model = tuple(federation.clients), federation.pool, federation.model
+        self.executor, self.public = federation.executor, federation.public
+        self.pipeline, self.recorder, self.progress = pipeline, instruments.recorder, progress
+        self.cloud: str = self.topology.names("cloud")[0]
+        self.edge_servers: tuple[str, ...] = self.topology.names("edge")
+        self.event_log = EventLog(self.env, self.recorder)
+        self.computing = Computing(self.event_log, self.devices, self.executor)
+        transport = Transport(self.event_log, self.network, self.devices, self.radio)
+        roles = {node.name: node.role for node in self.topology.nodes}
+        self.channel = Channel(pipeline, transport, self.computing, roles)
+        self._availability = Availability(self.event_log, self.topology, self.network, self.devices, self.radio)
+        self._instruments = instruments
+        self._losses, self._notes, self.latest = TrainingLoss(), Notes(self.recorder), Latest()
+        told: list[RoundObserver] = [self._losses, self._notes, EvaluationRow(self.recorder, self.cloud)]
+        told += [DivergenceCheck(), self.latest, progress]
+        told += [] if self.radio is None else [Reallocation(self.radio)]
+        self._observers = RoundObservers([*told, *observers])
 
     @property
     def now(self) -> float:
@@ -148,11 +153,6 @@ class World:
         (found,) = (each for each in self.clients if each.name == client)
         found.edge, found.assigned = edge, True
 
-    def public(self, count: int) -> Batch:
-        """The first ``count`` of the texts that the task sets apart as public."""
-        assert self._public is not None
-        return self._public(count)
-
     def compute(
         self,
         node: str,
@@ -169,38 +169,8 @@ class World:
         Raises:
             Lost: the device went away, and the work with it.
         """
-        entry = self.event_log.begin(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
-        execution, interrupt = yield from self._hold(self.devices[node], work.flops)
-        spent: dict[str, Any] = {"t_start_s": execution.t_start_s, "energy_j": execution.energy_j}
-        if interrupt is not None:
-            self.event_log.end(entry, **spent, status="aborted", metrics={"reason": str(interrupt.cause)})
-            raise interrupt
-        if execution.status != "ok":
-            self.event_log.end(entry, **spent, status="aborted", metrics={"reason": "the device went away"})
-            raise Lost(f"{node} went away at {self.now:g} s and lost its work {work.label}")
-        outputs = self.executor.finish(work)
-        self.lineage.ended(node, work, self.now)
-        self.event_log.end(entry, **spent)
+        outputs = yield from self.computing.compute(node, work, round=round, step=step, kind=kind)
         return outputs[0] if len(outputs) == 1 else outputs
-
-    def _hold(self, device: Device, flops: float) -> Verb:
-        """Hold the device for some work; returns the :class:`Execution`, and the interruption that ended it early."""
-        held = device.compute(flops)
-        event = next(held)
-        while True:
-            try:
-                value = yield event
-            except simpy.Interrupt as interrupt:
-                queued, before = self.now, device.busy_s
-                with suppress(simpy.Interrupt):
-                    held.throw(interrupt)
-                start = max(0.0, self.now - (device.busy_s - before))  # the slot is given back, and its time booked
-                energy = (self.now - start) * device.options.power.working / device.options.slots
-                return Execution(queued, start, self.now, energy, "lost"), interrupt
-            try:
-                event = held.send(value)
-            except StopIteration as end:
-                return end.value, None
 
     def send(
         self,
@@ -219,92 +189,43 @@ class World:
         (sequence lengths). Encoding and decoding take time on the two devices where a codec states FLOPs.
 
         Raises:
-            Lost: the network gave the message up.
+            Lost: the network gave the message up, or a device went away with its share of the work.
         """
-        up = TIER[self._roles[source]] < TIER[self._roles[target]]
         extra = 0 if attached is None else 4 * attached.size
-        message = self.pipeline.pack(source, target, value, kind, up=up, round=round, attached=extra)
-        payload = value
-        if message.encode is not None:
-            outputs = yield from self._apply(source, message.encode, round, step)
-            payload = self.pipeline.encoded(message, outputs)
-        try:
-            yield from self._transport.carry(source, target, message.payload_bytes, kind, round, step)
-            if message.encode is None:
-                return payload
-            outputs = yield from self._apply(target, self.pipeline.unpack(message, payload), round, step)
-        except (Lost, simpy.Interrupt):
-            self.pipeline.lost(message)
-            raise
-        return self.pipeline.decoded(message, outputs)
-
-    def _apply(self, node: str, work: Work, round: int, step: int) -> Verb:
-        """Codec work: free work takes no time and leaves no row."""
-        if work.flops == 0:
-            return self.executor.finish(work)
-        outputs = yield from self.compute(node, work, round=round, step=step)
-        return outputs
+        return self.channel.send(source, target, value, kind, round=round, step=step, attached=extra)
 
     def evaluate(self, adapters: Ref, *, round: int) -> bool:
-        """Evaluate ``adapters`` on the test data; returns whether the run should stop.
+        """End ``round``: measure its aggregated ``adapters`` on the test data, and tell all who observe.
 
-        An evaluation is an instrument, not part of the system: it takes no simulated time.
+        Returns whether the run should stop. An evaluation is an instrument, not part of the system: it takes no simulated
+        time.
+
+        Raises:
+            Divergence: what was measured is not finite.
         """
         self.pipeline.refer(adapters, round)
-        metrics = dict(self._test(adapters, round))
-        if self._losses and metrics:
-            metrics["train_loss"] = float(np.mean([float(loss.value) for loss in self._losses]))
-        self._losses.clear()
-        for found, node, version, detail in self._notes:
-            facts = found.value if found.ready or found.node else {}
-            self.recorder.add("update", self.now, self.now, node, round=version, detail=detail, metrics=facts)
-        self._notes.clear()
-        self.recorder.add("evaluation", self.now, self.now, self.cloud, round=round, detail="test", metrics=metrics)
-        self.recorder.flush()
-        broken = [name for name, value in metrics.items() if not np.isfinite(value)]
-        if broken:
-            what = f"{broken[0]} is {metrics[broken[0]]} after round {round}"
-            raise Divergence(f"{what}: training diverged; lower protocol.lr")
-        before, self._last, self._last_round = self._last, adapters, round
-        self.observer.evaluated(self.now, round, metrics)
-        if self.radio is not None and round:
-            self.radio.reallocate()
-        stop = self.stop
-        return (
-            (stop.target_accuracy is not None and metrics.get("accuracy", -1.0) >= stop.target_accuracy)
-            or (stop.rounds is not None and round >= stop.rounds)
-            or (stop.host_time is not None and time.perf_counter() - self._begin >= stop.host_time)
-            or (before is not None and self._still(before, adapters))
-        )
-
-    def _still(self, before: Ref, after: Ref) -> bool:
-        """Whether adapters have moved less than the run is to go on for; never where there is no arithmetic."""
-        limit = self.stop.adapter_change
-        if limit is None or not (after.ready or after.node):
-            return False
-        return distance(before.value, after.value) < limit
+        metrics = self._instruments.test(adapters, round)
+        return self._observers.end(round, self.now, adapters, metrics)
 
     def audited(self) -> list[dict[str, Any]]:
         """What an attacker recovers with the adapters last evaluated, a row per codec chain; empty if nobody asked."""
-        if self._audit is None or self._last is None:
+        audit, last = self._instruments.audit, self.latest.end
+        if audit is None or last is None:
             return []
-        audit, last = self._audit, self._last
-        return self.executor.time(lambda: audit(last.value, self._last_round))
+        return self.executor.time(lambda: audit(last.adapters.value, last.round))
 
     def stepped(self, loss: Ref) -> None:
         """Count one finished local step and keep its loss for the next evaluation's mean."""
-        self._losses.append(loss)
-        self._steps += 1
-        self.observer.progressed(self.now, min(self._steps, self._total_steps), self._total_steps)
-
-    def note(self, found: Ref, node: str, *, round: int, detail: str) -> None:
-        """Have the event table tell what ``node`` found out (a mapping of names to numbers), at the next evaluation."""
-        self._notes.append((found, node, round, detail))
+        self._losses.add(loss)
+        self.progress.advance()
 
     def skipped(self, steps: int) -> None:
         """Count local steps that a client leaves out."""
-        self._steps += steps
-        self.observer.progressed(self.now, self._steps, self._total_steps)
+        self.progress.advance(steps)
+
+    def note(self, found: Ref, node: str, *, round: int, detail: str) -> None:
+        """Have the event table tell what ``node`` found out (a mapping of names to numbers), at the next evaluation."""
+        self._notes.add(found, node, round, detail)
 
     def spawn(self, generator: Verb) -> simpy.Process:
         """Start a concurrent process."""
@@ -320,13 +241,6 @@ class World:
         processes = [self.spawn(generator) for generator in generators]
         yield self.env.all_of(processes)
         return [process.value for process in processes]
-
-    @property
-    def broken(self) -> list[str]:
-        """The adapters last evaluated that are not finite, as violated invariants."""
-        if self._last is None or not self._last.ready:
-            return []
-        return [f"adapter {name} is not finite" for name, t in self._last.value.items() if not bool(t.isfinite().all())]
 
     def end(self) -> None:
         """Close the log: list what is still under way, and the energy of idle time."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from exchange import Pair, hidden
 
-from elsa_sim.codecs.base import Codec, faults, gradient_chain, wire_specs
+from elsa_sim.codecs.base import CUT_KINDS, Codec, MessageContext, coupled, faults, gradient_chain, wire_specs
 from elsa_sim.codecs.cast import BFloat16, Float16
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.codecs.sketch import Sketch
@@ -26,6 +26,8 @@ from elsa_sim.learning.execution.work import TensorSpec
         ([Int8(), Int8()], "adapters", 1, "takes floating-point numbers"),
         ([Sketch(), SSOP()], "activation", 1, "'ssop' rotates hidden states, not what 'sketch' makes"),
         ([SSOP()], "adapters", 0, "adapters have none"),
+        ([SSOP()], "logits", 0, "logits have none"),
+        ([Int8(), Sketch()], "logits", 1, "takes floating-point numbers"),
         ([SSOP(), SSOP(rank=4)], "activation", 1, "twice"),
         ([SSOP()], "gradient", 0, "name it there too"),
     ],
@@ -49,6 +51,28 @@ def test_gradient_chain_shares_the_rotation() -> None:
     assert gradient_chain([Sketch()], [Int8()]) == (Int8(),)
     assert faults([SSOP(rank=4), Int8()], "gradient", activation) == []
     assert faults([SSOP(rank=5), Int8()], "gradient", activation)[0][0] == 0
+
+
+def test_chains_of_all_kinds_are_as_stated_but_for_the_gradients() -> None:
+    stated: dict[str, list[Codec]] = {
+        "activation": [SSOP(rank=4), Sketch()],
+        "adapters": [Float16()],
+        "logits": [Int8()],
+    }
+    assert coupled(stated) == {
+        "activation": (SSOP(rank=4), Sketch()),
+        "gradient": (SSOP(rank=4),),
+        "adapters": (Float16(),),
+        "logits": (Int8(),),
+    }
+    assert coupled(stated | {"gradient": [Int8()]})["gradient"] == (SSOP(rank=4), Int8())
+    assert coupled({}) == {"gradient": ()}
+
+
+def test_messages_of_a_protocols_own_cross_no_cut() -> None:
+    cuts = {(kind, up): MessageContext(kind, up).cut for kind in (*CUT_KINDS, "logits") for up in (True, False)}
+    assert cuts == {("activation", True): "first", ("activation", False): "second", ("gradient", True): "second",
+                    ("gradient", False): "first", ("logits", True): None, ("logits", False): None}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,15 @@ def test_one_client_has_all(even: bool) -> None:
     assert found.decision.main.owners.tolist() == [0, 0, 0]
 
 
+def test_pairs_are_looked_at_in_order() -> None:
+    """By cut, then by rank, however the problem lists them; so ties do not depend on it."""
+    given = problem(0)
+    listed = [(3, 2), (1, 8), (2, 2), (1, 2), (3, 8), (2, 8)]
+    shuffled = replace(given, loads={pair: given.loads[pair] for pair in listed})
+    assert Held().pairs(shuffled) == [(1, 2), (1, 8), (2, 2), (2, 8), (3, 2), (3, 8)]
+    assert Held(rank=8).pairs(shuffled) == [(1, 8), (2, 8), (3, 8)]
+
+
 # The order of the search --------------------------------------------------------------------------------------------
 
 

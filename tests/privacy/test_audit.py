@@ -116,10 +116,10 @@ def test_no_object_that_an_edge_server_can_reach_contains_q() -> None:
     Q = I + V (W - I) V^T is there if V and W are, or Q itself, in any format; the walk finds them at the client.
     """
     _, world = world_of(ROTATED, PUBLIC, "codec.adapters=[{kind: feedback}, {kind: int8}]")
-    for held in world.pipeline.states.values():
+    for held in world.pipeline.endpoints.states.values():
         for ref in held.values():
             assert ref.value is not None  # pending work has run, so nothing but values can be reached
-    secrets = [item for item in leaves(world.pipeline.states["client1"]) if isinstance(item, Secret)]
+    secrets = [item for item in leaves(world.pipeline.endpoints.states["client1"]) if isinstance(item, Secret)]
     assert secrets
     parts = []
     for secret in secrets:
@@ -128,7 +128,7 @@ def test_no_object_that_an_edge_server_can_reach_contains_q() -> None:
         q = torch.eye(HIDDEN) + secret.basis @ secret.turn @ secret.basis.t()
         parts += [secret.basis, secret.turn, secret.turn + torch.eye(len(secret.turn)), q]
     for server in (*world.edge_servers, world.cloud):
-        found = leaves(world.pipeline.states.get(server, {}))
+        found = leaves(world.pipeline.endpoints.states.get(server, {}))
         assert not any(isinstance(item, Secret) for item in found)
         assert not {secret.seed for secret in secrets} & {item for item in found if isinstance(item, int)}
         for item in found:
@@ -139,10 +139,10 @@ def test_no_object_that_an_edge_server_can_reach_contains_q() -> None:
                             item.float(), candidate.float(), atol=1e-4
                         )
                         assert not same
-    assert any(isinstance(item, torch.Tensor) for item in leaves(world.pipeline.states["edge1"])), (
+    assert any(isinstance(item, torch.Tensor) for item in leaves(world.pipeline.endpoints.states["edge1"])), (
         "the walk finds tensors"
     )
-    assert isinstance(next(iter(world.pipeline.states["edge1"].values())), Ref)
+    assert isinstance(next(iter(world.pipeline.endpoints.states["edge1"].values())), Ref)
 
 
 # Codecs in whole runs -----------------------------------------------------------------------------------------------
@@ -177,9 +177,9 @@ def test_a_lost_message_leaves_both_ends_agreed() -> None:
     _, world = world_of("protocol.rounds=8", "codec.adapters=[{kind: feedback}, {kind: quantize, bits: 3}]", failing)
     assert world.event_log.byte_counters.aborted["adapters"], "no message of adapters was lost; nothing is tested"
     checked = 0
-    for node, held in world.pipeline.states.items():
+    for node, held in world.pipeline.endpoints.states.items():
         for (peer, kind, up, position), ref in held.items():
-            other = world.pipeline.states.get(peer, {}).get((node, kind, up, position))
+            other = world.pipeline.endpoints.states.get(peer, {}).get((node, kind, up, position))
             if other is not None and position == 0:
                 for name, tensor in ref.value.items():
                     if name in other.value:

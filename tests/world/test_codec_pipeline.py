@@ -1,4 +1,4 @@
-"""The wire: what is weighed is what was made, and each endpoint knows and keeps what is its own."""
+"""The codec pipeline: what is weighed is what was made, and each endpoint knows and keeps what is its own."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from elsa_sim.codecs.sketch import Sketch
 from elsa_sim.codecs.ssop import SSOP
 from elsa_sim.learning.execution.executor import Batched, Executor, TimingOnly
 from elsa_sim.learning.execution.work import Ref, Spec, TensorSpec
-from elsa_sim.world.codec_pipeline import CodecPipeline, Message
+from elsa_sim.world.codec_pipeline import CodecPipeline
+from elsa_sim.world.transmission import Transmission
 
 STREAMS = Streams(3)
 
 
 class Spy(Codec):
-    """Sends tensors as they are, and writes down every key, passage and state; not registered: ``kind`` has no default."""
+    """Sends tensors as they are, and writes down every key, context and state; not registered: ``kind`` has no default."""
 
     kind: str = "spy"
     keys: ClassVar[list[Keys]] = []
@@ -99,15 +100,15 @@ def send(
     round: int = 1,
     attached: int = 0,
     executor: Executor | None = None,
-) -> tuple[Message, Ref, Ref]:
-    """The parcel, the payload and what the receiver gets."""
+) -> tuple[Transmission, Ref, Ref]:
+    """The message, the payload and what the receiver gets."""
     executor = executor or Executor()
     ref = value if isinstance(value, Ref) else of(value)
-    message = pipeline.pack(source, target, ref, kind, up=up, round=round, attached=attached)
+    message = pipeline.prepare(source, target, ref, kind, up=up, round=round, attached=attached)
     if message.encode is None:
         return message, ref, ref
-    payload = pipeline.encoded(message, executor.finish(message.encode))
-    received = pipeline.decoded(message, executor.finish(pipeline.unpack(message, payload)))
+    payload = message.encoded(executor.finish(message.encode))
+    received = message.commit(executor.finish(message.decode(payload)))
     return message, payload, received
 
 
@@ -205,7 +206,7 @@ def test_a_codec_that_lies_about_its_size_breaks_an_invariant() -> None:
 
 def test_an_opaque_value_cannot_be_sent() -> None:
     with pytest.raises(TypeError, match="opaque"):
-        CodecPipeline({}, STREAMS).pack("a", "b", Ref(None), "activation", up=True, round=1, attached=0)
+        CodecPipeline({}, STREAMS).prepare("a", "b", Ref(None), "activation", up=True, round=1, attached=0)
 
 
 def test_costs_of_a_chain_are_those_of_its_codecs() -> None:
@@ -213,10 +214,10 @@ def test_costs_of_a_chain_are_those_of_its_codecs() -> None:
     assert (message.encode.label, message.encode.flops, message.decode_flops) == ("activation.encode", 48.0, 48.0)
 
 
-# Passages -----------------------------------------------------------------------------------------------------------
+# Contexts -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_passage_counts_earlier_messages_of_its_kind_way_pair_and_round() -> None:
+def test_a_context_counts_earlier_messages_of_its_kind_way_pair_and_round() -> None:
     pipeline = CodecPipeline({"activation": [Spy()], "adapters": [Spy()]}, STREAMS)
     up, down = ("client1", "edge1", True), ("edge1", "client1", False)
     script = [
@@ -257,10 +258,10 @@ def test_the_secret_seed_never_reaches_a_server() -> None:
     for up, ends in ((True, ("client1", "edge1")), (False, ("edge1", "client1"))):
         pipeline = CodecPipeline({"activation": [Spy()]}, STREAMS)
         Spy.keys.clear()
-        message = pipeline.pack(*ends, of(rows()), "activation", up=up, round=1, attached=0)
-        payload = pipeline.encoded(message, Executor().finish(message.encode))
+        message = pipeline.prepare(*ends, of(rows()), "activation", up=up, round=1, attached=0)
+        payload = message.encoded(Executor().finish(message.encode))
         (sender,) = Spy.keys
-        pipeline.decoded(message, Executor().finish(pipeline.unpack(message, payload)))
+        message.commit(Executor().finish(message.decode(payload)))
         (_, receiver) = Spy.keys
         client, server = (sender, receiver) if up else (receiver, sender)
         assert server.secret is None
@@ -287,8 +288,10 @@ def test_what_a_server_holds_contains_no_secret() -> None:
             send(pipeline, rows(seed=index), kind)
             send(pipeline, rows(seed=index), kind, "edge1", "client1", up=False)
     secret = STREAMS.integer("codec-secret", "client1")
-    assert any(secret == found for found in reachable(pipeline.states["client1"])), "the walk finds what is there"
-    assert not any(secret == found for found in reachable(pipeline.states["edge1"]))
+    assert any(secret == found for found in reachable(pipeline.endpoints.states["client1"])), (
+        "the walk finds what is there"
+    )
+    assert not any(secret == found for found in reachable(pipeline.endpoints.states["edge1"]))
 
 
 def reachable(root: Any) -> list[int]:
@@ -405,10 +408,10 @@ def test_batched_messages_are_those_of_the_serial_executor(chain: list[Codec]) -
 @pytest.mark.parametrize("codec", [Spy(), PairSpy()], ids=["stream", "pair"])
 def test_an_older_state_can_still_be_read(codec: Spy) -> None:
     pipeline = CodecPipeline({"activation": [codec]}, STREAMS)
-    message = pipeline.pack("client1", "edge1", of(rows()), "activation", up=True, round=1, attached=0)
-    payload = pipeline.encoded(message, Executor().finish(message.encode))
-    work = pipeline.unpack(message, payload)
-    pipeline.decoded(message, Executor().finish(work))
+    message = pipeline.prepare("client1", "edge1", of(rows()), "activation", up=True, round=1, attached=0)
+    payload = message.encoded(Executor().finish(message.encode))
+    work = message.decode(payload)
+    message.commit(Executor().finish(work))
     send(pipeline, rows())
     Executor().finish(message.encode)
     Executor().finish(work)
@@ -420,11 +423,11 @@ def test_an_older_state_can_still_be_read(codec: Spy) -> None:
 def test_a_rehearsal_moves_no_state(codec: Spy) -> None:
     pipeline = CodecPipeline({"activation": [codec]}, STREAMS)
     send(pipeline, rows())
-    held = {node: dict(states) for node, states in pipeline.states.items()}
+    held = {node: dict(states) for node, states in pipeline.endpoints.states.items()}
     rehearsal = pipeline.rehearsal()
     for client in ("client1", "client1", "client9"):
         rehearsal.exchange(client, "edge1", rows(), "activation", up=True, round=1)
-    assert pipeline.states == held
+    assert pipeline.endpoints.states == held
     send(pipeline, rows())
     assert [state for _, _, state in encodings()] == [0, 1, 2, 0, 1]
     assert [state for _, _, state in decodings()] == [0, 1, 2, 0, 1]
@@ -433,7 +436,7 @@ def test_a_rehearsal_moves_no_state(codec: Spy) -> None:
 def test_sending_changes_neither_the_value_nor_an_older_state() -> None:
     pipeline, value = CodecPipeline({"activation": [SSOP(rank=2), Int8()]}, STREAMS), rows()
     before = value.clone()
-    message = pipeline.pack("client1", "edge1", of(value), "activation", up=True, round=1, attached=0)
+    message = pipeline.prepare("client1", "edge1", of(value), "activation", up=True, round=1, attached=0)
     one, two = (Executor().finish(message.encode) for _ in range(2))
     assert torch.equal(value, before)
     assert all(torch.equal(a, b) for a, b in zip(one[0].value[""], two[0].value[""], strict=True))
@@ -455,8 +458,8 @@ def test_a_rehearsal_goes_like_the_message_and_leaves_no_trace(chain: list[Codec
     assert torch.equal(seen, expected[0])
     assert torch.equal(expected[0], expected[2])
     assert torch.equal(expected[1], expected[3])
-    assert "client9" not in pipeline.states
-    assert pipeline._sent == undisturbed._sent
+    assert "client9" not in pipeline.endpoints.states
+    assert pipeline.counts == undisturbed.counts
     assert CodecPipeline({}, STREAMS).exchange("client1", "edge1", value, "activation", up=True, round=1) is value
 
 

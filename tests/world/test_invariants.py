@@ -43,7 +43,7 @@ def fails(match: str, *changes: str) -> None:
 
 @pytest.mark.parametrize("book", ["sent", "received"])
 def test_bytes_that_are_lost(monkeypatch: Patch, book: str) -> None:
-    monkeypatch.setattr(event_log, "Ledger", partial(event_log.ByteCounters, **{book: Leaky()}))
+    monkeypatch.setattr(event_log, "ByteCounters", partial(event_log.ByteCounters, **{book: Leaky()}))
     fails(r"bytes of kind 'activation' are not conserved: \d+ sent, \d+ received, aborted or in flight", TIMING)
 
 
@@ -184,7 +184,7 @@ def _bare(spec: Any) -> Any:
 
 
 def test_several_at_once_are_all_named(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(event_log, "Ledger", partial(event_log.ByteCounters, received=Leaky()))
+    monkeypatch.setattr(event_log, "ByteCounters", partial(event_log.ByteCounters, received=Leaky()))
     add: Callable[..., None] = Recorder.add
     monkeypatch.setattr(Recorder, "add", lambda self, kind, start, end, node, **facts: add(
         self, kind, start, start - 1.0 if kind == "aggregation" else end, node, **facts))  # fmt: skip

@@ -13,7 +13,7 @@ from elsa_sim.base.errors import Divergence, RunFailed
 from elsa_sim.learning.tasks.data import Batch
 from elsa_sim.results.metrics import Results
 from elsa_sim.run.simulation import run
-from elsa_sim.world.world import Observer
+from elsa_sim.world.progress import Observer
 
 HEADER = 40
 #: Bytes of the adapters of a layer (rank 2 on query and value) and of the head (3 classes).

@@ -21,7 +21,7 @@ from typing import IO
 
 import cloudpickle
 
-from ...base.errors import InputError, RunFailed
+from ...base.errors import InputError, OutOfMemory, RunFailed
 from ..backbone.model import Backbone
 from .serialisation import Worker
 
@@ -62,7 +62,8 @@ class LocalPool:
         """Each task on a worker of its own.
 
         Raises:
-            RunFailed: a worker died.
+            OutOfMemory: a worker was killed.
+            RunFailed: a worker died otherwise.
         """
         try:
             for worker, task in zip(self._workers, tasks, strict=False):
@@ -70,6 +71,9 @@ class LocalPool:
             results = [_receive(worker.stdout) for worker, _ in zip(self._workers, tasks, strict=False)]
         except (EOFError, BrokenPipeError):
             dead = [code for worker in self._workers if (code := _ended(worker)) is not None]
+            if -signal.SIGKILL in dead:
+                what = f"a worker process was killed (signal {signal.SIGKILL:d}), as it is when memory runs out"
+                raise OutOfMemory(f"{what}; fewer execution.workers need less") from None
             how = f"exit status {dead[0]}" if dead and dead[0] >= 0 else f"signal {-dead[0]}" if dead else "no answer"
             raise RunFailed(f"a worker process died ({how}); fewer workers need less memory") from None
         for failed, result in results:
@@ -157,11 +161,14 @@ class RayPool:
         """Each task on a worker of its own.
 
         Raises:
-            RunFailed: a worker died.
+            OutOfMemory: a worker was killed, as there was no memory for it.
+            RunFailed: a worker died otherwise.
         """
         sent = [worker.work.remote(task) for worker, task in zip(self._workers, tasks, strict=False)]
         try:
             return list(self._ray.get(sent))
+        except self._ray.exceptions.OutOfMemoryError as error:
+            raise OutOfMemory(f"a worker of the cluster ran out of memory: {error}".partition("\n")[0]) from None
         except self._ray.exceptions.RayActorError as error:
             raise RunFailed(f"a worker of the cluster died: {error}".partition("\n")[0]) from error
 

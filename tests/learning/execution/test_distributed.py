@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from in_process import InProcess
-from learning.training.test_model import close, model, some_batches, split_steps, train
+from learning.training.test_model import close, model, some_batches, split_steps, start, train
 
+from elsa_sim.learning.aggregation.rules.mean import Mean
 from elsa_sim.learning.execution.distributed import Distributed
 from elsa_sim.learning.execution.executor import Executor
 from elsa_sim.learning.execution.pools import POOLS, WorkerPool
@@ -34,8 +35,8 @@ def test_any_number_of_workers_gives_the_same(pool: WorkerPool) -> None:
     expected = train(of, Executor(), clients=5, steps=2)
     executor = Distributed(of.backbone, pool)
     found = train(of, executor, clients=5, steps=2)
-    (mean,) = executor.finish(of.mean([local.adapters for local in found], [1.0] * 5))
-    (truth,) = Executor().finish(of.mean([local.adapters for local in expected], [1.0] * 5))
+    (mean,) = executor.finish(of.aggregate(Mean(), [local.adapters for local in found], [1.0] * 5, start(of)))
+    (truth,) = Executor().finish(of.aggregate(Mean(), [local.adapters for local in expected], [1.0] * 5, start(of)))
     assert close(mean.value, truth.value)
     for one, two in zip(found, expected, strict=True):
         assert close(one.adapters.value, two.adapters.value)
@@ -50,11 +51,11 @@ def test_a_second_flush_goes_on_from_the_first(pool: WorkerPool) -> None:
     executor = Distributed(of.backbone, pool)
     for executors in (executor, Executor()):
         one, two = train(of, executors, clients=2, steps=1)
-        (theta,) = executors.finish(of.mean([one.adapters, two.adapters], [1.0, 2.0]))
+        (theta,) = executors.finish(of.aggregate(Mean(), [one.adapters, two.adapters], [1.0, 2.0], start(of)))
         _ = theta.value
         *_, third = split_steps(of, executors, theta, some_batches(2, 7))
         *_, fourth = split_steps(of, executors, theta, some_batches(2, 8))
-        (theta,) = executors.finish(of.mean([third.adapters, fourth.adapters], [1.0, 2.0]))
+        (theta,) = executors.finish(of.aggregate(Mean(), [third.adapters, fourth.adapters], [1.0, 2.0], start(of)))
         if executors is executor:
             found = theta.value
     assert close(found, theta.value)

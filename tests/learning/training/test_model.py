@@ -18,6 +18,7 @@ from sklearn.metrics import f1_score
 from small_models import CLASSES, VOCABULARY, batch_of, made, perturbed, samples
 from torch import Tensor
 
+from elsa_sim.learning.aggregation.rules.mean import Mean
 from elsa_sim.learning.backbone.flops import FlopCounter
 from elsa_sim.learning.backbone.model import Objective
 from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, Part, three_parts
@@ -174,7 +175,7 @@ def test_aggregation_may_be_pending_too() -> None:
     of, values = model(), {}
     for name, executor in (("serial", Executor()), ("batched", Batched())):
         locals_ = train(of, executor, clients=2, steps=1)
-        (merged,) = executor.finish(of.mean([local.adapters for local in locals_], [1.0, 3.0]))
+        (merged,) = executor.finish(of.aggregate(Mean(), [local.adapters for local in locals_], [1.0, 3.0], start(of)))
         values[name] = merged.value
         expected = [
             0.25 * a + 0.75 * b for a, b in zip(*(local.adapters.value.values() for local in locals_), strict=True)
@@ -225,7 +226,7 @@ def test_shapes_are_as_declared_and_known_without_arithmetic(objective: Objectiv
     witness, outline = Witness(), Outline()
     for executor, of in ((witness, model(objective)), (outline, model(objective, outline=True))):
         locals_ = train(of, executor, clients=2, steps=2)
-        executor.finish(of.mean([local.adapters for local in locals_], [1.0, 1.0]))
+        executor.finish(of.aggregate(Mean(), [local.adapters for local in locals_], [1.0, 1.0], start(of)))
         whole_steps(of, executor, start(of), some_batches(1, 0))
     assert witness.done == outline.done
     assert len(witness.done) == 2 * 2 * 5 + 2
@@ -254,7 +255,7 @@ def test_flops_of_work_are_those_counted_and_the_update() -> None:
     forward = of.forward(bottom, batch, batch.lengths)
     learn = of.learn(top, Ref(of.states(13)), batch, ADAMW)
     backward = of.backward(middle, Ref(None), Ref(of.states(13)), batch.lengths, ADAMW)
-    mean = of.mean([theta, theta, theta], [1.0] * 3)
+    mean = of.aggregate(Mean(), [theta, theta, theta], [1.0] * 3, start(of))
     assert (forward.label, forward.flops) == ("part1.forward", counter.flops(PARTS[0], "forward", *shape))
     assert learn.label == "part3.learn"
     assert learn.flops == counter.flops(PARTS[2], "learn", *shape) + FLOPS_PER_PARAMETER * sizes[2]

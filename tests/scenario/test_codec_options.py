@@ -1,0 +1,126 @@
+"""The codec section: chains by kind of message, for whatever kinds a protocol sends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from small_runs import played, transfers
+
+from elsa_sim.base.errors import Fault, ScenarioError
+from elsa_sim.codecs.cast import Float16
+from elsa_sim.codecs.int8 import Int8
+from elsa_sim.protocols.elsa import Elsa
+from elsa_sim.scenario.codec_options import CodecOptions
+from elsa_sim.scenario.document import parse
+from elsa_sim.scenario.dump import dump
+from elsa_sim.scenario.model import Loaded, Scenario, examine, validated
+
+
+def loaded(text: str, *changes: str) -> Loaded:
+    return validated(parse(text), changes)
+
+
+def faults(text: str, *changes: str) -> list[Fault]:
+    with pytest.raises(ScenarioError) as caught:
+        loaded(text, *changes)
+    return list(caught.value.faults)
+
+
+def test_chains_are_a_mapping() -> None:
+    made = loaded("protocol: elsa\ncodec: {gradient: [float16, int8], fingerprint: float16}").scenario
+    kinds = {kind: [codec.kind for codec in chain] for kind, chain in made.codec.chains.items()}
+    assert kinds == {"activation": [], "gradient": ["float16", "int8"], "adapters": [], "fingerprint": ["float16"]}
+
+
+@pytest.mark.parametrize("protocol", ["elsa", "fedavg", "centralized", "sflllm"])
+def test_states_gradients_and_adapters_may_have_codecs_under_every_protocol(protocol: str) -> None:
+    """One section for all cells of a study, whether they cut the model or not."""
+    text = f"protocol: {protocol}\ncodec: {{activation: float16, gradient: float16, adapters: float16}}"
+    assert loaded(text).scenario.codec.chains == dict.fromkeys(("activation", "gradient", "adapters"), (Float16(),))
+
+
+def test_a_kind_that_is_not_sent_is_a_fault_with_its_line() -> None:
+    text = "protocol: elsa\ncodec:\n  activation: float16\n  fingerprnt: [float16]\n"
+    (fault,) = faults(text)
+    assert (fault.path, fault.line) == ("codec.fingerprnt", 4)
+    assert fault.message == (
+        "unknown key 'fingerprnt'; did you mean 'fingerprint'? valid: activation, gradient, adapters, probe, fingerprint, "
+        "assignment; protocol 'elsa' does not send it"
+    )
+    (fault,) = faults("protocol: fedavg", "codec.fingerprint=[float16]")
+    assert fault.path == "codec.fingerprint"
+    assert "valid: activation, gradient, adapters; protocol 'fedavg' does not send it" in fault.message
+    assert fault.message.endswith("(from --set 'codec.fingerprint=[float16]')")
+
+
+def test_a_fault_comes_once_and_with_the_others() -> None:
+    text = "protocol: elsa\ncodec:\n  rows: 3\n  sketch: {kind: sketch, colums: 3}\n  probe: {kind: sketch, colums: 3}\nseed: x\n"
+    assert [(fault.path, fault.line) for fault in faults(text)] == [
+        ("codec.rows", 3), ("codec.sketch", 4), ("codec.probe.0.colums", 5), ("seed", 6)]  # fmt: skip
+
+
+def test_where_the_protocol_is_not_known_all_kinds_are_valid_that_any_sends() -> None:
+    found = faults("protocol: elza\ncodec: {fingerprint: float16, logits: float16}")
+    assert [fault.path for fault in found] == ["protocol.kind", "codec.logits"]
+    assert found[1].message.endswith("; no protocol sends it")
+
+
+def test_faults_in_a_chain_are_told_of_as_in_any_other() -> None:
+    (fault,) = faults("protocol: elsa\ncodec: {fingerprint: sketh}")
+    assert fault.path == "codec.fingerprint.0.kind"
+    assert fault.message.startswith("unknown kind 'sketh'; did you mean 'sketch'?")
+    (fault,) = faults("protocol: elsa\ncodec: {fingerprint: [{kind: sketch, row: 2}]}")
+    assert (fault.path, fault.line) == ("codec.fingerprint.0.row", 2)
+    assert "unknown key 'row' (kind: sketch); did you mean 'rows'?" in fault.message
+    (fault,) = faults("protocol: elsa", "codec.fingerprint=[{kind: sketch, rows: 0}]")
+    assert fault.path == "codec.fingerprint.0.rows"
+
+
+def test_a_section_with_an_unknown_kind_is_not_built(tmp_path: Any) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("protocol: elsa\ncodec: {logits: float16}")
+    made = examine(path)
+    assert made.unsound == {"codec"}
+    assert len(made.faults) == 1
+
+
+def test_single_codecs_of_every_kind_are_put_in_lists() -> None:
+    for chain in ("float16", "{kind: float16}", "[float16]", "[{kind: float16}]"):
+        for made in (
+            loaded(f"protocol: elsa\ncodec: {{probe: {chain}}}"),
+            loaded("protocol: elsa", f"codec.probe={chain}"),
+        ):
+            assert made.scenario.codec.chains["probe"] == (Float16(),)
+
+
+def test_all_kinds_are_written_out() -> None:
+    written = dump(loaded("protocol: elsa\ncodec: {fingerprint: float16, adapters: int8}"))
+    assert yaml.safe_load(written)["codec"] == {"activation": [], "gradient": [], "fingerprint": [{"kind": "float16"}],
+                                                "adapters": [{"kind": "int8", "scale": "float32"}]}  # fmt: skip
+    assert dump(loaded(written)) == written
+
+
+def test_made_in_python() -> None:
+    options = CodecOptions(adapters=(Int8(),), fingerprint=(Float16(),))
+    assert options.chains == {"activation": (), "gradient": (), "adapters": (Int8(),), "fingerprint": (Float16(),)}
+    assert options == CodecOptions(adapters=(Int8(),), fingerprint=(Float16(),)) != CodecOptions(adapters=(Int8(),))
+    made = Scenario(protocol=Elsa(), codec=options)
+    assert loaded(dump(Loaded(made))).scenario.codec.chains == options.chains
+    with pytest.raises(ValueError, match="instance"):
+        CodecOptions(fingerprint=(3,))
+
+
+def test_reports_of_clients_are_coded() -> None:
+    """ELSA's fingerprints are a kind of message like the others."""
+    change = (
+        "protocol={kind: elsa, rounds: 1, local_steps: 1, edge_rounds: 1, trust: {}}",
+        "task.train_size=190",
+        "task.public=100",
+    )
+    plain, half = (played(*change, *codec) for codec in ((), ("codec={fingerprint: float16}",)))
+    sizes = [transfers(made.events, "fingerprint")["bytes"] - 40 for made in (plain, half)]
+    assert len(sizes[0]) == len(sizes[1]) > 0
+    assert (2 * sizes[1] == sizes[0]).all()
+    assert {"probe", "fingerprint"} <= set(plain.summary["bytes"]["by_kind"]) <= set(Elsa.messages)
