@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from ..wireless import PowerControl as PowerControl
     from ..world.client import Client as Client
     from ..world.client import SplitClient as SplitClient
+    from ..world.progress import Observer as Observer
     from ..world.replica import Replica as Replica
     from ..world.rounds import WaitOptions as WaitOptions
     from ..world.rounds import present as present
@@ -94,7 +95,6 @@ if TYPE_CHECKING:
     from ..world.rounds import run_round as run_round
     from ..world.rounds import run_while_online as run_while_online
     from ..world.rounds import wait_until_online as wait_until_online
-    from ..world.world import Observer as Observer
     from ..world.world import Verb as Verb
     from ..world.world import World as World
 
@@ -135,7 +135,7 @@ _PUBLIC: dict[str, str] = {
     "SplitClient": "world.client",
     "World": "world.world",
     "Verb": "world.world",
-    "Observer": "world.world",
+    "Observer": "world.progress",
     "Ref": "learning.execution.work",
     "Work": "learning.execution.work",
     "TensorSpec": "learning.execution.work",

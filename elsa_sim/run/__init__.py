@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..results.metrics import Results
     from ..scenario.model import Loaded
-    from ..world.world import Observer
+    from ..world.progress import Observer
 
 
 class _Room(ModuleType):
