@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ..learning.aggregation.base import Adapters as Adapters
     from ..learning.aggregation.base import Aggregation as Aggregation
     from ..learning.aggregation.base import Coordinatewise as Coordinatewise
+    from ..learning.aggregation.mean import distance as distance
     from ..learning.aggregation.mean import weighted_mean as weighted_mean
     from ..learning.backbone.options import Part as Part
     from ..learning.clustering.assign import Assigner as Assigner
@@ -71,6 +72,10 @@ if TYPE_CHECKING:
     from ..links import Flows as Flows
     from ..links import LinkModel as LinkModel
     from ..links import Rates as Rates
+    from ..privacy.base import Intercepted as Intercepted
+    from ..privacy.base import Knowledge as Knowledge
+    from ..privacy.base import PrivacyAttack as PrivacyAttack
+    from ..privacy.base import View as View
     from ..protocols.base import Protocol as Protocol
     from ..protocols.local import SplitTrainer as SplitTrainer
     from ..protocols.local import WholeTrainer as WholeTrainer
@@ -136,6 +141,7 @@ _PUBLIC: dict[str, str] = {
     "Partition": "learning.tasks.partition",
     "PathLoss": "wireless",
     "PowerControl": "wireless",
+    "PrivacyAttack": "privacy.base",
     "Protocol": "protocols.base",
     "SplitPolicy": "learning.splits.base",
     "Straggler": "devices",
@@ -154,7 +160,6 @@ _PUBLIC: dict[str, str] = {
     "TensorSpec": "learning.execution.work",
     "Part": "learning.backbone.options",
     "Trained": "learning.training.model",
-    "weighted_mean": "learning.aggregation.mean",
     "WholeTrainer": "protocols.local",
     "SplitTrainer": "protocols.local",
     "average": "protocols.local",
@@ -177,6 +182,12 @@ _PUBLIC: dict[str, str] = {
     "Adapters": "learning.aggregation.base",
     "Coordinatewise": "learning.aggregation.base",
     "Attack": "learning.misbehaviour.base",
+    "distance": "learning.aggregation.mean",
+    "weighted_mean": "learning.aggregation.mean",
+    # Attacks on privacy
+    "Intercepted": "privacy.base",
+    "Knowledge": "privacy.base",
+    "View": "privacy.base",
     # Link models
     "Flows": "links",
     "Rates": "links",

@@ -85,7 +85,8 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Comp
 
 
 def test_every_example_is_a_component_of_the_name_of_its_file(plugins: dict[str, Component]) -> None:
-    assert set(plugins) == {"local_only", "relay", "keep_half", "rtt_share", "midrange", "magnify", "delays"}
+    assert set(plugins) == {"local_only", "relay", "keep_half", "rtt_share", "midrange", "magnify",
+                            "most_frequent", "delays"}  # fmt: skip
 
 
 @pytest.mark.parametrize("changes", [
@@ -94,6 +95,8 @@ def test_every_example_is_a_component_of_the_name_of_its_file(plugins: dict[str,
     ("protocol={kind: elsa, rounds: 1, local_steps: 1}", "codec.activation=[{kind: keep_half}]", "network.model=rtt_share"),
     ("protocol={kind: fedavg, rounds: 2, local_steps: 1, aggregation: midrange}",
      "unreliable={clients: {client0: {kind: magnify, factor: 10}}}"),
+    ("protocol={kind: elsa, rounds: 1, local_steps: 1}",
+     "privacy={tokens: 100, known_texts: 2, attacks: [nearest_mean, most_frequent]}"),
 ])  # fmt: skip
 def test_examples_play(plugins: dict[str, Component], changes: tuple[str, ...]) -> None:
     checks.check(loaded(*changes))
