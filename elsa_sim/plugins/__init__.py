@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from ..learning.tasks.base import TextSplit as TextSplit
     from ..learning.tasks.partition import Partition as Partition
     from ..learning.training.model import Trained as Trained
+    from ..links import Flows as Flows
     from ..links import LinkModel as LinkModel
     from ..protocols.base import Protocol as Protocol
     from ..protocols.local import SplitTrainer as SplitTrainer
@@ -120,6 +121,7 @@ _PUBLIC: dict[str, str] = {
     "Codec": "codecs.base",
     "Downtime": "devices",
     "Figure": "results.plots.base",
+    "Flows": "links",
     "LinkModel": "links",
     "Mobility": "wireless",
     "Partition": "learning.tasks.partition",
