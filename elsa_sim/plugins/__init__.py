@@ -42,12 +42,18 @@ if TYPE_CHECKING:
     from ..codecs.base import MessageContext as MessageContext
     from ..devices import Downtime as Downtime
     from ..devices import Straggler as Straggler
+    from ..learning.aggregation.base import Aggregation as Aggregation
+    from ..learning.aggregation.base import Coordinatewise as Coordinatewise
+    from ..learning.aggregation.mean import distance as distance
     from ..learning.aggregation.mean import weighted_mean as weighted_mean
+    from ..learning.aggregation.rules.median import weighted_median as weighted_median
     from ..learning.backbone.options import Part as Part
     from ..learning.clustering.assign import Assigner as Assigner
     from ..learning.execution.work import Ref as Ref
     from ..learning.execution.work import TensorSpec as TensorSpec
     from ..learning.execution.work import Work as Work
+    from ..learning.misbehaviour.base import Attack as Attack
+    from ..learning.misbehaviour.base import Misbehaviour as Misbehaviour
     from ..learning.splits.base import Cut as Cut
     from ..learning.splits.base import Resources as Resources
     from ..learning.splits.base import SplitPolicy as SplitPolicy
@@ -65,7 +71,11 @@ if TYPE_CHECKING:
     from ..learning.training.model import Trained as Trained
     from ..links import Flows as Flows
     from ..links import LinkModel as LinkModel
+    from ..privacy.base import Intercepted as Intercepted
+    from ..privacy.base import Knowledge as Knowledge
+    from ..privacy.base import PrivacyAttack as PrivacyAttack
     from ..protocols.base import Protocol as Protocol
+    from ..protocols.base import TieredProtocol as TieredProtocol
     from ..protocols.local import SplitTrainer as SplitTrainer
     from ..protocols.local import WholeTrainer as WholeTrainer
     from ..protocols.local import average as average
@@ -116,6 +126,7 @@ _PUBLIC: dict[str, str] = {
     "Size": "base.units",
     "Speed": "base.units",
     # Families
+    "Aggregation": "learning.aggregation.base",
     "Allocator": "wireless",
     "Assigner": "learning.clustering.assign",
     "Codec": "codecs.base",
@@ -123,10 +134,12 @@ _PUBLIC: dict[str, str] = {
     "Figure": "results.plots.base",
     "Flows": "links",
     "LinkModel": "links",
+    "Misbehaviour": "learning.misbehaviour.base",
     "Mobility": "wireless",
     "Partition": "learning.tasks.partition",
     "PathLoss": "wireless",
     "PowerControl": "wireless",
+    "PrivacyAttack": "privacy.base",
     "Protocol": "protocols.base",
     "SplitPolicy": "learning.splits.base",
     "Straggler": "devices",
@@ -143,7 +156,6 @@ _PUBLIC: dict[str, str] = {
     "TensorSpec": "learning.execution.work",
     "Part": "learning.backbone.options",
     "Trained": "learning.training.model",
-    "weighted_mean": "learning.aggregation.mean",
     "WholeTrainer": "protocols.local",
     "SplitTrainer": "protocols.local",
     "average": "protocols.local",
@@ -162,6 +174,15 @@ _PUBLIC: dict[str, str] = {
     "head_at": "learning.splits.pattern",
     "local_loss": "learning.splits.pattern",
     "u_shaped": "learning.splits.pattern",
+    "TieredProtocol": "protocols.base",
+    # Aggregation, misbehaviour, attacks on privacy
+    "Coordinatewise": "learning.aggregation.base",
+    "distance": "learning.aggregation.mean",
+    "weighted_mean": "learning.aggregation.mean",
+    "weighted_median": "learning.aggregation.rules.median",
+    "Attack": "learning.misbehaviour.base",
+    "Intercepted": "privacy.base",
+    "Knowledge": "privacy.base",
     # Codecs
     "Encoded": "codecs.base",
     "EncodedSpec": "codecs.base",
