@@ -50,7 +50,7 @@ def prepare(room: str, folder: Path) -> None:
             continue
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-    tests = [*tests_of(room), "-m", "not processes"]
+    tests = [*tests_of(room), "-m", "not processes and not slow"]
     section = {"source_paths": ["elsa_sim"], "only_mutate": [f"elsa_sim/{room}/*"], "also_copy": [*COPIED],
                "pytest_add_cli_args_test_selection": tests}  # fmt: skip
     lines = [f"{key} = {json.dumps(value)}" for key, value in section.items()]
