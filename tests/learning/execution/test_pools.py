@@ -47,9 +47,9 @@ class Odd(Exception):
 def test_failures_are_raised_here_and_a_worker_that_dies_fails_the_run() -> None:
     of = model()
     pool = POOLS["local"](of.backbone, 2, 1)
-    executor = Distributed(of.backbone, pool)
 
     def played(*kernels: Heavy) -> None:
+        executor = Distributed(of.backbone, pool)
         for ref in [executor.finish(Work("test", kernel, (i,), (NUMBER,)))[0] for i, kernel in enumerate(kernels)]:
             _ = ref.value
 
@@ -60,7 +60,7 @@ def test_failures_are_raised_here_and_a_worker_that_dies_fails_the_run() -> None
         with pytest.raises(RunFailed, match=r"a worker process died \(exit status 9\)"):
             played(Deadly(), Deadly())
     finally:
-        executor.close()
+        pool.close()
 
 
 def test_an_exception_that_cannot_be_built_again_is_told() -> None:
