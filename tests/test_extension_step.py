@@ -104,11 +104,16 @@ def test_no_gradient_crosses() -> None:
     results = played(f"protocol={LOCAL}")
     assert len(transfers(results.events, "activation")) == 2 * 2 * 3
     assert not len(transfers(results.events, "gradient"))
-    assert results.rounds["loss"].iloc[-1] < results.rounds["loss"].iloc[0]
+
+
+def test_it_learns() -> None:
+    rounds = played("protocol={kind: local_loss, rounds: 3, local_steps: 12, lr: 5.0e-2}").rounds
+    assert rounds["loss"].iloc[-1] < rounds["loss"].iloc[0] - 0.02
+    assert rounds["accuracy"].iloc[-1] > rounds["accuracy"].iloc[0]
 
 
 def test_memory_counts_the_auxiliary_head() -> None:
-    with pytest.raises(ScenarioError, match="Part 1 and an auxiliary head on client0, client1, client2 takes"):
+    with pytest.raises(ScenarioError, match="Part 1 and an auxiliary head on 'client0', 'client1', 'client2' takes"):
         checks.check(loaded(f"protocol={LOCAL}", "devices.client.memory=1 KiB"))
 
 

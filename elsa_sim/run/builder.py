@@ -53,7 +53,7 @@ def _no_test(adapters: Ref, round: int) -> dict[str, float]:
     return {}
 
 
-def _wire(
+def _codec_pipeline(
     scenario: Scenario, streams: Streams, model: Model, data: Dataset, clients: Sequence[Client]
 ) -> CodecPipeline:
     """The codecs of a scenario, with the public text that some are fitted to."""
@@ -177,7 +177,7 @@ def build(
 
     clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]
     pool = client(0, plan.topology.cloud, np.arange(len(data.train), dtype=np.int64))
-    pipeline = _wire(scenario, streams, model, data, clients)
+    pipeline = _codec_pipeline(scenario, streams, model, data, clients)
     network, radio = Network(env, plan.played, scenario.network, streams), None
     if plan.layout is not None and scenario.wireless is not None:
         radio = Radio(env, network, scenario.wireless, plan.layout, streams)
