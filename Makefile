@@ -24,7 +24,7 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore tests/emulation
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --ignore tests/emulation  # what a file plays once, one process plays
 	$(BIN)/pytest tests/emulation  # measures time: nothing beside it
 
 # Studies that are too long for every change (docs/testing.md).
