@@ -100,12 +100,12 @@ class Halves(LinkModel):
 
     kind: Literal["halves"] = "halves"
 
-    def allocate(self, routes, capacities):
+    def allocate(self, flows, capacities):
         count = np.zeros(len(capacities))
-        for route in routes:
+        for route in flows.routes:
             for channel in route:
                 count[channel] += 1
-        return np.array([min((capacities[c] / 2 / count[c] for c in route), default=np.inf) for route in routes])
+        return np.array([min((capacities[c] / 2 / count[c] for c in route), default=np.inf) for route in flows.routes])
 '''
 FILES = {"ring_plugin": PROTOCOL, "codec_plugin": CODEC, "links_plugin": LINKS}
 RING = "{kind: ring, rounds: 2, local_steps: 2, turns: 1}"
@@ -135,7 +135,7 @@ def elsa(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["elsa-sim", *args])
         patch.setattr(sys, "path", [*sys.path])
-        patch.setattr(commands, "_figures", lambda results, folder: [])
+        patch.setattr("elsa_sim.cli.run.write_figures", lambda results, folder: [])
         with pytest.raises(SystemExit) as end:
             commands.main()
     out, err = capsys.readouterr()

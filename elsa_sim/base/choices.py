@@ -1,4 +1,7 @@
-"""Fields that hold a member of a family: which kinds a scenario may choose is known once all components are defined."""
+"""Fields that hold a member of a family: which kinds a scenario may choose is known once all components are defined.
+
+Tested in tests/scenario/test_model.py.
+"""
 
 from __future__ import annotations
 

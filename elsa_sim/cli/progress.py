@@ -1,4 +1,7 @@
-"""What a run shows while it goes on: a live bar on a terminal, plain lines elsewhere (both on standard error)."""
+"""What a run shows while it goes on: a live bar on a terminal, plain lines elsewhere (both on standard error).
+
+Tested in tests/cli/test_commands.py.
+"""
 
 from __future__ import annotations
 

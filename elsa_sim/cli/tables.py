@@ -1,4 +1,7 @@
-"""What the command line shows at the end: tables of words and units."""
+"""Console tables: what the command line shows at the end, in words and units.
+
+Tested in tests/cli/test_commands.py and tests/cli/test_optimise.py.
+"""
 
 from __future__ import annotations
 
@@ -100,10 +103,12 @@ def kinds(family: str | None) -> Table:
     from ..base.errors import InputError
     from ..base.registry import families, summary
     from ..learning.backbone.options import BUILT_IN
+    from ..results import plots
     from ..scenario import model
     from ..scenario.validation import hint
 
     model.scenario_type()
+    plots.figures()
     rows = {name: {k: summary(c) for k, c in each.members.items()} for name, each in families().items()}
     rows["backbone"] = {name: f"{kind}, randomly initialised, no download" for name, (kind, _) in BUILT_IN.items()}
     rows["backbone"] |= {

@@ -17,6 +17,8 @@ for decides what adapts:
 Our reading throughout; neither is in a paper on split learning.
 
 Does not capture: an allocation across the two cuts, entropy coding, budgets in bytes per round (texts vary in length).
+
+Tested in tests/codecs/test_fewer_bytes.py and tests/codecs/test_laws.py.
 """
 
 from __future__ import annotations

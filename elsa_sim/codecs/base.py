@@ -6,6 +6,8 @@ the buffers that come out; :meth:`Codec.encoded` declares them beforehand, and t
 
 A codec has an endpoint at the sender and one at the receiver. Each has a state of its own, made by
 :meth:`Codec.start` from the :class:`Keys` that this endpoint knows, so a secret of the client never exists at a server.
+
+Tested in tests/codecs/test_chains.py and tests/codecs/test_laws.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Small integers packed into bytes, row by row: b bits each, most significant bit first."""
+"""Small integers packed into bytes, row by row: b bits each, most significant bit first.
+
+Tested in tests/codecs/test_fewer_bytes.py.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ format are clamped to it; NaN and infinities pass. Error of one element x with u
 for bfloat16): at most u |x| or half the smallest subnormal, plus what clamping cuts off.
 
 Does not capture: stochastic rounding, loss scaling, entropy coding of the result.
+
+Tested in tests/codecs/test_laws.py and tests/codecs/test_chains.py.
 """
 
 from __future__ import annotations

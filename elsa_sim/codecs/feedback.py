@@ -12,6 +12,8 @@ the sender by decoding as the receiver will, and those FLOPs are charged. A mess
 estimate as it was (the wire takes the state back): the sender is taken to know.
 
 Does not capture: acknowledgements and their bytes; estimates kept at several servers for one client.
+
+Tested in tests/codecs/test_fewer_bytes.py.
 """
 
 from __future__ import annotations

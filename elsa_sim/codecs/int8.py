@@ -6,6 +6,8 @@ rounded up, so that nothing is clipped, and are at least 2^-24; a row with ``max
 A row of zeros comes back as zeros. A row with a NaN or an infinity comes back as NaN: it has no scale.
 
 Does not capture: integer arithmetic at the receiver, outlier channels, finer groups, entropy coding of ``q``.
+
+Tested in tests/codecs/test_laws.py and tests/codecs/test_fewer_bytes.py.
 """
 
 from __future__ import annotations

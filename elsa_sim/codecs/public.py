@@ -3,6 +3,8 @@
 Both ends of the wire, and any attacker, know public text and the frozen backbone, so what is fitted to them is no
 secret and need not be sent: it comes with the weights. What is fitted to *trained* adapters is fitted by the server,
 which aggregates them, and sent to the clients.
+
+Tested in tests/codecs/test_fewer_bytes.py.
 """
 
 from __future__ import annotations
@@ -63,23 +65,23 @@ class Public(ABC):
     def sample(self, layer: int, round: int) -> Sample:
         """States after ``layer`` layers, with the adapters as they were after ``round`` (0: those of the start)."""
 
-    def basis(self, layer: int, round: int, kind: BasisKind) -> Basis:
+    def basis(self, layer: int, round: int, by: BasisKind) -> Basis:
         """The directions of that sample; a pure function of it, remembered."""
-        key = layer, round, kind
+        key = layer, round, by
         if key not in self._fitted:
-            self._fitted[key] = fit(self.sample(layer, round), kind)
+            self._fitted[key] = fit(self.sample(layer, round), by)
         return self._fitted[key]
 
-    def first(self, layer: int, round: int, kind: BasisKind, rank: int) -> Basis:
+    def first(self, layer: int, round: int, by: BasisKind, rank: int) -> Basis:
         """The same with its first ``rank`` directions only."""
-        key = layer, round, kind, rank
+        key = layer, round, by, rank
         if key not in self._cut:
-            basis = self.basis(layer, round, kind)
+            basis = self.basis(layer, round, by)
             self._cut[key] = Basis(basis.mean, basis.directions[:, :rank].contiguous(), basis.variances)
         return self._cut[key]
 
 
-def fit(sample: Sample, kind: BasisKind) -> Basis:
+def fit(sample: Sample, by: BasisKind) -> Basis:
     """Directions of a sample, in float64, kept in float32.
 
     ``variance``: principal directions of all tokens. ``semantic``: directions in which the variance between texts is
@@ -90,7 +92,7 @@ def fit(sample: Sample, kind: BasisKind) -> Basis:
     mean = x.mean(dim=0)
     centred = x - mean
     total = centred.t() @ centred / len(x)
-    if kind == "variance":
+    if by == "variance":
         directions = torch.linalg.eigh(total).eigenvectors.flip(1)
     else:
         group = torch.unique(sample.texts, return_inverse=True)[1]

@@ -8,6 +8,8 @@ estimate is unbiased and its error independent of the other coordinates' (stocha
 arXiv:1610.02132); the draws are the sender's own: the client's from its secret key.
 
 Does not capture: scales per group of coordinates, entropy coding, levels placed by the distribution.
+
+Tested in tests/codecs/test_fewer_bytes.py and tests/codecs/test_laws.py.
 """
 
 from __future__ import annotations

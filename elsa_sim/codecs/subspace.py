@@ -18,6 +18,8 @@ sends V and m of both cuts to each client, in float16, ahead of the adapters; th
 rotates within the subspace as far as the client's own principal directions lie in it.
 
 Does not capture: FLOPs of the fit at the server, a fit to the clients' own states.
+
+Tested in tests/codecs/test_fewer_bytes.py and tests/codecs/test_laws.py.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ and no other k entries have less. The error of one element is at most the k-th l
 What is dropped is lost; where the same tensor is sent again and again, put `feedback` before it (see feedback.py).
 
 Does not capture: thresholds over a whole message, run-length or entropy coding of the places.
+
+Tested in tests/codecs/test_fewer_bytes.py and tests/codecs/test_laws.py.
 """
 
 from __future__ import annotations

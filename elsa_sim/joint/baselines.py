@@ -3,6 +3,8 @@
 Alone, everything else is optimised: what a baseline loses is then what that decision is worth. Random subchannels: one
 for each client, then each other one to anybody (both uplinks). Equal power: every client's own, evenly, scaled down to the
 total. Random cut and rank: uniform over those that fit the memory.
+
+Tested in tests/joint/test_exhaustive.py.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class _Table:
             self.kept.append((owners.astype(np.float64), power, each @ mine.T))
 
     def best(self, subproblem: UplinkSubproblem) -> tuple[float, Allocation]:
-        """The least of a stage (s) and how."""
+        """The least of a subproblem (s) and how."""
         found = (
             np.inf,
             Allocation(np.full(subproblem.demand.gain.shape[1], -1), np.zeros(subproblem.demand.gain.shape[1])),

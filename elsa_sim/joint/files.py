@@ -1,4 +1,7 @@
-"""What was optimised, as files: tables, figures, and the scenario that plays the decision."""
+"""What was optimised, as files: tables, figures, and the scenario that plays the decision.
+
+Tested in tests/cli/test_optimise.py.
+"""
 
 from __future__ import annotations
 

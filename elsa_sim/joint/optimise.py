@@ -4,8 +4,8 @@ After SflLLM (arXiv:2504.14667): greedy subchannels, convex power control, exhau
 changes by less than epsilon. The paper's three steps are kept; ours are: a local search after the greedy step and from
 other starts; powers that are adapted to every cut and rank before these are compared (by water-filling), and subchannels,
 too, for the most promising that a lower bound does not rule out; and that no step is taken that would raise T, so that T
-never rises. The two uplinks have bands and budgets of their own and are independent of each other, given cut and rank
-(:mod:`..wireless.stage`).
+never rises. The two uplinks have subcarriers and budgets of their own and are independent of each other, given cut and rank
+(:mod:`..wireless.uplink`).
 
 The answer is a local optimum: the problem is a mixed-integer one, and nothing here proves a distance to its optimum.
 """

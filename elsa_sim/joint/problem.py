@@ -5,6 +5,8 @@ of every round. To be decided: the subchannels and powers of both uplinks, the c
 and the LoRA rank (SflLLM, arXiv:2504.14667). What a cut and a rank cost is given here in s and bits, whoever counted it.
 
 Shapes: K clients, M subchannels of the main uplink, N of the federated one. Times in s, sizes in bits.
+
+Tested in tests/joint/test_delay.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What ``elsa-sim optimise`` does: one decision with its breakdown, the baselines beside it, and delays over resources."""
+"""What ``elsa-sim optimise`` does: one decision with its breakdown, the baselines beside it, and delays over resources.
+
+Tested in tests/cli/test_optimise.py.
+"""
 
 from __future__ import annotations
 

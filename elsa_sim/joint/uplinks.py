@@ -1,10 +1,12 @@
-"""What is left of the problem for one uplink once cut and rank are chosen: the two uplinks have bands of their own, so
+"""What is left of the problem for one uplink once cut and rank are chosen: the two have subcarriers of their own, so
 each is a problem for itself,
 
     minimise  sum_j w_j max_k (before_jk + need_k / R_k)
 
 over subchannels and powers, with one maximum, or two: without a barrier, the first step of a round begins with the
-broadcast and the others with the gradient. What stands between the two stages is a constant.
+broadcast and the others with the gradient. What stands between the two uplinks is a constant.
+
+Tested in tests/joint/test_exhaustive.py.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Link models: one file defines one or several; each says what it does not capture."""
 
-from .base import LinkModel, Rates
+from .base import Flows, LinkModel, Rates
 from .max_min import MaxMin
 from .proportional import Proportional
 from .simple import EqualShare, Fifo, Ideal
 
-__all__ = ["EqualShare", "Fifo", "Ideal", "LinkModel", "MaxMin", "Proportional", "Rates"]
+__all__ = ["EqualShare", "Fifo", "Flows", "Ideal", "LinkModel", "MaxMin", "Proportional", "Rates"]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from .base import LinkModel, Rates
+from .base import Flows, LinkModel, Rates
 
 
 class MaxMin(LinkModel):
@@ -21,8 +20,10 @@ class MaxMin(LinkModel):
     """
 
     kind: Literal["max-min"] = "max-min"
+    max_min: ClassVar[bool] = True
 
-    def allocate(self, routes: Sequence[Sequence[int]], capacities: Rates) -> Rates:
+    def allocate(self, flows: Flows, capacities: Rates) -> Rates:
+        routes = flows.routes
         rates = np.full(len(routes), np.inf)
         flow = np.repeat(np.arange(len(routes)), [len(route) for route in routes])
         channel = np.fromiter((c for route in routes for c in route), dtype=np.intp, count=len(flow))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import LinkModel, Rates
+from .base import Flows, LinkModel, Rates
 
 _SWEEPS = 2000
 _ACCURACY = 1e-10
@@ -28,7 +27,8 @@ class Proportional(LinkModel):
 
     kind: Literal["proportional"] = "proportional"
 
-    def allocate(self, routes: Sequence[Sequence[int]], capacities: Rates) -> Rates:
+    def allocate(self, flows: Flows, capacities: Rates) -> Rates:
+        routes = flows.routes
         rates = np.full(len(routes), np.inf)
         dead = [any(capacities[c] <= 0.0 for c in route) for route in routes]
         rates[dead] = 0.0
@@ -37,22 +37,22 @@ class Proportional(LinkModel):
         for position, f in enumerate(live):
             for channel in routes[f]:
                 crossing.setdefault(channel, []).append(position)
-        users = {c: np.unique(np.array(flows), return_counts=True) for c, flows in crossing.items()}
+        users = {c: np.unique(np.array(who), return_counts=True) for c, who in crossing.items()}
         price = dict.fromkeys(users, 0.0)
         total = np.zeros(len(live))  # sum of the prices along each flow's route
         for _ in range(_SWEEPS):
             moved = 0.0
-            for channel, (flows, times) in users.items():
-                new = _clear(total[flows] - times * price[channel], times, float(capacities[channel]))
+            for channel, (who, times) in users.items():
+                new = _clear(total[who] - times * price[channel], times, float(capacities[channel]))
                 step = new - price[channel]
-                total[flows] += times * step
-                moved = max(moved, float(np.max(np.abs(times * step) / total[flows])))
+                total[who] += times * step
+                moved = max(moved, float(np.max(np.abs(times * step) / total[who])))
                 price[channel] = new
             if moved <= _ACCURACY:
                 break
         rates[live] = 1.0 / total
-        for channel, (flows, times) in users.items():  # what is left of the error must not overload a channel
-            chosen = np.array(live)[flows]
+        for channel, (who, times) in users.items():  # what is left of the error must not overload a channel
+            chosen = np.array(live)[who]
             rates[chosen] *= min(1.0, float(capacities[channel]) / float(times @ rates[chosen]))
         return rates
 

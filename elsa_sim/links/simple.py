@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from .base import LinkModel, Rates
+from .base import Flows, LinkModel, Rates
 
 
 def _alone(route: Sequence[int], capacities: Rates) -> float:
@@ -22,7 +22,8 @@ class EqualShare(LinkModel):
 
     kind: Literal["equal-share"] = "equal-share"
 
-    def allocate(self, routes: Sequence[Sequence[int]], capacities: Rates) -> Rates:
+    def allocate(self, flows: Flows, capacities: Rates) -> Rates:
+        routes = flows.routes
         count = np.bincount([c for route in routes for c in route], minlength=len(capacities)) if routes else capacities
         return np.array([min((capacities[c] / count[c] for c in route), default=np.inf) for route in routes])
 
@@ -37,10 +38,10 @@ class Fifo(LinkModel):
     kind: Literal["fifo"] = "fifo"
     store_and_forward = True
 
-    def allocate(self, routes: Sequence[Sequence[int]], capacities: Rates) -> Rates:
-        rates = np.zeros(len(routes))
+    def allocate(self, flows: Flows, capacities: Rates) -> Rates:
+        rates = np.zeros(len(flows.routes))
         taken: set[int] = set()
-        for flow, route in enumerate(routes):
+        for flow, route in enumerate(flows.routes):
             if not taken.intersection(route):
                 rates[flow] = _alone(route, capacities)
             taken.update(route)
@@ -56,7 +57,5 @@ class Ideal(LinkModel):
     kind: Literal["ideal"] = "ideal"
     shares = False
 
-    def allocate(self, routes: Sequence[Sequence[int]], capacities: Rates) -> Rates:
-        return np.array(
-            [min((capacities[c] / list(route).count(c) for c in route), default=np.inf) for route in routes]
-        )
+    def allocate(self, flows: Flows, capacities: Rates) -> Rates:
+        return np.array([_alone(route, capacities) for route in flows.routes])

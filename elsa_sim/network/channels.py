@@ -7,6 +7,7 @@ import heapq
 import itertools
 import math
 import typing
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -115,7 +116,7 @@ class Channels:
         self._paths: dict[tuple[str, str] | tuple[str, ...], Path] = {}
         self._timed: list[_Timed] = []
         self._steady: list[_Timed] = []
-        self._cuts: dict[str, int] = {}
+        self._disconnected: Counter[str] = Counter()
         self._sources: list[Bandwidths] = []
         self._given: dict[int, float] = {}  # channel -> bandwidth from a source
         self._link_of: dict[int, _Timed] = {}
@@ -183,7 +184,7 @@ class Channels:
         return 8.0 * self._options.segment / (2.0 * latency) * math.sqrt(1.5 / loss)
 
     def latency(self, path: Path, hop: int | None = None) -> float:
-        """The latency of the next message over a path, or over one hop of it (s): normal around the stated, cut at 0.
+        """The latency of the next message over a path, or over one hop of it (s): normal around the stated, not below 0.
 
         Each pair of nodes draws from a stream of its own, so that its n-th message meets the same jitter in every run.
         """
@@ -196,7 +197,7 @@ class Channels:
         return max(0.0, mean + deviation * float(self._draws[name].standard_normal()))
 
     def follow(self, source: Bandwidths) -> None:
-        """Take the bandwidth of the channels that ``source`` names from there; outages and cuts hold as before."""
+        """Take the bandwidth of the channels that ``source`` names from there; outages and disconnected nodes stay as they are."""
         self._sources.append(source)
         self._link_of = {c: timed for timed in (*self._timed, *self._steady) for c in timed.channels}
 
@@ -218,17 +219,30 @@ class Channels:
         return changed
 
     def _now(self, timed: _Timed, now: float) -> dict[int, float]:
-        dead = self._cuts and (timed.link.u in self._cuts or timed.link.v in self._cuts)
+        dead = self._disconnected[timed.link.u] or self._disconnected[timed.link.v]
         if dead or timed.out(now):
             return dict.fromkeys(timed.channels, 0.0)
         return {c: self._given.get(c, own) for c, own in zip(timed.channels, timed.at(now), strict=True)}
 
-    def cut(self, node: str, by: int, now: float) -> dict[int, float]:
-        """Cut all links of a node once more (``by`` 1) or once less (-1); the channels of its links, as in ``changes``."""
+    def disconnect(self, node: str, now: float) -> dict[int, float]:
+        """All links of a node are down, once more; the channels of its links, as in ``changes``.
+
+        Raises:
+            InputError: there is no such node.
+        """
         self.topology.role(node)
-        self._cuts[node] = max(0, self._cuts.get(node, 0) + by)
-        if not self._cuts[node]:
-            del self._cuts[node]
+        self._disconnected[node] += 1
+        return self._of(node, now)
+
+    def reconnect(self, node: str, now: float) -> dict[int, float]:
+        """Undo one :meth:`disconnect`, if there is one to undo."""
+        self.topology.role(node)
+        if self._disconnected[node] > 0:
+            self._disconnected[node] -= 1
+        return self._of(node, now)
+
+    def _of(self, node: str, now: float) -> dict[int, float]:
+        """The channels of the links of a node, with the bandwidth of ``now`` (bit/s)."""
         found: dict[int, float] = {}
         for timed in itertools.chain(self._timed, self._steady):
             if node in (timed.link.u, timed.link.v):

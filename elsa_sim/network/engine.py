@@ -19,7 +19,6 @@ import simpy
 
 from ..base.errors import InputError
 from ..base.streams import Streams
-from ..links import MaxMin
 from ..topology import Topology
 from .airtime import AirtimeCounter
 from .channels import Bandwidths, Channels
@@ -47,7 +46,7 @@ class Network:
         self.channels = Channels(topology, self.options, streams or Streams(0))
         model = self.options.model
         self._whole = not model.store_and_forward
-        fast = self.options.resolve == "touched" and type(model) is MaxMin
+        fast = self.options.resolve == "touched" and model.max_min
         capacities = self.channels.capacities
         self._fluid: Fluid = IncrementalMaxMin(capacities) if fast else ResolveAll(capacities, model)
         self._order = itertools.count()
@@ -83,21 +82,17 @@ class Network:
             self._stop(message)
             self._end(message, "aborted", reason)
 
-    def cut(self, node: str) -> None:
-        """Take all links of a node down, from now until :meth:`join`; cuts of one node nest.
+    def disconnect(self, node: str) -> None:
+        """Take all links of a node down, from now until :meth:`reconnect`; a node may be disconnected several times.
 
         Raises:
             InputError: there is no such node.
         """
-        self._settle(None)
-        self._change(self.channels.cut(node, 1, self.env.now))
-        self._settle_soon()
+        self._change_now(self.channels.disconnect(node, self.env.now))
 
-    def join(self, node: str) -> None:
-        """Undo one :meth:`cut` of a node."""
-        self._settle(None)
-        self._change(self.channels.cut(node, -1, self.env.now))
-        self._settle_soon()
+    def reconnect(self, node: str) -> None:
+        """Undo one :meth:`disconnect` of a node."""
+        self._change_now(self.channels.reconnect(node, self.env.now))
 
     def follow(self, source: Bandwidths) -> None:
         """Take the bandwidth of some channels from ``source`` from now on, asked whenever it changes by itself."""
@@ -157,7 +152,6 @@ class Network:
         """Begin an attempt with the latency: of the whole route, or of none yet if messages are stored and forwarded."""
         path = message.path
         message.attempt += 1
-        message.hop = 0
         if not path.channels:
             self._end(message)
             return
@@ -182,12 +176,13 @@ class Network:
             return
         path = message.path
         channels = path.channels if self._whole else path.hops[message.hop]
+        latency = path.latency if self._whole else path.latencies[message.hop]
         if self._waking.time == math.inf:
             self._catch_up()
         first, last = message.hop == 0, self._whole or message.hop == len(path.hops) - 1
         counters = self._sending[path.src] if first else None, self._receiving[path.dst] if last else None
         bits = message.nbytes * 8.0 * path.inflation
-        message.flow = Flow(channels, bits, next(self._order), message, path.cap, counters)
+        message.flow = Flow(channels, bits, next(self._order), message, path.cap, counters, latency)
         self._fluid.enter(message.flow, self.env.now)
         self._settle_soon()
         if self.options.stall_timeout is not None and self.channels.down.keys() & channels:
@@ -285,8 +280,13 @@ class Network:
                 if message.flow is not None and not fallen.isdisjoint(message.flow.channels):
                     self._after(self.options.stall_timeout, message, self._give_up_if_stalled)
 
-    def _tick(self) -> None:
+    def _change_now(self, capacities: Mapping[int, float]) -> None:
         self._settle(None)  # what is done by now is done before the bandwidth changes
+        self._change(capacities)
+        self._settle_soon()
+
+    def _tick(self) -> None:
+        self._settle(None)  # as above
         if any(message.flow is not None for message in self._open):
             self._catch_up()
             self._settle(None)

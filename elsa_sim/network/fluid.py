@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..links import LinkModel, Rates
+from ..links import Flows, LinkModel, Rates
 from .airtime import AirtimeCounter
 
 #: Two completions closer than this (s) are one; far below the 1e-9 s that any comparison of times resolves.
@@ -27,6 +27,8 @@ def slack(now: float) -> float:
 class Flow:
     """A message that drains: ``left`` of ``bits`` over ``channels``, never faster than ``cap`` (bit/s).
 
+    ``latency`` (s) is that of the route over these channels, for link models that look at it.
+
     Which other fields mean something depends on the fluid: ``rate`` and ``left`` at its last settle; or its ``group``,
     the ``limit`` of its private channels, whether it is ``held`` at that (then ``left`` is that of ``since``) or free
     (then it is done when the group's clock shows ``end``), and how often that has changed, ``version``; and how many of
@@ -42,6 +44,7 @@ class Flow:
         "end",
         "group",
         "held",
+        "latency",
         "left",
         "limit",
         "order",
@@ -54,12 +57,13 @@ class Flow:
     )  # fmt: skip
 
     def __init__(self, channels: tuple[int, ...], bits: float, order: int, token: Any, cap: float = math.inf,
-                 counters: tuple[AirtimeCounter | None, ...] = ()) -> None:  # fmt: skip
+                 counters: tuple[AirtimeCounter | None, ...] = (), latency: float = 0.0) -> None:  # fmt: skip
         self.channels = channels
         self.bits = self.left = bits
         self.order = order
         self.token = token
         self.cap = cap
+        self.latency = latency
         self.rate = 0.0
         self.group: Any = None
         self.limit = math.inf
@@ -165,7 +169,8 @@ class ResolveAll:
         own = {f: len(self.capacities) + i for i, f in enumerate(capped)}  # a cap is a channel of one's own
         capacities = np.concatenate([self.capacities, [f.cap for f in capped]])
         routes = [(*f.channels, own[f]) if f in own else f.channels for f in self.flows]
-        rates = self.model.allocate(routes, capacities)
+        latencies = np.array([f.latency for f in self.flows], dtype=np.float64)
+        rates = self.model.allocate(Flows(routes, latencies), capacities)
         for flow, rate in zip(self.flows, rates.tolist(), strict=True):
             flow.rate = rate
         if self.model.shares:

@@ -1,9 +1,9 @@
 """Max-min fairness for many flows: only what an event touches is shared anew, group by group.
 
 See :mod:`.groups` for what a group is. When a flow enters, ends, or a capacity changes, the groups connected to it
-through contended channels are levelled anew by progressive filling: in plain Python if they are few, with NumPy over
+through contended channels get new levels by progressive filling: in plain Python if they are few, with NumPy over
 all groups at once if they are many. Which flows are held at their limit is taken over from the last time, checked
-against the new levels, and corrected until it fits; should that not settle, the textbook's filling decides.
+against the new levels, and corrected until it fits; should that not settle, filling flow by flow decides.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from .fluid import Flow, slack
 from .groups import Group
-from .progressive_filling import fill, textbook
+from .progressive_filling import fill, fill_by_flow
 from .table import Table
 
 
@@ -23,9 +23,9 @@ class IncrementalMaxMin:
     """Flows under max-min fairness: the same times as :class:`.fluid.ResolveAll`, for a fraction of the work."""
 
     FEW = 12
-    """Up to so many connected groups are levelled in plain Python."""
+    """Up to so many connected groups get their levels in plain Python."""
     TRIES = 12
-    """So often held flows are corrected before the textbook decides."""
+    """So often held flows are corrected before filling flow by flow decides."""
 
     def __init__(self, capacities: Sequence[float]) -> None:
         size = len(capacities)
@@ -246,7 +246,7 @@ class IncrementalMaxMin:
             for group in changed:
                 group.write()
         else:
-            levels, fits = self._textbook(groups, now), True
+            levels, fits = self._fill_by_flow(groups, now), True
         for group, level in zip(groups, levels, strict=True):
             self._rate += table.commit_row(group.index, level, now)
         self._note_overload(fits, now)
@@ -267,7 +267,7 @@ class IncrementalMaxMin:
         else:
             groups = list(self._groups.values())
             levels, fits = np.full(len(table.free), np.inf), True
-            for group, level in zip(groups, self._textbook(groups, now), strict=True):
+            for group, level in zip(groups, self._fill_by_flow(groups, now), strict=True):
                 levels[group.index] = level
         self._rate = table.commit(levels, now)
         self._note_overload(fits, now)
@@ -292,6 +292,6 @@ class IncrementalMaxMin:
         if not fits and len(self.over) < 10:
             self.over.append(f"a channel carried more than its capacity from {now:.9g} s on")
 
-    def _textbook(self, groups: list[Group], now: float) -> list[float]:
+    def _fill_by_flow(self, groups: list[Group], now: float) -> list[float]:
         self._known = False
-        return textbook(groups, self._capacities, now)
+        return fill_by_flow(groups, self._capacities, now)

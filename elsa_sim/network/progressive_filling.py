@@ -1,4 +1,4 @@
-"""Levels of a few groups of flows, in plain Python; and of any groups from their single flows, by the textbook."""
+"""Levels of a few groups of flows, in plain Python; and of any groups from their single flows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..links import MaxMin
+from ..links import Flows, MaxMin
 from .groups import Group
 from .table import Table
 
@@ -62,13 +62,13 @@ def fill(
     return [level[group] for group in groups], fits
 
 
-def textbook(groups: Sequence[Group], capacities: Sequence[float], now: float) -> list[float]:
+def fill_by_flow(groups: Sequence[Group], capacities: Sequence[float], now: float) -> list[float]:
     """Levels from the rates of the single flows, which are then held or free as these say: exact, and slow."""
     flows = [(group, flow) for group in groups for flow in group.flows()]
     size = len(capacities)
     limits = [flow.limit for _, flow in flows]
     routes = [(*group.key, size + i) for i, (group, _) in enumerate(flows)]
-    rates = MaxMin().allocate(routes, np.array([*capacities, *limits]))
+    rates = MaxMin().allocate(Flows(routes, np.zeros(len(routes))), np.array([*capacities, *limits]))
     levels = dict.fromkeys(groups, math.inf)
     for (group, flow), rate in zip(flows, rates.tolist(), strict=True):
         if rate < flow.limit:

@@ -30,9 +30,9 @@ class Timer:
         """Go off at ``time`` (s), or at an earlier one that is set; what was set for later then finds nothing to do."""
         if time < self.time:
             self.time = time
-            at(self._env, time, self._ring)
+            at(self._env, time, self._expire)
 
-    def _ring(self, _: Any) -> None:
+    def _expire(self, _: Any) -> None:
         if self.time <= self._env.now + 8.0 * math.ulp(self._env.now):
             self.time = math.inf
             self._callback()

@@ -30,6 +30,7 @@ from .fedbuff import Buffered
 
 if TYPE_CHECKING:
     from ..learning.backbone.memory import Footprint, Outline
+    from ..learning.execution.work import Ref
     from ..learning.tasks.base import Task
     from ..topology import Topology
     from ..world.world import Verb, World
@@ -70,23 +71,29 @@ class AlignFed(Buffered):
         return [self.server_lr * share for share in shares]
 
     def merge(self, world: World, server: Server, updates: Sequence[ClientUpdate], weights: Sequence[float]) -> Verb:
-        theta, now = server.theta, server.version + 1
+        theta, now, rule = server.theta, server.version + 1, self.rule(edge=server.parent is not None)
         if not self.grouping:
             updates = yield from self._moved(world, server, updates)
         groups = defaultdict[int, list[int]](list)
         for index, update in enumerate(updates):
             groups[update.version].append(index)
+        changes: dict[int, tuple[Ref, Ref, Ref | None]] = {}
         for version, indices in sorted(groups.items()):
             group = [updates[i] for i in indices]
             base, adapters = group[0].base, [update.adapters for update in group]
             alpha = None
             if self.alignment and version < server.version:
                 batch = world.public(self.calibration)
-                work = world.model.align(server.theta, base, adapters, [u.weight for u in group], batch,
+                work = world.model.align(rule, server.theta, base, adapters, [u.weight for u in group], batch,
                                          ridge=self.ridge, steps=self.alignment_steps)  # fmt: skip
                 alpha = yield from retry(world, server.node, work, round=now)
                 world.note(alpha, server.node, round=now, detail=f"alignment of version {version}")
-            work = world.model.change(theta, base, adapters, [weights[i] for i in indices], alpha)
+            if rule.linear:
+                work = world.model.change(theta, base, adapters, [weights[i] for i in indices], alpha)
+                theta = yield from retry(world, server.node, work, round=now)
+            changes |= {i: (base, updates[i].adapters, alpha) for i in indices}
+        if not rule.linear:
+            work = world.model.merge_changes(rule, theta, [changes[i] for i in range(len(updates))], weights)
             theta = yield from retry(world, server.node, work, round=now)
         return theta
 

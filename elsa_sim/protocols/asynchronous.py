@@ -11,17 +11,18 @@ server numbers what it hands out, takes each number once, and rejects the rest w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..base.errors import Lost
+from ..base.errors import Fault, Lost
 from ..base.registry import Options
 from ..learning.splits.pattern import WHOLE, StepPattern, u_shaped
 from ..world.rounds import run_while_online, wait_until_online
-from .base import Protocol
+from .aggregators import Aggregator
+from .base import TieredProtocol
 from .local import SplitTrainer, WholeTrainer
 from .versions import ClientUpdate, Server
 
@@ -40,7 +41,7 @@ class StalenessOptions(Options):
     """An older update is rejected; or nobody goes on before it has arrived (stale synchronous parallel, Ho et al. 2013)."""
 
 
-class Asynchronous(Protocol):
+class Asynchronous(TieredProtocol):
     """Base of the asynchronous protocols; see the module."""
 
     continuous: ClassVar[bool] = True
@@ -74,6 +75,17 @@ class Asynchronous(Protocol):
     def size(self, members: int) -> int:
         """Updates that a server with so many members waits for before it merges."""
         raise NotImplementedError
+
+    def aggregators(self, clients: Mapping[str, str], cloud: str) -> Iterable[Aggregator]:
+        """A server aggregates the updates of a merge."""
+        flat = (Aggregator(cloud, len(clients), "clients", self.aggregation),)
+        found = flat if self.tiers == "flat" else super().aggregators(clients, cloud)
+        return (replace(each, members=self.size(each.members), what="updates") for each in found)
+
+    def aggregation_faults(self, clients: Mapping[str, str], cloud: str) -> Iterable[Fault]:
+        yield from super().aggregation_faults(clients, cloud)
+        if self.tiers == "flat" and self.edge_aggregation is not None and self.unaggregated is None:
+            yield Fault("edge_aggregation", "clients send to the cloud; it has an effect with tiers: edges only")
 
     @property
     def timer_s(self) -> float | None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, SerializeAsAny
 
+from ..base.choices import AnyOf
+from ..base.errors import Fault
 from ..base.registry import Component
+from ..learning.aggregation.base import Aggregation
+from ..learning.aggregation.rules.mean import Mean
 from ..learning.splits.pattern import WHOLE, StepPattern
 from ..world.rounds import WaitOptions
+from . import aggregators
+from .aggregators import Aggregator
 
 if TYPE_CHECKING:
-    from ..base.errors import Fault
     from ..learning.backbone.memory import Footprint, Outline
     from ..learning.tasks.base import Task
     from ..topology import Topology
@@ -35,8 +41,10 @@ class Protocol(Component):
     neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({})
     #: Whether participants go on while the server evaluates, so that some work is under way when a run ends.
     continuous: ClassVar[bool] = False
-    #: The kinds of messages that it sends; each may have a chain of codecs. Activations and gradients cross a cut.
-    messages: ClassVar[tuple[str, ...]] = ("activation", "gradient", "adapters")
+    #: Kinds of messages that it sends beside those of its step and adapters; see :attr:`message_kinds`.
+    messages: ClassVar[tuple[str, ...]] = ()
+    #: Why no server ever has several contributions at once, if so; an aggregation rule would then have no effect.
+    unaggregated: ClassVar[str | None] = None
     kind: str
     rounds: int = Field(10, ge=1)
     """Number of rounds; an evaluation follows each."""
@@ -50,6 +58,8 @@ class Protocol(Component):
     """Whether a client keeps its optimizer moments when it takes over aggregated adapters."""
     wait: WaitOptions = WaitOptions()
     """When a round stops waiting for clients: for all, for the first so many, or until a deadline."""
+    aggregation: Annotated[SerializeAsAny[Aggregation], AnyOf(Aggregation)] = Mean()
+    """The rule by which a server makes one of the adapters that its members send."""
 
     def steps(self, clients: int) -> int:
         """Local steps of the whole run, for the progress bar."""
@@ -77,6 +87,12 @@ class Protocol(Component):
         return None
 
     @property
+    def message_kinds(self) -> tuple[str, ...]:
+        """All kinds of messages that it sends; each may have a chain of codecs."""
+        crossing = (each.kind for each in self.pattern.crossings)
+        return tuple(dict.fromkeys((*crossing, "adapters", *self.messages)))
+
+    @property
     def needs_edge_servers(self) -> bool:
         """Whether a topology must have edge servers."""
         return self.uses_edge_servers or self.pattern.server == "edge"
@@ -90,6 +106,49 @@ class Protocol(Component):
         """What cannot be with these cuts (p, q) of clients; paths are relative to the protocol's section."""
         return ()
 
+    def aggregators(self, clients: Mapping[str, str], cloud: str) -> Iterable[Aggregator]:
+        """The servers that aggregate; ``clients`` belong to the edge servers that they are mapped to."""
+        yield Aggregator(self.aggregator or cloud, self._at_most(len(clients)), "clients", self.aggregation)
+
+    def aggregation_faults(self, clients: Mapping[str, str], cloud: str) -> Iterable[Fault]:
+        """Why an aggregation rule cannot serve here; paths are relative to the protocol's section."""
+        if self.unaggregated is None:
+            yield from aggregators.faults(self.aggregators(clients, cloud))
+        elif self.aggregation != type(self).model_fields["aggregation"].default:
+            yield Fault("aggregation", f"{self.kind} {self.unaggregated}: a rule would have no effect; leave it out")
+
+    def _at_most(self, members: int) -> int:
+        """How many of a server's members a round waits for."""
+        return members if self.wait.first is None else min(members, self.wait.first)
+
     def run(self, world: World) -> Verb:
         """The protocol's main process."""
         raise NotImplementedError
+
+
+class TieredProtocol(Protocol):
+    """A protocol with edge servers that aggregate for their clients, between these and the cloud."""
+
+    edge_aggregation: Annotated[SerializeAsAny[Aggregation] | None, AnyOf(Aggregation)] = None
+    """The rule of the edge servers; by default that of the cloud, ``aggregation``."""
+
+    def rule(self, *, edge: bool) -> Aggregation:
+        """The rule of the edge servers, or of the cloud."""
+        return self.edge_aggregation if edge and self.edge_aggregation is not None else self.aggregation
+
+    def aggregators(self, clients: Mapping[str, str], cloud: str) -> Iterable[Aggregator]:
+        homes, key = Counter(clients.values()), "aggregation" if self.edge_aggregation is None else "edge_aggregation"
+        for edge, count in sorted(homes.items()):
+            yield Aggregator(edge, self._at_most(count), "clients", self.rule(edge=True), key)
+        yield Aggregator(cloud, len(homes), "edge servers", self.aggregation)
+
+    def aggregation_faults(self, clients: Mapping[str, str], cloud: str) -> Iterable[Fault]:
+        if self.unaggregated is None:
+            way_out = "; edge servers may have a rule of their own, edge_aggregation"
+            yield from aggregators.faults(self.aggregators(clients, cloud), "" if self.edge_aggregation else way_out)
+            return
+        yield from super().aggregation_faults(clients, cloud)
+        if self.edge_aggregation is not None:
+            yield Fault(
+                "edge_aggregation", f"{self.kind} {self.unaggregated}: a rule would have no effect; leave it out"
+            )

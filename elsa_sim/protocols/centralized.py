@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class Centralized(Protocol):
     """All data at the cloud, unsplit training; nothing crosses the network."""
 
+    unaggregated: ClassVar[str | None] = "trains in one place"
     pattern: ClassVar[StepPattern] = AT_CLOUD
     kind: Literal["centralized"] = "centralized"
 

@@ -17,6 +17,7 @@ Does not model: cuts that change during a run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -28,6 +29,7 @@ from ..base.errors import Fault
 from ..base.registry import Options
 from ..learning.clustering.assign import Assigner
 from ..learning.splits.pattern import StepPattern, u_shaped
+from .aggregators import Aggregator
 from .hierarchical import Hierarchical
 from .local import SplitTrainer
 from .profiling import ClientProfiler, ProbingOptions
@@ -53,7 +55,7 @@ class Elsa(Hierarchical):
 
     pattern: ClassVar[StepPattern] = u_shaped("edge")
     neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({"clustering": None, "trust": None})
-    messages: ClassVar[tuple[str, ...]] = (*Hierarchical.messages, "probe", "fingerprint", "assignment")
+    messages: ClassVar[tuple[str, ...]] = ("probe", "fingerprint", "assignment")
     kind: Literal["elsa"] = "elsa"
     failover: Literal["next", "wait"] = "next"
     """Clients of an edge server that is away when a round of the cloud begins go to the next best one that they can reach
@@ -87,6 +89,13 @@ class Elsa(Hierarchical):
             latency = np.array([[topology.latency(client, edge) for edge in edges] for client in clients])
             for message in self.clustering.faults(latency):
                 yield Fault("clustering", message)
+
+    def aggregators(self, clients: Mapping[str, str], cloud: str) -> Iterator[Aggregator]:
+        for each in super().aggregators(clients, cloud):
+            if self.clustering is None or each.server == cloud:
+                yield each
+            else:  # how many an edge server will have is not known yet
+                yield replace(each, members=self._at_most(min(len(clients), self.clustering.limit(len(clients)))))
 
     def notes(self, *, timing: bool) -> Iterator[str]:
         if timing and self.clustering is not None and self.clustering.looks:

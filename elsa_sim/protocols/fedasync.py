@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class FedAsync(Asynchronous):
     """Every update is mixed in as it arrives, the less the staler it is (FedAsync, arXiv:1903.03934)."""
 
+    unaggregated: ClassVar[str | None] = "merges each update by itself as it arrives"
     neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({"mixing": 1.0})
     kind: Literal["fedasync"] = "fedasync"
     mixing: float = Field(0.6, gt=0, le=1)

@@ -36,7 +36,7 @@ class WholeModels(Protocol):
             return
         for g in range(1, self.rounds + 1):
             train = partial(trainer.visit, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
-            mean = yield from average(world, world.clients, self.wait, theta, train, round=g)
+            mean = yield from average(world, world.clients, self, theta, train, round=g)
             if mean is not theta:  # somebody arrived
                 theta, state = yield from self.advance(world, theta, mean, state, round=g)
             if world.evaluate(theta, round=g):

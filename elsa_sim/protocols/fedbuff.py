@@ -53,6 +53,11 @@ class FedBuff(Buffered):
         return [self.server_lr * u.weight / total * (1 + u.staleness) ** -self.decay for u in updates]
 
     def merge(self, world: World, server: Server, updates: Sequence[ClientUpdate], weights: Sequence[float]) -> Verb:
+        rule = self.rule(edge=server.parent is not None)
+        if not rule.linear:
+            changes = [(update.base, update.adapters, None) for update in updates]
+            work = world.model.merge_changes(rule, server.theta, changes, weights)
+            return (yield from retry(world, server.node, work, round=server.version + 1))
         groups = defaultdict[int, list[tuple[ClientUpdate, float]]](list)
         for update, weight in zip(updates, weights, strict=True):
             groups[update.version].append((update, weight))

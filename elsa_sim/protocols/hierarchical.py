@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from ..world.rounds import WaitOptions, retry, run_round, wait_until_online
-from .base import Protocol
+from .base import TieredProtocol
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from ..learning.clustering.weights import AggregationWeights
     from ..learning.execution.work import Ref, Work
     from ..world.client import Client
     from ..world.world import Verb, World
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Train: TypeAlias = Callable[..., Verb]
 
 
-class Hierarchical(Protocol):
+class Hierarchical(TieredProtocol):
     """A protocol with edge servers that aggregate, and a cloud that aggregates them."""
 
     uses_edge_servers: ClassVar[bool] = True
@@ -67,7 +68,7 @@ class Hierarchical(Protocol):
             arrived = yield from run_round(world, tasks, WaitOptions(), round=g, at=world.cloud, behind=behind)
             shares = [share for share in arrived.values() if share is not None]
             if shares:
-                theta = yield from retry(world, world.cloud, _merged(world, profiler, theta, shares), round=g)
+                theta = yield from retry(world, world.cloud, self._merged(world, profiler, theta, shares), round=g)
             if world.evaluate(theta, round=g):
                 return
 
@@ -92,27 +93,32 @@ class Hierarchical(Protocol):
             arrived = yield from run_round(world, tasks, self.wait, round=g, at=edge)
             took_part |= dict.fromkeys(arrived)
             if arrived:
-                work = _aggregated(world, profiler, theta, arrived)
+                work = self._aggregated(world, profiler, theta, arrived)
                 theta = yield from world.compute(edge, work, round=g, kind="aggregation")
         if not took_part:
             return None
         theta = yield from world.send(edge, world.cloud, theta, "adapters", round=g)
         return theta, tuple(took_part)
 
+    def _aggregated(
+        self, world: World, profiler: ClientProfiler | None, theta: Ref, arrived: Mapping[str, Ref]
+    ) -> Work:
+        """What an edge server makes of its clients' adapters."""
+        samples, weights = {client.name: client.weight for client in world.clients}, weights_of(profiler)
+        masses = [samples[name] for name in arrived] if weights is None else weights.edge(list(arrived), samples)
+        return world.model.aggregate(self.rule(edge=True), list(arrived.values()), masses, theta)
 
-def _aggregated(world: World, profiler: ClientProfiler | None, theta: Ref, arrived: Mapping[str, Ref]) -> Work:
-    """What an edge server makes of its clients' adapters."""
-    samples = {client.name: client.weight for client in world.clients}
-    if profiler is None or profiler.weights is None:
-        return world.model.mean(list(arrived.values()), [samples[name] for name in arrived])
-    return profiler.weights.edge(world.model, theta, arrived, samples)
+    def _merged(
+        self, world: World, profiler: ClientProfiler | None, theta: Ref, shares: Sequence[tuple[Ref, Sequence[str]]]
+    ) -> Work:
+        """What the cloud makes of the adapters of edge servers, each with the clients that took part."""
+        samples, weights = {client.name: client.weight for client in world.clients}, weights_of(profiler)
+        contributions, members = zip(*shares, strict=True)
+        data = [sum(samples[name] for name in names) for names in members]
+        masses = data if weights is None else weights.cloud(members, samples)
+        return world.model.aggregate(self.rule(edge=False), contributions, masses, theta)
 
 
-def _merged(
-    world: World, profiler: ClientProfiler | None, theta: Ref, shares: Sequence[tuple[Ref, Sequence[str]]]
-) -> Work:
-    """What the cloud makes of the adapters of edge servers, each with the clients that took part."""
-    samples = {client.name: client.weight for client in world.clients}
-    if profiler is None or profiler.weights is None:
-        return world.model.mean([theta_k for theta_k, _ in shares], [sum(samples[n] for n in ns) for _, ns in shares])
-    return profiler.weights.cloud(world.model, theta, shares, samples)
+def weights_of(profiler: ClientProfiler | None) -> AggregationWeights | None:
+    """What the latest profiling makes clients weigh; ``None``: their samples."""
+    return None if profiler is None else profiler.weights

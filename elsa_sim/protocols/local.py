@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..learning.execution.work import Work
 from ..world.replica import Replica
-from ..world.rounds import WaitOptions, retry, run_round
+from ..world.rounds import retry, run_round
 
 if TYPE_CHECKING:
     from ..learning.execution.work import Ref
@@ -19,24 +19,26 @@ if TYPE_CHECKING:
     from ..learning.training.optim import Optimizer
     from ..world.client import Client, SplitClient
     from ..world.world import Verb, World
+    from .base import Protocol
 
     C = TypeVar("C", bound=Client)
 
 
 def average(
-    world: World, clients: Sequence[C], wait: WaitOptions, theta: Ref, train: Callable[[C], Verb], *, round: int
+    world: World, clients: Sequence[C], options: Protocol, theta: Ref, train: Callable[[C], Verb], *, round: int
 ) -> Verb:
-    """One round of the cloud: all ``clients`` ``train``, the cloud averages what arrived, weighted by samples.
+    """One round of the cloud: all ``clients`` ``train``, the cloud aggregates what arrived, weighted by samples.
 
-    Returns the new adapters, or ``theta`` if nobody arrived.
+    How long it waits, and by which rule it aggregates, is what the protocol's ``options`` say. Returns the new adapters, or
+    ``theta`` if nobody arrived.
     """
     tasks = {client.name: partial(train, client) for client in clients}
-    arrived = yield from run_round(world, tasks, wait, round=round, at=world.cloud)
+    arrived = yield from run_round(world, tasks, options.wait, round=round, at=world.cloud)
     if not arrived:
         return theta
     weights = [client.weight for client in clients if client.name in arrived]
-    mean = yield from retry(world, world.cloud, world.model.mean(list(arrived.values()), weights), round=round)
-    return mean
+    work = world.model.aggregate(options.aggregation, list(arrived.values()), weights, theta)
+    return (yield from retry(world, world.cloud, work, round=round))
 
 
 def outgoing(world: World, client: Client, received: Ref, trained: Ref, *, round: int, upload: bool = True) -> Verb:
@@ -44,10 +46,10 @@ def outgoing(world: World, client: Client, received: Ref, trained: Ref, *, round
     yield from ()
     if client.misbehaviour is None:
         return trained
-    shown = client.misbehaviour.shown(received, trained, upload=upload)
-    if not isinstance(shown, Work):
-        return shown
-    return (yield from world.compute(client.name, shown, round=round))
+    sent = client.misbehaviour.sent(received, trained, upload=upload)
+    if not isinstance(sent, Work):
+        return sent
+    return (yield from world.compute(client.name, sent, round=round))
 
 
 def trains(world: World, client: Client, steps: int) -> int:

@@ -118,7 +118,8 @@ class JointTrainer:
         trained = {part: replica.trained.adapters for part, replica in self._replicas.items()}
         if len(trained) > 1:  # a layer may be a client's and the main server's
             shares += [(trained[part], weight) for part, weight in weights.items()]
-        work = model.mean([adapters for adapters, _ in shares], [weight for _, weight in shares])
+        contributions, masses = zip(*shares, strict=True)
+        work = model.aggregate(self.options.aggregation, contributions, masses, theta)
         mean: Ref = yield from retry(world, self.fed_server, work, round=number)
         return mean if len(trained) > 1 else mean.merge([mean, *trained.values()])
 
@@ -160,7 +161,7 @@ class JointTrainer:
         )
         batch = next(client.batches)
         h, saved = yield from compute(model.forward(trained, batch, batch.lengths))
-        h = yield from send(node, server, h, "activation", attached=np.concatenate([batch.lengths, truth(batch)]))
+        h = yield from send(node, server, h, "activation", attached=np.concatenate([batch.lengths, batch.truth]))
         gradient, loss = yield from steps.wait(node, (client, h, batch, step))
         gradient = yield from send(server, node, gradient, "gradient")
         _, *after = yield from compute(model.backward(trained, saved, gradient, batch.lengths, self.optimizer))
@@ -191,10 +192,3 @@ class JointTrainer:
         work = world.model.learn_jointly(rest, states, batches, self.optimizer)
         *gradients, adapters, moments, loss = yield from world.compute(world.cloud, work, round=round, step=step)
         return (*gradients, loss), rest.stepped(adapters, moments)
-
-
-def truth(batch: Batch) -> np.ndarray:
-    """What a server needs to know beside the activations to compute a loss: classes, or the tokens themselves [n]."""
-    if batch.labels is not None:
-        return batch.labels
-    return np.concatenate([row[:length] for row, length in zip(batch.tokens, batch.lengths, strict=True)])

@@ -32,6 +32,6 @@ class SplitFedV1(Protocol):
             return
         for g in range(1, self.rounds + 1):
             train = partial(trainer.train, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
-            theta = yield from average(world, world.split_clients, self.wait, theta, train, round=g)
+            theta = yield from average(world, world.split_clients, self, theta, train, round=g)
             if world.evaluate(theta, round=g):
                 return

@@ -57,7 +57,8 @@ class SplitFedV2(Protocol):
                 present = [client for client in world.split_clients if client.name in arrived]
                 shares = [(arrived[client.name].pick(trainer.own(client)), client.weight) for client in present]
                 shares += trainer.end(present)
-                work = world.model.mean([adapters for adapters, _ in shares], [weight for _, weight in shares])
+                contributions, weights = zip(*shares, strict=True)
+                work = world.model.aggregate(self.aggregation, contributions, weights, theta)
                 theta = yield from retry(world, world.cloud, work, round=g)
             if world.evaluate(theta, round=g):
                 return

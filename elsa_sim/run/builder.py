@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from ..base.errors import Fault, InputFaults, ScenarioError
 from ..base.streams import Streams
-from ..learning.misbehaviour.base import flipped
 from ..scenario.model import Loaded, Scenario
 from .checks import Plan
 from .cost_inputs import set_demands
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..learning.execution.work import Ref
-    from ..learning.misbehaviour.base import Misbehaviour
     from ..learning.tasks.base import Dataset, Split
     from ..learning.training.model import Model
     from ..results.event_table import Recorder
@@ -39,14 +37,14 @@ def _server(plan: Plan) -> Callable[[Client], str] | None:
 
 
 def _as_held(data: Dataset, held: Mapping[str, npt.NDArray[np.int64]], plan: Plan) -> Split:
-    """The training samples with the labels that clients hold: those of label flippers are permuted."""
-    flippers = [name for name, kind in plan.unreliable.items() if kind == "label_flip"]
-    if data.train.labels is None or not flippers:
+    """The training samples with the labels that clients hold: some misbehaving clients hold others than they should."""
+    wrong = {name: behaviour for name, behaviour in plan.unreliable.items() if behaviour.relabels}
+    if data.train.labels is None or not wrong:
         return data.train
     labels = data.train.labels.copy()
-    for name in flippers:
+    for name, behaviour in wrong.items():
         rng = plan.context.streams.numpy("flip", name)
-        labels[held[name]] = flipped(labels[held[name]], len(data.labels), rng)
+        labels[held[name]] = behaviour.labels(labels[held[name]], len(data.labels), rng)
     return replace(data.train, labels=labels)
 
 
@@ -119,7 +117,7 @@ def build(
     from ..learning.backbone.model import build as build_backbone
     from ..learning.backbone.tokenizers import tokenizer_for
     from ..learning.execution.distributed import executor as make_executor
-    from ..learning.misbehaviour.base import Misbehaviour
+    from ..learning.misbehaviour.base import MisbehavingClient
     from ..learning.tasks.base import tokenize
     from ..learning.tasks.data import Batches, collate
     from ..learning.training.model import Model
@@ -165,9 +163,9 @@ def build(
     names = plan.topology.names("client")
     data = replace(data, train=_as_held(data, dict(zip(names, plan.samples, strict=True)), plan))
 
-    def misbehaviour(name: str) -> Misbehaviour | None:
-        kind, options = plan.unreliable.get(name), scenario.unreliable
-        return None if kind is None or options is None else Misbehaviour(name, kind, options, streams)
+    def misbehaviour(name: str) -> MisbehavingClient | None:
+        behaviour = plan.unreliable.get(name)
+        return None if behaviour is None else MisbehavingClient(behaviour, name, streams)
 
     def client(index: int, name: str, samples: npt.NDArray[np.int64]) -> Client:
         batches = Batches(data.train, samples, size, data.pad_id, streams.numpy("batches", index))

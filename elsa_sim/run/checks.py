@@ -1,6 +1,6 @@
 """From a scenario to its plan: every section is built but for weights, and what is wrong with any is told at once.
 
-Nothing here needs the tensor library.
+Nothing here needs the tensor library. Tested in tests/run/test_builder.py and tests/run/test_fuzz_check.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..devices import DeviceOptions
 from ..learning.backbone.memory import Outline
 from ..learning.backbone.options import DECODERS, Source, locate
 from ..learning.backbone.tokenizers import vocabulary_for
-from ..learning.misbehaviour.base import KINDS, Kind
+from ..learning.misbehaviour.base import Misbehaviour
 from ..learning.splits.base import Cut
 from ..learning.tasks.base import Split, Texts, Vocabulary
 from ..privacy.options import PrivacyOptions
@@ -51,7 +51,7 @@ class Plan:
     texts: Texts
     samples: Sequence[npt.NDArray[np.int64]]
     edge_of: Mapping[str, str]
-    unreliable: Mapping[str, Kind]
+    unreliable: Mapping[str, Misbehaviour]
     outline: Outline
     needs: Mapping[str | None, Needs]
     layout: Layout | None = None
@@ -111,6 +111,8 @@ def check(loaded: Loaded) -> Plan:
     edge_of = nearest(topology) if topology is not None and topology.names("cloud") else {}
     if topology is not None and protocol is not None and "task" not in loaded.unsound:
         faults.extend(loaded.located(protocol.faults(topology, scenario.task), "protocol"))
+    if topology is not None and protocol is not None and edge_of:
+        faults.extend(loaded.located(protocol.aggregation_faults(edge_of, topology.cloud), "protocol"))
     cuts: dict[str, Cut] | None = None
     outline: Outline | None = None
     wanted: dict[str | None, Needs] = {}
@@ -204,13 +206,16 @@ def _lacking(topology: Topology, protocol: Protocol | None) -> list[Fault]:
     return faults
 
 
-def _unreliable(scenario: Scenario, topology: Topology, context: Context) -> dict[str, Kind]:
+def _unreliable(scenario: Scenario, topology: Topology, context: Context) -> dict[str, Misbehaviour]:
     if scenario.unreliable is None:
         return {}
     found = scenario.unreliable.of(topology.names("client"), context.streams)
-    if "label_flip" in found.values() and scenario.task.objective == "causal_lm":
-        valid = ", ".join(kind for kind in KINDS if kind != "label_flip")
-        raise InputFaults([Fault("kinds", f"label_flip needs class labels; valid with causal_lm: {valid}")])
+    relabel = sorted({each.kind for each in found.values() if each.relabels})
+    if relabel and scenario.task.objective == "causal_lm":
+        every = sorted(Misbehaviour.members.items())
+        valid = [kind for kind, each in every if issubclass(each, Misbehaviour) and not each.relabels]
+        fault = f"{relabel[0]} needs class labels; valid with causal_lm: {', '.join(valid)}"
+        raise InputFaults([Fault("kinds", fault)])
     return found
 
 

@@ -114,7 +114,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         "outcome": outcome,
         **metrics.summarise(table, topology, plan.scenario.stop.target_accuracy),
         **staleness.summary(table, topology),
-        **({"unreliable": dict(plan.unreliable)} if plan.unreliable else {}),
+        **({"unreliable": {name: each.kind for name, each in plan.unreliable.items()}} if plan.unreliable else {}),
         **({"privacy": metrics.privacy_summary(attacked)} if attacked else {}),
         "host": host,
         "trace_sha256": recorder.digest("trace"),

@@ -1,4 +1,7 @@
-"""A scenario written out again in full, so that it repeats the run."""
+"""A scenario written out again in full, so that it repeats the run.
+
+Tested in tests/scenario/test_model.py and tests/scenario/test_fuzz.py.
+"""
 
 from __future__ import annotations
 

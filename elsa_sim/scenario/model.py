@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from annotated_types import Len
 from pydantic import AfterValidator, Field, SerializeAsAny
 
 from ..base.choices import any_of, renewed, with_choices
@@ -24,7 +25,8 @@ from ..base.units import Seconds
 from ..codecs.base import Codec
 from ..devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, Straggler
 from ..learning.backbone.options import BackboneOptions
-from ..learning.misbehaviour.base import UnreliableOptions
+from ..learning.misbehaviour.base import Misbehaviour
+from ..learning.misbehaviour.options import UnreliableOptions
 from ..learning.splits.base import SplitPolicy
 from ..learning.splits.fixed import FixedSplit
 from ..learning.tasks.base import Task
@@ -43,7 +45,17 @@ from .document import read as read_document
 from .yaml_reader import brief
 
 #: Packages whose modules define components.
-PACKAGES = ("codecs", "learning.splits", "learning.tasks", "links", "protocols", "topology", "wireless")
+PACKAGES = (
+    "codecs",
+    "learning.aggregation.rules",
+    "learning.misbehaviour",
+    "learning.splits",
+    "learning.tasks",
+    "links",
+    "protocols",
+    "topology",
+    "wireless",
+)
 _FILE_NAME = re.compile(r"\w(?:[\w .+=,@()-]{0,98}[\w.+=,@()-])?")
 
 
@@ -112,7 +124,7 @@ class Scenario(Options):
     devices: DevicesOptions = DevicesOptions()
     """How fast the nodes compute, their memory and power."""
     unreliable: UnreliableOptions | None = None
-    """Clients that do not do what they should; by default none."""
+    """Misbehaving (Byzantine) clients; by default none."""
     split: SerializeAsAny[SplitPolicy] = FixedSplit()
     """Which layers stay on a client."""
     codec: CodecOptions = CodecOptions()
@@ -232,6 +244,8 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
         allocator=any_of(Allocator),
         power_control=any_of(PowerControl),
     )
+    attacks: Any = Annotated[Items[tuple[any_of(Misbehaviour), ...]], Len(min_length=1)]  # type: ignore[misc]
+    named: Any = dict[str, any_of(Misbehaviour)]  # type: ignore[misc]
     roles: dict[str, type[Options]] = {"client": ClientOptions, "edge": EdgeOptions, "cloud": CloudOptions}
     return with_choices(
         Scenario,
@@ -247,5 +261,6 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
         ),
         network=with_choices(NetworkOptions, model=any_of(LinkModel)),
         wireless=air | None,
+        unreliable=with_choices(UnreliableOptions, kinds=attacks, clients=named) | None,
         privacy=with_choices(PrivacyOptions, under=Items[tuple[chain, ...]]) | None,
     )

@@ -1,4 +1,7 @@
-"""The JSON Schema of a scenario file."""
+"""The JSON Schema of a scenario file.
+
+Tested in tests/scenario/test_model.py.
+"""
 
 from __future__ import annotations
 

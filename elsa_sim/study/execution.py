@@ -1,6 +1,8 @@
 """Where cells are played: processes of this machine (joblib), or the workers of a Ray cluster (extra ``ray``).
 
 Both give the cells back as they end. A cell that fails does not stop the others, and neither does one whose process dies.
+
+Tested in tests/study/test_play.py.
 """
 
 from __future__ import annotations

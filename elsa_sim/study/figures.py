@@ -1,5 +1,8 @@
 """Figures of a study: accuracy over simulated time with its spread, and bars of the metrics; a panel per combination of
-the axes that are not compared."""
+the axes that are not compared.
+
+Tested in tests/study/test_tables.py.
+"""
 
 from __future__ import annotations
 

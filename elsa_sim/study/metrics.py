@@ -1,4 +1,7 @@
-"""What a study can tabulate: the numbers of a run's summary, by their path in it, and two that need a target accuracy."""
+"""What a study can tabulate: the numbers of a run's summary, by their path in it, and two that need a target accuracy.
+
+Tested in tests/study/test_tables.py.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ SflLLM (arXiv:2504.14667) takes the *rates* theta_i (bit/s) of the subchannels a
 P_i = (2^(theta_i / B) - 1) N0 B / g_i is convex in theta_i, and need_k / sum_i theta_i is convex where the sum is positive,
 so that the whole is a disciplined convex programme (exponential and second-order cones). Ours are ``before``, the cap,
 a total beside the limit of each, several maxima with weights (one is the paper's), and the scaling: a variable is the
-change of theta_i ln 2 / B from a guess by water-filling (:mod:`.water`, the optimum itself if J is 1), power is relative
+change of theta_i ln 2 / B from a guess by water-filling (:mod:`.water_filling`, the optimum itself if J is 1), power is relative
 to its budget, and time to what the guess takes to send.
 
 A client that is not the latest has time left, and the problem leaves open what to do with it: :func:`least` gives it the

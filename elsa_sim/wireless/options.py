@@ -145,7 +145,7 @@ class WirelessOptions(Options):
 
     @staticmethod
     def assign(subcarriers: Subcarriers, given: Mapping[str, Assigned], limits: Mapping[str, float]) -> None:
-        """Assign the subchannels of a band as stated, if any are.
+        """Assign subchannels as stated, if any are.
 
         Raises:
             InputError: what cannot be.

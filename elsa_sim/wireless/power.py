@@ -96,6 +96,7 @@ def spent(watts: Floats, owners: Owners, limit: Floats, total: float | None) -> 
     sums = np.bincount(owners[used], watts[used], len(limit))
     extra = np.where(sums > 0.0, np.maximum(limit - sums, 0.0), 0.0)
     if total is not None and extra.sum() > 0.0:
+        # min: nobody gets more than its limit. Without it, `within` would scale it down to that in the end all the same
         extra *= min(1.0, max(0.0, total - sums.sum()) / extra.sum())
     factor = np.where(sums > 0.0, (sums + extra) / np.where(sums > 0.0, sums, 1.0), 1.0)
     return within(np.where(used, watts * factor[owners], 0.0), owners, limit, total)

@@ -13,23 +13,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import simpy
 
 from ..base.errors import InputError
 from ..base.streams import Streams
 from ..network import Network, Transfer
 from .allocation import Demand
+from .cells import Cells
 from .channel_state import ChannelState
 from .layout import Layout
-from .options import NodeRadio, WirelessOptions
-from .propagation import Fading
-from .rate import Floats
-from .subcarriers import Direction, Subcarriers
+from .options import WirelessOptions
+from .subcarriers import Direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +52,12 @@ class Radio:
         self.env, self.network, self.options, self.layout = env, network, options, layout
         self.handovers: list[Handover] = []
         self.state = ChannelState(options, layout, streams)
-        self.subcarriers_of: dict[tuple[str, Direction], Subcarriers] = {}
+        self.cells = Cells(options, layout, streams)
+        self.subcarriers_of = self.cells.subcarriers_of
+        self.limits = self.cells.limits
+        """Transmit power of every client (W)."""
         self.highest: dict[tuple[str, str], float] = {}
         """The highest bandwidth so far of every link that there has been, per direction (bit/s)."""
-        self.needs = {(c, s): 1.0 for c in layout.clients for s in layout.stations}
-        """What each client has to send to each station, and how long it takes until it does (s); for allocators."""
-        self.waits = dict.fromkeys(self.needs, 0.0)
-        own = {name: options.nodes.get(name, NodeRadio()) for name in (*layout.clients, *layout.stations)}
-        self.limits = {name: own[name].power or options.power for name in layout.clients}
-        """Transmit power of every client (W)."""
-        for name in layout.stations:
-            size, width = own[name].subchannels or options.subchannels, own[name].bandwidth or options.bandwidth
-            self.subcarriers_of[name, "up"] = options.subcarriers(name)
-            options.assign(self.subcarriers_of[name, "up"], options.assigned.get(name, {}), self.limits)
-            self.subcarriers_of[name, "down"] = Subcarriers(
-                name, "down", size, width, own[name].power or options.station_power
-            )
-        self._streams = streams
-        self._fading = Fading(options.fading, streams)
         self._number = {name: i for i, name in enumerate(layout.clients)}
         self._column = {name: i for i, name in enumerate(layout.stations)}
         self._listeners: list[Callable[[Handover], None]] = []
@@ -80,7 +66,7 @@ class Radio:
         self._stale = True
         self._due = 0.0  # when the next choice by changed gains takes effect (s)
         self._begun = 0  # the block in which that choice began
-        self._cells: dict[str, tuple[str, ...]] = {}
+        self._members: dict[str, tuple[str, ...]] = {}
         self._timed = False  # whether blocks make a difference
         self._rates: dict[tuple[str, str], float] = {}  # of the links that are there
         self._told = {pair: math.nan for c in layout.clients for s in layout.stations for pair in ((c, s), (s, c))}
@@ -154,21 +140,7 @@ class Radio:
         Raises:
             InputError: an unknown client, a need that is not above 0, a wait that is below.
         """
-        stations = self.layout.stations if station is None else (station,)
-        for client, need in needs.items():
-            self._index(client)
-            if not (need > 0.0 and math.isfinite(need)):
-                raise InputError(f"the need of {client!r} must be a finite number above 0, got {need!r}")
-        for client, wait in (waits or {}).items():
-            self._index(client)
-            if not (wait >= 0.0 and math.isfinite(wait)):
-                raise InputError(f"the wait of {client!r} must be a finite number of seconds, got {wait!r}")
-        for each in stations:
-            self.needs.update({(client, each): need for client, need in needs.items()})
-            self.waits.update({(client, each): wait for client, wait in (waits or {}).items()})
-        for subcarriers in self.subcarriers_of.values():
-            if not subcarriers.fixed:
-                subcarriers.release()
+        self.cells.set_needs(needs, waits or {}, station)
         self._renew()
 
     def reallocate(self) -> None:
@@ -182,9 +154,8 @@ class Radio:
         """The members of a station, and what an allocator is told of them now."""
         members = self.members(station)
         mean = self.state.gains[[self._number[c] for c in members], self._column[station]][:, None]
-        return members, self._demand(
-            members, mean, self.subcarriers_of[station, direction], self._block_of(self.env.now)
-        )
+        block = self._block_of(self.env.now)
+        return members, self.cells.demand(members, mean, self.subcarriers_of[station, direction], block)
 
     def silence(self, station: str, silent: bool = True) -> None:
         """A station goes off the air (its clients change to the next best at once), or comes back."""
@@ -194,7 +165,7 @@ class Radio:
 
     def check(self) -> list[str]:
         """The invariants that do not hold: one client per subchannel, powers within their limits."""
-        return [wrong for subcarriers in self.subcarriers_of.values() for wrong in subcarriers.check(self.limits)]
+        return self.cells.check()
 
     # -- what the engine asks -----------------------------------------------------------------------------------------
 
@@ -231,53 +202,27 @@ class Radio:
         if not self._stale and not (due and self._choices) and (block == self._block or not self._timed):
             return
         if self._stale:
-            self._cells = {station: self.members(station) for station in self.layout.stations}
+            self._members = {station: self.members(station) for station in self.layout.stations}
         self._stale, self._block = False, block
         self._due = math.inf if due else self._due
         self._timed = self.options.fading != "none"
+        begun = self._begun if due else None
         rates: dict[tuple[str, str], float] = {}
         for column, station in enumerate(self.layout.stations):
-            members = self._cells[station]
+            members = self._members[station]
             if not members or self.state.silent[column]:
                 continue
             mean = self.state.gains[[self._number[c] for c in members], column][:, None]
-            self._timed |= len(members) > self.subcarriers_of[station, "up"].size
-            rates |= {
-                (c, station): r for c, r in self._share(members, mean, self.subcarriers_of[station, "up"], block, due)
-            }
+            up, down = self.subcarriers_of[station, "up"], self.subcarriers_of[station, "down"]
+            self._timed |= len(members) > up.size
+            rates |= {(c, station): rate for c, rate in self.cells.rates(members, mean, up, block, begun)}
             if self.options.downlink is not None:
                 rates |= dict.fromkeys(((station, c) for c in members), self.options.downlink)
             else:
-                rates |= {
-                    (station, c): r
-                    for c, r in self._share(members, mean, self.subcarriers_of[station, "down"], block, due)
-                }
+                rates |= {(station, c): rate for c, rate in self.cells.rates(members, mean, down, block, begun)}
         self._rates = rates
         highest = self.highest
         highest.update({pair: rate for pair, rate in rates.items() if rate > highest.get(pair, -1.0)})
-
-    def _share(self, members: tuple[str, ...], mean: Floats, subcarriers: Subcarriers, block: int,
-               due: bool) -> Iterable[tuple[str, float]]:  # fmt: skip
-        """The members of a band with their rates in this block (bit/s)."""
-        options, now = self.options, self._demand(members, mean, subcarriers, block)
-        known = self._demand(members, mean, subcarriers, self._begun) if due and self._begun != block else now
-        subcarriers.allocate(members, known, options.allocator, block,
-                      lambda: self._streams.numpy("subchannels", subcarriers.station, subcarriers.direction, block),
-                      control=options.power_control, due=due)  # fmt: skip
-        return zip(members, subcarriers.rates(members, now, self.limits).tolist(), strict=True)
-
-    def _demand(self, members: tuple[str, ...], mean: Floats, subcarriers: Subcarriers, block: int) -> Demand:
-        """What an allocator is told of the members of a band in a block, ``mean`` being their mean gains [K, 1]."""
-        options, up = self.options, subcarriers.budget is None
-        pairs = [(c, subcarriers.station) if up else (subcarriers.station, c) for c in members]
-        gain = mean * np.array([self._fading.gains(pair, subcarriers.size, block) for pair in pairs])
-        each = [
-            self.limits[c] if subcarriers.budget is None else subcarriers.budget / subcarriers.size for c in members
-        ]
-        ways = [(c, subcarriers.station) for c in members]
-        waits = np.array([self.waits[way] for way in ways]) if up else None
-        return Demand(gain, np.array([self.needs[way] for way in ways]), np.array(each), subcarriers.bandwidth,
-                      options.noise_density(), options.efficiency_cap, split=up, before=waits, total=subcarriers.total)  # fmt: skip
 
     # -- movement -----------------------------------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ class Search(Allocator):
         if not demand.split:  # the station's power is not the clients' to control
             return Greedy().allocate(demand, random)
         subproblem = UplinkSubproblem(
-            demand, demand.waits[None], np.ones(1), "the band", [str(k) for k in range(clients)]
+            demand, demand.waits[None], np.ones(1), "the uplink", [str(k) for k in range(clients)]
         )
         owners = greedy(subproblem)
         if clients == 1 or len(np.unique(owners)) < clients:  # nothing to give and take, or somebody cannot send at all

@@ -1,4 +1,7 @@
-"""The subchannels of one station in one direction, as a resource: who has which, with which power, and what they carry."""
+"""The subcarriers of one station in one direction: who has which, with which power, and what they carry.
+
+They are assigned in blocks of equal bandwidth, the subchannels (of OFDMA).
+"""
 
 from __future__ import annotations
 
@@ -138,7 +141,7 @@ class Subcarriers:
     def check(self, limits: Mapping[str, float]) -> list[str]:
         """The invariants that do not hold: one owner per subchannel, and powers within their limits."""
         wrong = []
-        where = f"the {self.direction}link band of {self.station}"
+        where = f"the {self.direction}link of {self.station}"
         if len(self.owners) != self.size:
             wrong.append(f"{where} has {len(self.owners)} assigned subchannels of {self.size}")
         powers = self.powers(limits)

@@ -63,13 +63,13 @@ class Availability:
         env = self.event_log.env
         for start, end in device.downtimes():
             yield env.timeout(max(0.0, start - env.now))
-            self.network.cut(device.name)
+            self.network.disconnect(device.name)
             self._silence(device.name, True)
             entry = self.event_log.begin(kind="fault", node=device.name, detail="away")
             if end == math.inf:
                 return
             yield env.timeout(end - env.now)
-            self.network.join(device.name)
+            self.network.reconnect(device.name)
             self._silence(device.name, False)
             self.event_log.end(entry)
 

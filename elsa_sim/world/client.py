@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from ..learning.backbone.options import Part
-    from ..learning.misbehaviour.base import Misbehaviour
+    from ..learning.misbehaviour.base import MisbehavingClient
     from ..learning.splits.pattern import StepPattern
     from ..learning.tasks.data import Batches
 
@@ -24,7 +24,7 @@ class Client:
     edge: str
     samples: npt.NDArray[np.int64]
     batches: Batches
-    misbehaviour: Misbehaviour | None = None
+    misbehaviour: MisbehavingClient | None = None
     """What it does otherwise than it should."""
     assigned: bool = False
     """Whether a protocol gave it its edge server; that goes before the one of its station."""

@@ -28,7 +28,8 @@ def test_a_stand_in_imports_when_it_is_first_used() -> None:
 
 
 def test_options_and_codecs_are_known_without_the_tensor_library() -> None:
-    modules = ["registry", "codecs.base", "learning.backbone_options", "learning.work", "wire", "recorder", "units"]
+    modules = ["base.registry", "codecs.base", "learning.backbone.options", "learning.execution.work", "world.world",
+               "results.event_table", "scenario.model"]  # fmt: skip
     imports = "; ".join(f"import elsa_sim.{name}" for name in modules)
     discover = (
         "from elsa_sim.base.registry import discover; discover('elsa_sim.codecs'); discover('elsa_sim.learning.tasks')"

@@ -63,7 +63,7 @@ def elsa(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
 @pytest.fixture
 def plain(elsa: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """The same, without figures."""
-    monkeypatch.setattr(commands, "_figures", lambda results, folder: [])
+    monkeypatch.setattr("elsa_sim.cli.run.write_figures", lambda results, folder: [])
     return elsa
 
 
@@ -524,7 +524,7 @@ def test_list(elsa: Command) -> None:
     everything = elsa("list")
     assert everything.status == 0
     for name in ("elsa", "splitfed_v1", "fedavg", "centralized", "sketch", "ssop", "float16", "int8", "max-min",
-                 "text_file", "synthetic", "hub", "dirichlet", "tree", "minilm", "tiny-bert", "fixed"):  # fmt: skip
+                 "text_file", "synthetic", "hub", "dirichlet", "tree", "minilm", "tiny-bert", "fixed", "timeline"):  # fmt: skip
         assert f" {name} " in everything.out
     one = elsa("list", "protocol")
     assert one == elsa("list", "protocols")

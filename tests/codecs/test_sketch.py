@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
 from exchange import Pair, hidden, spec_of
 from pydantic import ValidationError
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from elsa_sim.codecs.base import Keys, MessageContext
 from elsa_sim.codecs.sketch import Sketch, hashes
@@ -91,6 +92,57 @@ def test_a_sparse_vector_is_recovered_by_the_median() -> None:
     x[0, [3, 77]] = torch.tensor([5.0, -2.0])
     y = Pair([Sketch(rows=7, columns=64)]).send(x)
     torch.testing.assert_close(y, x)
+
+
+class Counted(TorchDispatchMode):
+    """Counts the floating-point operations of what a codec does, by the tensors that it computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flops = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name in ("minimum", "maximum", "mul", "mul_", "add", "div"):
+            self.flops += result.numel()
+        elif name.startswith("_embedding_bag"):  # weight [E, n] and indices: a product and a sum each
+            self.flops += 2 * args[1].numel() * args[0].shape[1]
+        elif name == "linalg_vector_norm":
+            self.flops += 2 * args[0].numel()
+        return result
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5])
+@pytest.mark.parametrize("decoder", ["median", "mean"])
+def test_flops_are_those_that_are_done(decoder: Literal["median", "mean"], rows: int) -> None:
+    x = hidden(rows=6, width=20)
+    codec = Sketch(rows=rows, columns=4, decoder=decoder)
+    hashes(11, 20, rows, 4)  # drawn once, not for every message
+    with Counted() as coded:
+        made, _ = codec.encode(x, 11, PASSAGE)
+    with Counted() as decoded:
+        codec.decode(made, spec_of(x), 11, PASSAGE)
+    signs = 20 * rows if decoder == "mean" else 0  # divided by Y, whatever the number of tokens
+    assert codec.flops(spec_of(x), PASSAGE) == (coded.flops, decoded.flops - signs)
+
+
+def test_flops_of_the_other_decoders_are_those_of_the_mean_and_a_little() -> None:
+    """An even number of rows: the mean of the two in the middle is left out. The least-squares factor: two norms, a product."""
+    x, costs = hidden(rows=6, width=20), {}
+    for name, codec in {
+        "mean": Sketch(rows=4, columns=4, decoder="mean"),
+        "shrink": Sketch(rows=4, columns=4, decoder="shrink"),
+        "median": Sketch(rows=4, columns=4),
+    }.items():
+        made, _ = codec.encode(x, 11, PASSAGE)
+        with Counted() as decoded:
+            codec.decode(made, spec_of(x), 11, PASSAGE)
+        costs[name] = codec.flops(spec_of(x), PASSAGE)[1], decoded.flops
+    assert costs["median"][1] - costs["median"][0] == 2 * x.numel()
+    told, done = (costs["shrink"][i] - costs["mean"][i] for i in (0, 1))
+    assert told == 3 * x.numel()
+    assert done == pytest.approx(told, abs=3 * 6 * 16), "besides, something of the table"
 
 
 @pytest.mark.parametrize("rows", range(1, 9))

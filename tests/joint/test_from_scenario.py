@@ -38,9 +38,9 @@ def chosen_by_radio(plan: Plan, made: Problem, cut: int, rank: int) -> Decision:
     found = []
     for station in ("cloud", "edge0"):
         radio.rate("client0", station)
-        band = radio.bands[station, "up"]
-        owners = np.array([-1 if name is None else made.names.index(name) for name in band.owners])
-        found.append(Allocation(owners, band.powers(radio.limits)))
+        subcarriers = radio.subcarriers_of[station, "up"]
+        owners = np.array([-1 if name is None else made.names.index(name) for name in subcarriers.owners])
+        found.append(Allocation(owners, subcarriers.powers(radio.limits)))
     return Decision(cut, rank, *found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,9 @@ from instances import problem
 
 from elsa_sim.base.errors import InputError
 from elsa_sim.joint import Allocation, Decision, Held, Problem, delay, optimise
+from elsa_sim.joint.problem import Pair
+
+module = importlib.import_module("elsa_sim.joint.optimise")  # the package's name of it is the function
 
 
 def within_budgets(given: Problem, decision: Decision) -> bool:
@@ -117,3 +121,84 @@ def test_one_client_has_all(even: bool) -> None:
     found = optimise(problem(0, 1, (3, 2), 2), held=Held(even=even))
     assert np.isfinite(found.total_s)
     assert found.decision.main.owners.tolist() == [0, 0, 0]
+
+
+def test_pairs_are_looked_at_in_order() -> None:
+    """By cut, then by rank, however the problem lists them; so ties do not depend on it."""
+    given = problem(0)
+    listed = [(3, 2), (1, 8), (2, 2), (1, 2), (3, 8), (2, 8)]
+    shuffled = replace(given, loads={pair: given.loads[pair] for pair in listed})
+    assert Held().pairs(shuffled) == [(1, 2), (1, 8), (2, 2), (2, 8), (3, 2), (3, 8)]
+    assert Held(rank=8).pairs(shuffled) == [(1, 8), (2, 8), (3, 8)]
+
+
+# The order of the search --------------------------------------------------------------------------------------------
+
+
+def test_the_steps_are_those_of_the_paper_in_its_order() -> None:
+    steps = [step.name for step in optimise(problem(0)).history]
+    assert steps == ["start", *["power", "cut and rank", "subchannels"] * (len(steps) // 3)]
+
+
+@pytest.mark.parametrize("even", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_cut_and_rank_are_the_best_of_all_for_these_subchannels(seed: int, even: bool) -> None:
+    """The exhaustive step is exhaustive: nothing is searched besides."""
+    given = problem(seed, 3, (5, 4), 4, (1, 4, 16))
+    main, fed_server = np.array([0, 1, 2, 0, 1]), np.array([2, 1, 0, 2])
+    every = {pair: optimise(given, held=Held(main, fed_server, even, *pair)).total_s for pair in given.loads}
+    worst = optimise(given, held=Held(main, fed_server, even, *max(every, key=every.__getitem__))).decision
+    found = optimise(given, worst, Held(main, fed_server, even), breadth=0)
+    assert found.total_s == pytest.approx(min(every.values()), rel=1e-3)
+    assert every[found.decision.pair] == pytest.approx(min(every.values()), rel=1e-3)
+    assert max(every.values()) > 1.05 * min(every.values()), "any cut and rank would do"
+
+
+def test_the_most_promising_are_searched_first_and_none_that_a_bound_rules_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, breadth = problem(1, 4, (9, 8), 4, (1, 2, 4, 8)), 3
+    visits: list[list[Pair]] = []
+    original_pair, original_searched = module._Search.pair, module._Search._searched
+
+    def pair(search: Any) -> None:
+        now = search.decision
+        value = {each: search._value(each, now.main.owners, now.fed_server.owners) for each in search.pairs}
+        visits.append([])
+        original_pair(search)
+        tried = visits[-1]
+        assert len(tried) <= breadth
+        assert [value[each] for each in tried] == sorted(value[each] for each in tried)
+        left = [v for each, v in value.items() if each not in (*tried, now.pair, search.decision.pair)
+                and search.lowest[each] < search.total]  # fmt: skip
+        if tried and left:
+            assert min(left) >= value[tried[-1]], "one that looked better was passed over"
+
+    def searched(search: Any, each: Pair) -> Decision:
+        if each != search.decision.pair:
+            assert search.lowest[each] < search.history[-1].total_s
+            visits[-1].append(each)
+        return original_searched(search, each)
+
+    monkeypatch.setattr(module._Search, "pair", pair)
+    monkeypatch.setattr(module._Search, "_searched", searched)
+    optimise(given, breadth=breadth)
+    assert visits[0], "nothing was searched"
+    monkeypatch.setattr(module._Search, "pair", original_pair)
+    visits[:] = [[]]
+    optimise(given, breadth=len(given.loads))
+    assert len(set(visits[0])) < len(given.loads) - 1, "the bound rules nothing out"
+
+
+def test_other_starts_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they led to is remembered: later rounds only go on from the present subchannels."""
+    asked: list[tuple[int, int]] = []
+    original = module.starts
+
+    def starts(subproblem: Any, count: int) -> Any:
+        asked.append((id(subproblem), count))
+        return original(subproblem, count)
+
+    monkeypatch.setattr(module, "starts", starts)
+    found = optimise(problem(1, 4, (9, 8)), epsilon=0.0, starts=3)
+    assert {count for _, count in asked} == {3}
+    assert len(asked) == len(set(asked)) > 2
+    assert len(found.history) > 4, "there was no later round"

@@ -1,4 +1,4 @@
-"""A crew without processes: everything is sent and received as between processes, and computed here."""
+"""A worker pool without processes: everything is sent and received as between processes, and computed here."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from link_problems import RttFair
 from pydantic import ValidationError
 from second_opinion import Message, simulate
 
@@ -28,7 +29,7 @@ def net(*links: Link) -> Topology:
 
 
 def play(
-    topology: Topology, flows: list[tuple[float, str, str, float]], model: str = "max-min"
+    topology: Topology, flows: list[tuple[float, str, str, float]], model: str | LinkModel = "max-min"
 ) -> tuple[Network, list[Delivery]]:
     """Send (start, src, dst, bytes) and run to the end."""
     env = simpy.Environment()
@@ -233,12 +234,12 @@ POLICIES = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None)
 @given(
     case=cases(),
-    model=st.sampled_from(MODELS),
+    model=st.sampled_from([*MODELS, RttFair()]),
     policy=POLICIES,
     aborted=st.lists(st.tuples(st.integers(0, 13), st.floats(0.1, 5.0)), max_size=5),
 )
 def test_every_transfer_ends_once_under_every_model(
-    case: Any, model: str, policy: Any, aborted: list[tuple[int, float]]
+    case: Any, model: str | LinkModel, policy: Any, aborted: list[tuple[int, float]]
 ) -> None:
     """With outages and aborts: each run ends, each transfer ends once, carried bytes are those of the deliveries."""
     topology, flows = case
@@ -251,7 +252,7 @@ def test_every_transfer_ends_once_under_every_model(
         messages[i] = network.transfer(src, dst, nbytes)
         yield messages[i]
 
-    def cut(i: int, time: float) -> Generator[simpy.Event, Any, None]:
+    def give_up(i: int, time: float) -> Generator[simpy.Event, Any, None]:
         yield env.timeout(time)
         if i in messages:
             network.abort(messages[i], "test")
@@ -259,7 +260,7 @@ def test_every_transfer_ends_once_under_every_model(
     for i, flow in enumerate(flows):
         env.process(send(i, *flow))
     for i, time in aborted:
-        env.process(cut(i, time))
+        env.process(give_up(i, time))
     env.run()
     assert len(messages) == len(flows)
     assert network.in_flight == ()
@@ -278,7 +279,10 @@ def test_check_sees_lost_bytes_and_overload() -> None:
     """Break the accounts and the allocation on purpose: both invariants name what is wrong."""
     network, _ = play(net(Link("a", "b", 8e6, 8e6)), [(0, "a", "b", 1e6)])
     network._fluid.drained *= 1.01
-    assert "not conserved" in network.check()[0]
+    assert network.check() == ["bytes are not conserved: links drained 1.01e+06 B, transfers account for 1e+06 B"]
+    network._fluid.drained /= 1.01
+    network.tally.delivered += 1
+    assert network.check() == ["of 1 transfers, 2 were delivered, 0 aborted, and 0 are under way"]
 
     class Greedy(Ideal):
         """Claims to share and does not."""

@@ -1,4 +1,4 @@
-"""The grouped fluid against the one that shares everything anew, on each of its ways to level groups."""
+"""Incremental max-min against the one that shares everything anew, on each of its ways to level groups."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from elsa_sim.network.groups import Group
 from elsa_sim.network.incremental import IncrementalMaxMin
 from elsa_sim.network.progressive_filling import fill
 
-#: (connected groups that plain Python may level, corrections before the textbook decides)
-WAYS = {"few": (10**9, 12), "many": (-1, 12), "both": (2, 12), "textbook, few": (10**9, 0), "textbook, many": (-1, 0)}
+#: (connected groups that plain Python may level, corrections before filling flow by flow decides)
+WAYS = {"few": (10**9, 12), "many": (-1, 12), "both": (2, 12), "by flow, few": (10**9, 0), "by flow, many": (-1, 0)}
 
 
 @pytest.fixture(params=WAYS)
@@ -109,7 +109,7 @@ def play(seed: int, channels: int) -> Race:
 
 
 @pytest.mark.parametrize("channels", [1, 3, 8, 25])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_both_fluids_agree(way: str, seed: int, channels: int) -> None:
     race = play(seed, channels)
     assert race.flows == [{}, {}]

@@ -192,12 +192,13 @@ def ideal_at_most(ends: list[float]) -> bool:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_node_that_is_cut_off_and_joins_again(model: str) -> None:
-    """Half of 1 s sent, away from 0.5 to 2 (cut twice, joined twice), a profile beneath that goes on meanwhile."""
+def test_a_node_that_is_disconnected_and_reconnected(model: str) -> None:
+    """Half of 1 s sent, away from 0.5 to 2 (disconnected twice, reconnected twice), a profile beneath that goes on meanwhile."""
     env = simpy.Environment()
     network = Network(env, net(Link("a", "b", 8e6, 8e6, profile=((1.0, 4e6),))), NetworkOptions(model=model))
     message = network.transfer("a", "b", 1e6)
-    for time, do in ((0.5, network.cut), (0.7, network.cut), (1.5, network.join), (2.0, network.join)):
+    off, on = network.disconnect, network.reconnect
+    for time, do in ((0.5, off), (0.7, off), (1.5, on), (2.0, on)):
         env.run(until=time)
         do("b")
     env.run()
@@ -212,3 +213,80 @@ def test_a_retried_message_among_others() -> None:
     _, done = send(apart, [(0, "a", "b", 1e6), (0, "c", "d", 1e7)], outages=[outage], stall_timeout=0.5, backoff=0.75)
     assert [d.t_end_s for d in done] == pytest.approx([0.5 + 0.5 + 0.75 + 1.0, 10.0])
     assert [d.attempts for d in done] == [2, 1]
+
+
+@pytest.mark.parametrize("model", ["max-min", "equal-share"])
+def test_a_stall_counts_from_the_first_link_that_is_down(model: str) -> None:
+    """a - b is down from 0.5 s, b - c from 1 s as well: a stall of 1 s ends at 1.5 s."""
+    outages = [{"link": ["a", "b"], "start": 0.5, "duration": 9.0}, {"link": ["b", "c"], "start": 1.0, "duration": 9.0}]
+    _, (delivery,) = send(TWO, [(0, "a", "c", 1e6)], model=model, outages=outages, stall_timeout=1.0, retries=0)
+    assert (delivery.status, delivery.t_end_s) == ("aborted", pytest.approx(1.5))
+    assert delivery.sending_s == pytest.approx(0.5 - 0.2)
+
+
+def test_latency_adds_up_over_hops() -> None:
+    """Stored and forwarded: 0.1 s after each hop; an attempt that begins anew begins with none."""
+    _, (delivery,) = send(TWO, [(0, "a", "c", 1e6)], model="fifo")
+    assert delivery.latency_s == pytest.approx(0.2)
+    outage = {"link": ["b", "c"], "start": 1.5, "duration": 1.0}
+    _, (delivery,) = send(TWO, [(0, "a", "c", 1e6)], model="fifo", outages=[outage], stall_timeout=0.5, backoff=1.0)
+    assert delivery.attempts == 2
+    assert delivery.latency_s == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_done_at_the_instant_of_a_disconnection_is_done(model: str) -> None:
+    """Whatever rounding leaves of the last bit at 12,345.67 s and 1 Gbit/s."""
+    for nbytes in (1e6 / 3, 1e7 / 7, 12345.0, 77777.7):
+        flows = [(12345.67, "a", "b", nbytes)]
+        fast = net(Link("a", "b", 1e9 / 7, 1e9 / 7, 0.1))
+        end = send(fast, flows, model=model)[1][0].t_end_s
+        env = simpy.Environment(12345.67)
+        network = Network(env, fast, NetworkOptions(model=model))
+        message = network.transfer("a", "b", nbytes)
+        env.run(until=end)
+        network.disconnect("b")
+        env.run()
+        assert message.triggered
+        assert message.value.t_end_s == end
+
+
+def test_what_is_under_way_counts() -> None:
+    """Half of two messages and all of a third, over a lossy second hop as well; the invariants hold in between."""
+    lossy = net(Link("a", "b", 8e6, 8e6, loss=0.5), Link("b", "c", 8e6, 8e6))
+    env = simpy.Environment()
+    network = Network(env, lossy)
+    network.transfer("a", "b", 1e6)
+    env.run(until=2.5)
+    network.transfer("a", "c", 1e6)
+    network.transfer("a", "b", 1e6)
+    env.run(until=4.5)
+    assert network.carried_bytes == {
+        ("a", "b"): pytest.approx(4e6), ("b", "a"): 0.0, ("b", "c"): pytest.approx(1e6), ("c", "b"): 0.0
+    }  # fmt: skip
+    assert [network.sent_bytes(message) for message in network.in_flight] == pytest.approx([1e6, 1e6])
+    assert network.check() == []
+
+
+def test_who_has_sent_a_first_hop_has_sent_everything() -> None:
+    """Stored and forwarded over two lossy links: 4 s for the first hop, half of 4 s for the second."""
+    lossy = net(Link("a", "b", 8e6, 8e6, loss=0.5), Link("b", "c", 8e6, 8e6, loss=0.5))
+    env = simpy.Environment()
+    network = Network(env, lossy, NetworkOptions(model="fifo"))
+    message = network.transfer("a", "c", 1e6)
+    env.run(until=6.0)
+    assert network.sent_bytes(message) == pytest.approx(4e6)
+    assert network.carried_bytes == {
+        ("a", "b"): pytest.approx(4e6), ("b", "a"): 0.0, ("b", "c"): pytest.approx(2e6), ("c", "b"): 0.0
+    }  # fmt: skip
+    network.abort(message, "enough")
+    assert message.value.sent_bytes == message.value.wasted_bytes == pytest.approx(4e6)
+    assert network.carried_bytes["b", "c"] == pytest.approx(2e6)
+    assert network.check() == []
+
+
+def test_jitter_without_streams_is_that_of_seed_0() -> None:
+    shaky = net(Link("a", "b", 1e9, 1e9, 1.0, jitter=0.03))
+    message = Network(env := simpy.Environment(), shaky).transfer("a", "b", 1)
+    env.run()
+    assert message.value.latency_s == send(shaky, [(0, "a", "b", 1)], seed=0)[1][0].latency_s

@@ -132,3 +132,13 @@ def test_a_change_foretold_ever_earlier_is_asked_for_once() -> None:
     env.process(later())
     assert env.run(transfer).t_end_s == pytest.approx(20.0)
     assert trace.asked == pytest.approx([4.1])
+
+
+def test_a_source_is_followed_from_now_on() -> None:
+    """A message under way meets the new bandwidth at once: 1 Mbit at 1 Mbit/s, then 7 at 7."""
+    env = simpy.Environment()
+    network = Network(env, net(Link("a", "b", 1e6, 1e6)))
+    message = network.transfer("a", "b", 1e6)
+    env.run(until=1.0)
+    network.follow(Trace((0.0, 7e6)))
+    assert env.run(message).t_end_s == pytest.approx(2.0)

@@ -15,7 +15,7 @@ from protocol_laws import TIMING, adapters_of
 from small_runs import played, transfers, work
 
 from elsa_sim.protocols.alignfed import fair
-from elsa_sim.protocols.versions import Server, Update
+from elsa_sim.protocols.versions import ClientUpdate, Server
 
 #: All clients alike, with a wire and a server that cost next to nothing.
 ALIKE = ("topology={kind: star, clients: 3, access: {up: 1 Gbit/s, latency: 0 s}}", "network.header=0 B",
@@ -138,8 +138,8 @@ def test_grouping_is_for_alignment() -> None:
         assert bool(rows.groupby("round").size().max() > 1) == several  # groups that were aligned in a merge
 
 
-def update(member: str, weight: float, staleness: int = 0) -> Update:
-    return Update(0, member, 0, None, None, weight, 0, staleness)  # type: ignore[arg-type]
+def update(member: str, weight: float, staleness: int = 0) -> ClientUpdate:
+    return ClientUpdate(0, member, 0, None, None, weight, 0, staleness)  # type: ignore[arg-type]
 
 
 def test_fair_weights_by_hand() -> None:

@@ -130,7 +130,7 @@ def test_no_update_of_the_shared_part_is_lost(slots: int) -> None:
     with trainers() as made:
         played(f"protocol={{kind: splitfed_v2, {TWO}}}", "topology.clients=4",
                f"devices.cloud={{speed: 50 MFLOP/s, slots: {slots}}}")  # fmt: skip
-    ((trained,),) = [list(trainer._now.values()) for trainer in made]
+    (trained,) = [replica.trained for trainer in made for replica in trainer._replicas.values()]
     assert trained.moments is not None
     assert int(trained.moments.value.step) == 2 * 2 * 4
 
@@ -139,8 +139,8 @@ def test_the_server_part_is_not_averaged() -> None:
     """What the cloud holds at the end of a round is what it goes on from, whoever's batch came last."""
     with trainers() as made:
         theta = adapters(f"protocol={{kind: splitfed_v2, {TWO}}}")[-1]
-    (part,) = made[0]._now.values()
-    for name, tensor in part.adapters.value.items():
+    (replica,) = made[0]._replicas.values()
+    for name, tensor in replica.trained.adapters.value.items():
         torch.testing.assert_close(theta[name], tensor)
 
 
@@ -150,7 +150,7 @@ def test_the_server_part_has_a_learning_rate_of_its_own() -> None:
     for rate in ("", ", server_lr: 1.0e-12"):
         with trainers() as made:
             begin, *_, end = adapters(f"protocol={{kind: splitfed_v2, {TWO}{rate}}}")
-        served = set(next(iter(made[0]._now.values())).adapters.value)
+        served = set(next(iter(made[0]._replicas.values())).trained.adapters.value)
         far = {name: float((end[name] - begin[name]).abs().max()) for name in end}
         moved[rate] = [max(far[name] for name in far if (name in served) == part) for part in (True, False)]
     (both, ours), (still, alone) = moved.values()

@@ -20,6 +20,13 @@ from sklearn.metrics import adjusted_rand_score, roc_auc_score
 from small_runs import HIDDEN, known, played, transfers, work, world_of
 
 from elsa_sim.base.errors import ScenarioError
+from elsa_sim.learning.aggregation.base import Aggregation, DeferredWeights
+from elsa_sim.learning.aggregation.rules.krum import Krum
+from elsa_sim.learning.aggregation.rules.mean import Mean
+from elsa_sim.learning.aggregation.rules.median import Median
+from elsa_sim.learning.aggregation.rules.norm_clipping import NormClipping
+from elsa_sim.learning.aggregation.rules.outlier import Outlier
+from elsa_sim.learning.aggregation.rules.trimmed_mean import TrimmedMean
 from elsa_sim.learning.backbone.flops import FlopCounter
 from elsa_sim.learning.clustering.scores import ClientScores
 from elsa_sim.learning.clustering.weights import AggregationWeights, coherence
@@ -207,22 +214,17 @@ def scores(trust: list[float]) -> Ref:
     return Ref.of(ClientScores(apart, np.zeros(3, dtype=np.int64), np.array(trust)), None)
 
 
-class Plain:
-    """As much of a model as an aggregation needs."""
-
-    def mean(self, adapters: list[Ref], weights: list[float]) -> Any:
-        from elsa_sim.learning.training.model import Model
-
-        return Model.mean(self, adapters, weights)  # type: ignore[arg-type]
-
-
 def adapters(*values: float) -> list[Ref]:
     from elsa_sim.learning.execution.work import TensorSpec
 
     return [Ref.of({"x": torch.tensor([value])}, {"x": TensorSpec((1,))}) for value in values]
 
 
-def value(made: Any) -> float:
+def value(weights: DeferredWeights, kept: Ref, new: list[Ref], rule: Aggregation | None = None) -> float:
+    """The aggregate of ``new``; ``kept`` where nobody counts."""
+    from elsa_sim.learning.training.model import Model
+
+    made = Model.aggregate(None, rule or Mean(), new, weights, kept)  # type: ignore[arg-type]
     return float(made.function(*(each.value if isinstance(each, Ref) else each for each in made.inputs))[0]["x"])
 
 
@@ -235,25 +237,37 @@ def test_edge_weights_by_hand() -> None:
         AggregationWeights(("a", "b", "c"), scores([1.0, 0.5, 0.2]), 0.5),
         adapters(9, 1, 2, 4, 8),
     )
-    arrived = dict(zip(("a", "b", "c", "d"), new, strict=True))
-    made = weights.edge(Plain(), kept, arrived, SAMPLES)  # type: ignore[arg-type]
-    assert value(made) == pytest.approx((10 * 1 + 10 * 2 + 40 * 8) / 60)
-    broken = arrived | {"c": adapters(float("nan"))[0]}  # what is in quarantine is not looked at
-    assert value(weights.edge(Plain(), kept, broken, SAMPLES)) == value(made)  # type: ignore[arg-type]
-    alone = weights.edge(Plain(), kept, {"c": arrived["c"]}, SAMPLES)  # type: ignore[arg-type]
-    assert value(alone) == 9  # nobody counts: the adapters stay
+    edge = weights.edge(("a", "b", "c", "d"), SAMPLES)
+    assert value(edge, kept, new) == pytest.approx((10 * 1 + 10 * 2 + 40 * 8) / 60)
+    broken = [*new[:2], adapters(float("nan"))[0], new[3]]  # what is in quarantine is not looked at
+    assert value(edge, kept, broken) == value(edge, kept, new)
+    alone = weights.edge(("c",), SAMPLES)
+    assert value(alone, kept, [new[2]]) == 9  # nobody counts: the adapters stay
+
+
+@pytest.mark.parametrize("rule", [Median(), TrimmedMean(), Outlier(), NormClipping(), Krum()], ids=repr)
+def test_a_rule_and_trust_go_together(rule: Aggregation) -> None:
+    """Whoever is in quarantine is not looked at by any rule, and the rest weigh what trust makes of their samples."""
+    kept, *new = adapters(0.0, 1.0, 2.0, 3.5, 50.0, 4.0, 9.0)
+    names, samples = tuple("abcdef"), dict.fromkeys("abcdef", 10.0)
+    weights = AggregationWeights(names, scores([1.0, 0.5, 1.0, 0.1, 1.0, 1.0]), 0.4).edge(names, samples)
+    trusted = [each.value for each in (*new[:3], *new[4:])]
+    expected = rule.aggregate(trusted, [10.0, 5.0, 10.0, 10.0, 10.0], kept.value)
+    assert value(weights, kept, new, rule) == pytest.approx(float(expected["x"]))
+    everyone = rule.aggregate([each.value for each in new], [10.0] * 6, kept.value)
+    assert value(weights, kept, new, rule) != pytest.approx(float(everyone["x"]))
 
 
 def test_cloud_weights_by_hand() -> None:
     weights, (kept, *new) = AggregationWeights(("a", "b", "c"), scores([1.0, 1.0, 1.0]), 0.5), adapters(0, 1, 2)
-    shares = list(zip(new, (("a", "b"), ("c",)), strict=True))
+    members = (("a", "b"), ("c",))
     first = 30 * np.exp(-1 / 2)
-    made = value(weights.cloud(Plain(), kept, shares, SAMPLES))  # type: ignore[arg-type]
+    made = value(weights.cloud(members, SAMPLES), kept, new)
     assert made == pytest.approx((first * 1 + 30 * 2) / (first + 30))
     plain = AggregationWeights(weights.names, weights.scored, 0.5, coherent=False)
-    assert value(plain.cloud(Plain(), kept, shares, SAMPLES)) == pytest.approx(1.5)  # type: ignore[arg-type]
+    assert value(plain.cloud(members, SAMPLES), kept, new) == pytest.approx(1.5)
     wary = AggregationWeights(("a", "b", "c"), scores([1.0, 0.1, 1.0]), 0.5)
-    made = value(wary.cloud(Plain(), kept, shares, SAMPLES))  # type: ignore[arg-type]
+    made = value(wary.cloud(members, SAMPLES), kept, new)
     assert made == pytest.approx((10 * 1 + 30 * 2) / 40)  # data and divergence of a alone
 
 
@@ -294,7 +308,7 @@ def test_a_client_in_quarantine_comes_back() -> None:
         return weight
 
     options = "trust: {threshold: 0.5}, probing: {texts: 8, warm_up: 0}, recluster_every: 2"
-    with patch.object(reports, "judge", planted), patch.object(Weighed, "trust", kept):
+    with patch.object(reports, "compare", planted), patch.object(Weighed, "trust", kept):
         results = played(f"protocol={small(options, rounds=4)}")
     before, after = seen.values()
     assert set(before) == {0.0}

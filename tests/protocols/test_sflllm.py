@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 from unittest.mock import patch
 
@@ -16,7 +15,6 @@ from elsa_sim.learning.execution.work import Ref
 from elsa_sim.learning.tasks.data import joined
 from elsa_sim.learning.training.optim import Optimizer, update
 from elsa_sim.learning.training.reference import learn
-from elsa_sim.protocols.sflllm import Barrier
 from elsa_sim.run import checks
 from elsa_sim.world.world import World
 
@@ -149,33 +147,3 @@ def test_who_waits_for_whom() -> None:
         np.testing.assert_allclose(begun, ended, rtol=1e-12)
     assert alone.summary["sim_time_s"] < together.summary["sim_time_s"]
     assert alone.rounds["loss"].tolist() == together.rounds["loss"].tolist()
-
-
-def test_a_meeting_goes_on_when_the_last_one_missing_leaves() -> None:
-    _, world = world_of(ONE_STEP, "execution.mode=timing")
-    served: list[dict[str, int]] = []
-
-    def serve(here: Mapping[str, int]) -> Iterator[object]:
-        served.append(dict(here))
-        yield world.env.timeout(1.0)
-        return {name: 10 * brought for name, brought in here.items()}
-
-    each, found = Barrier(world, serve), {}
-    for name in "abc":
-        each.join(name)
-
-    def member(name: str, brought: int, arrives: float) -> Iterator[object]:
-        yield world.env.timeout(arrives)
-        found[name] = yield from each.meet(name, brought)
-
-    def missing() -> Iterator[object]:
-        yield world.env.timeout(5.0)
-        each.leave("c")
-
-    begin = world.env.now
-    for process in (member("a", 1, 1.0), member("b", 2, 2.0), missing()):
-        world.env.process(process)
-    world.env.run()
-    assert served == [{"a": 1, "b": 2}]
-    assert found == {"a": 10, "b": 20}
-    assert world.env.now - begin == pytest.approx(6.0)

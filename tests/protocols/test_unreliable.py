@@ -1,4 +1,4 @@
-"""Unreliable clients under every protocol."""
+"""Misbehaving clients under every protocol."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from small_runs import drawn_batches, known, loaded, played, transfers, work, wo
 from elsa_sim.base.errors import ScenarioError
 from elsa_sim.base.registry import discover
 from elsa_sim.learning.execution.pools import POOLS
-from elsa_sim.learning.misbehaviour.base import KINDS
+from elsa_sim.learning.misbehaviour.base import Misbehaviour
 from elsa_sim.protocols.base import Protocol
-from elsa_sim.run import checks
+from elsa_sim.run import checks, simulation
+from elsa_sim.scenario import model
 
 discover("elsa_sim.protocols")
+discover("elsa_sim.learning.misbehaviour")
+KINDS = sorted(kind for kind, member in Misbehaviour.members.items() if member.__module__.startswith("elsa_sim."))
 #: Those in rounds; of continuous ones, the clock says how often a client comes.
 PROTOCOLS = sorted(
     kind for kind, member in Protocol.members.items()
@@ -119,12 +122,48 @@ def test_a_share_is_written_out_and_repeats(tmp_path: Path) -> None:
     np.testing.assert_array_equal(made.rounds["loss"], again.rounds["loss"])
 
 
+def test_a_kind_may_have_options_of_its_own_and_the_resolved_scenario_repeats_the_run(tmp_path: Path) -> None:
+    """The old flat options are what a kind has where it does not say; written out, they still are."""
+    protocol = small("fedavg")
+    flat = "unreliable={clients: {client1: noise, client2: stale}, noise_scale: 3.0, stale_uploads: 1}"
+    own = ("unreliable={clients: {client1: {kind: noise, noise_scale: 3.0}, client2: {kind: stale, stale_uploads: 1}}, "
+           "noise_scale: 7.0}")  # fmt: skip
+    first = played(protocol, flat, folder=tmp_path / "run")
+    assert first.summary["trace_sha256"] == played(protocol, own).summary["trace_sha256"]
+    again = simulation.run(model.load(tmp_path / "run" / "scenario.yaml"))
+    assert again.summary["trace_sha256"] == first.summary["trace_sha256"]
+    assert known(protocol).summary["trace_sha256"] != first.summary["trace_sha256"]
+
+
+def test_a_sign_that_is_flipped_leads_away() -> None:
+    """The mean is led away by it, the median is not."""
+    flip = "unreliable={clients: {client1: {kind: sign_flip, factor: 30.0}}}"
+    honest, led, kept = (
+        trained_loss(*changes) for changes in ((small("fedavg"),), (small("fedavg"), flip), (median("fedavg"), flip))
+    )
+    assert led > honest + 0.1
+    assert abs(kept - honest) < 0.1 * (led - honest)
+
+
+def median(kind: str) -> str:
+    return small(kind).replace("rounds", "aggregation: median, rounds")
+
+
+def trained_loss(*changes: str) -> float:
+    return float(known(*changes).summary["loss"])
+
+
 def test_faults() -> None:
-    for change, said in (
-        ("unreliable={share: 2}", "unreliable.share: must be <= 1"),
-        ("unreliable={kinds: [noisy]}", "did you mean 'noise'"),
-        ("unreliable={clients: {client9: noise}}", "unreliable.clients.client9: there is no client 'client9'"),
-    ):
+    for changes, said in (
+        (["unreliable={share: 2}"], "unreliable.share: must be <= 1"),
+        (["unreliable={kinds: [noisy]}"], "did you mean 'noise'"),
+        (["unreliable={kinds: []}"], "unreliable.kinds: must have at least 1 elements, has 0"),
+        (["unreliable={clients: {client9: noise}}"], "unreliable.clients.client9: there is no client 'client9'"),
+        (["unreliable={clients: {client1: {kind: noise, noise_scale: 0}}}"], "unreliable.clients.client1.noise_scale: must be > 0"),
+        (["unreliable={clients: {client1: {kind: noise, scale: 1}}}"], "unknown key 'scale'"),
+        (["unreliable={clients: {client1: label_flip}}", "task.objective=causal_lm", "backbone={name: tiny-gpt2}"],
+         "label_flip needs class labels; valid with causal_lm: free_rider, noise, sign_flip, stale"),
+    ):  # fmt: skip
         with pytest.raises(ScenarioError) as error:
-            checks.check(loaded(change))
+            checks.check(loaded(*changes))
         assert said in str(error.value)

@@ -218,7 +218,7 @@ def fill_rounds(batches: int) -> pa.Table:
 KILLED = """
 import sys, time
 from pathlib import Path
-from elsa_sim.recorder import Recorder
+from elsa_sim.results.event_table import Recorder
 recorder = Recorder(Path(sys.argv[1]))
 for i in range(7):
     recorder.add("compute", float(i), i + 1.0, "client1")

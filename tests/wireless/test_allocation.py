@@ -57,7 +57,7 @@ def test_every_subchannel_has_one_owner_and_every_client_a_subchannel(kind: str,
 @pytest.mark.parametrize("kind", KINDS)
 @given(problem=demands())
 def test_powers_and_rates_of_every_allocation_are_physical(kind: str, problem: Demand) -> None:
-    """In a band: the power of each client is what it has, all of it; each with a subchannel has a rate."""
+    """On the subcarriers of a station: the power of each client is what it has, all of it; each with a subchannel has a rate."""
     clients, size = problem.gain.shape
     names = tuple(f"c{k}" for k in range(clients))
     limits = dict(zip(names, problem.power.tolist(), strict=True))
@@ -186,7 +186,7 @@ def test_downlink_powers_are_the_stations() -> None:
 def test_check_sees_what_is_wrong() -> None:
     subcarriers = Subcarriers("s", "up", 2, 1e6)
     subcarriers.assign({"a": [0, 1]}, {"a": [0.5, 0.5]}, LIMITS)
-    assert subcarriers.check(LIMITS | {"a": 0.9}) == ["in the uplink band of s, a sends with 1 W of 0.9 W"]
+    assert subcarriers.check(LIMITS | {"a": 0.9}) == ["in the uplink of s, a sends with 1 W of 0.9 W"]
     subcarriers.owners.append("b")
     assert "3 assigned subchannels of 2" in subcarriers.check(LIMITS)[0]
 
@@ -201,3 +201,10 @@ def test_more_clients_than_subchannels_take_turns() -> None:
         assert len(set(subcarriers.owners)) == 2
         served += subcarriers.owners
     assert {name: served.count(name) for name in names} == dict.fromkeys(names, 4)
+
+
+@pytest.mark.parametrize(("total", "expected"), [(None, [0.1, 0.2]), (0.15, [0.05, 0.1]), (0.6, [0.1, 0.2])])
+def test_even_powers_are_scaled_down_to_the_total_and_never_up(total: float | None, expected: list[float]) -> None:
+    one = Demand(np.ones((2, 3)), np.ones(2), np.array([0.1, 0.2]), 1e6, 1e-20, total=total)
+    assert one.even.tolist() == pytest.approx(expected)
+    assert replace(one, split=False).even.tolist() == [0.1, 0.2]

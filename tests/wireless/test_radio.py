@@ -164,9 +164,9 @@ def test_a_cut_node_comes_back_to_the_rate_of_the_radio() -> None:
 
     def trouble() -> Any:
         yield site.env.timeout(0.1)
-        site.network.cut("edge0")
+        site.network.disconnect("edge0")
         yield site.env.timeout(1.0)
-        site.network.join("edge0")
+        site.network.reconnect("edge0")
 
     site.env.process(trouble())
     site.send(0.0, "client0", "edge0", 1e6)
@@ -385,7 +385,7 @@ def trace(clients: int, seed: int = 0, **more: Any) -> dict[str, list[float]]:
         site.run(t + 0.55)
         for i, name in enumerate(found):
             column = site.layout.stations.index("edge1")
-            fading = site.radio._fading.gains((name, "edge1"), 40, site.radio._block_of(site.env.now))
+            fading = site.radio.cells.fading.gains((name, "edge1"), 40, site.radio._block_of(site.env.now))
             found[name] += [*site.radio.position(name), float(site.radio.state.gains[i, column]), *fading.tolist()]
     return found
 

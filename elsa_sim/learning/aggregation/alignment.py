@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,8 +28,7 @@ from ..backbone.model import Backbone
 from ..backbone.options import Part
 from ..tasks.data import Batch
 from ..training.reference import pack_tokens
-
-Adapters: TypeAlias = Mapping[str, Tensor]
+from .base import Adapters, Aggregation
 
 
 def module_of(name: str) -> str:
@@ -139,9 +138,10 @@ def _plus(one: Adapters, other: Adapters) -> dict[str, Tensor]:
 class Align:
     """(theta_v, theta_t, trained adapters of the group, ...) -> alpha by module, as a function of work.
 
-    Delta is the mean of the trained adapters minus theta_v, weighted by ``weights``.
+    Delta is what ``rule`` makes of the trained adapters minus theta_v, weighted by ``weights``.
     """
 
+    rule: Aggregation
     backbone: Backbone
     batch: Batch
     weights: tuple[float, ...]
@@ -149,7 +149,7 @@ class Align:
     steps: int
 
     def __call__(self, base: Adapters, present: Adapters, *trained: Adapters) -> tuple[dict[str, float]]:
-        backbone, delta = self.backbone, mean_change(base, trained, self.weights)
+        backbone, delta = self.backbone, group_change(self.rule, base, trained, self.weights)
         lengths = torch.from_numpy(self.batch.lengths).to(backbone.device)
 
         def through(part: Part) -> Layer:
@@ -187,6 +187,16 @@ class Change:
                 if name in adapters:
                     result[name] = result[name].add(adapters[name] - base[name], alpha=weight * factor)
         return (result,)
+
+
+def group_change(
+    rule: Aggregation, base: Adapters, trained: Sequence[Adapters], weights: Sequence[float]
+) -> dict[str, Tensor]:
+    """The change of a group of updates from ``base``, by ``rule``."""
+    if rule.linear:
+        return mean_change(base, trained, weights)
+    changes = [{name: tensor - base[name] for name, tensor in each.items()} for each in trained]
+    return rule.aggregate(changes, weights, {name: torch.zeros_like(tensor) for name, tensor in base.items()})
 
 
 def mean_change(base: Adapters, trained: Sequence[Adapters], weights: Sequence[float]) -> dict[str, Tensor]:

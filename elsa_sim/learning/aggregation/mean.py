@@ -1,24 +1,13 @@
-"""Aggregation of adapters (FedAvg: McMahan et al., arXiv:1602.05629)."""
+"""The weighted mean of adapters (FedAvg: McMahan et al., arXiv:1602.05629), and how far they are apart."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Mean:
-    """:func:`weighted_mean` of as many contributions as there are ``weights``, as a function of work."""
-
-    weights: tuple[float, ...]
-
-    def __call__(self, *adapters: Mapping[str, Tensor]) -> tuple[dict[str, Tensor]]:
-        return (weighted_mean(adapters, self.weights),)
 
 
 def weighted_mean(adapters: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> dict[str, Tensor]:

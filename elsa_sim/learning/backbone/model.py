@@ -53,6 +53,11 @@ class Backbone(nn.Module):
         """Where its weights are."""
         return next(self.model.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its weights, and so all states and gradients, are made of."""
+        return next(self.model.parameters()).dtype
+
     def tensor(self, source: Batch | Tensor) -> Tensor:
         """The token ids [B, T] of a batch, on this device; a tensor as it is."""
         return torch.from_numpy(source.tokens).to(self.device) if isinstance(source, Batch) else source

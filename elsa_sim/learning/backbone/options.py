@@ -1,6 +1,8 @@
 """Which transformer is fine-tuned, where it is cut, and which adapters it gets: options and shapes, no weights.
 
 Nothing here imports the tensor library, so a scenario can be checked quickly.
+
+Tested in tests/learning/backbone/test_model.py and tests/learning/backbone/test_architecture.py.
 """
 
 from __future__ import annotations

@@ -13,20 +13,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..aggregation.mean import weighted_mean
-from ..execution.work import Ref, Work
+from ..aggregation.base import DeferredWeights
+from ..execution.work import Ref
 from .divergence import typical
 from .fingerprint import Array
 from .scores import ClientScores
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..training.model import Model
 
 #: A client's row in the scores (``None``: it has none), and its samples |D_n|.
 Entry = tuple[int | None, float]
@@ -41,41 +35,28 @@ class AggregationWeights:
     threshold: float = 0.0
     coherent: bool = True
 
-    def edge(self, model: Model, kept: Ref, arrived: Mapping[str, Ref], samples: Mapping[str, float]) -> Work:
-        """An edge server's aggregation of clients' adapters, by their names; ``kept`` where none of them counts."""
-        kernel = ByTrust(self.threshold, self._entries(list(arrived), samples))
-        return self._work(model, kept, list(arrived.values()), kernel)
+    def edge(self, arrived: Sequence[str], samples: Mapping[str, float]) -> DeferredWeights:
+        """What clients weigh at their edge server, by their names."""
+        return DeferredWeights(self.scored, ByTrust(self.threshold, self._entries(arrived, samples)))
 
-    def cloud(
-        self, model: Model, kept: Ref, shares: Sequence[tuple[Ref, Sequence[str]]], samples: Mapping[str, float]
-    ) -> Work:
-        """The cloud's aggregation of edge servers' adapters, each with the clients that took part; ``kept`` as above."""
-        members = tuple(self._entries(names, samples) for _, names in shares)
-        return self._work(model, kept, [theta for theta, _ in shares], ByData(self.threshold, members, self.coherent))
+    def cloud(self, members: Sequence[Sequence[str]], samples: Mapping[str, float]) -> DeferredWeights:
+        """What edge servers weigh at the cloud, each by the names of the clients that took part."""
+        entries = tuple(self._entries(names, samples) for names in members)
+        return DeferredWeights(self.scored, ByData(self.threshold, entries, self.coherent))
 
     def _entries(self, names: Sequence[str], samples: Mapping[str, float]) -> tuple[Entry, ...]:
         place = {name: row for row, name in enumerate(self.names)}
         return tuple((place.get(name), samples[name]) for name in names)
 
-    def _work(self, model: Model, kept: Ref, adapters: Sequence[Ref], kernel: Weighed) -> Work:
-        plain = model.mean(adapters, [1.0] * len(adapters))
-        return Work(plain.label, kernel, (self.scored, kept, *adapters), plain.outputs, plain.flops)
-
 
 @dataclass(frozen=True)
 class Weighed(ABC):
-    """(scores, adapters that stay if nobody counts, contribution, ...) -> the weighted mean of the contributions.
-
-    What weighs nothing is not looked at, whatever is in it.
-    """
+    """Scores -> the weight of each contribution; 0 is not looked at by any aggregation rule, whatever is in it."""
 
     threshold: float
 
-    def __call__(
-        self, scores: ClientScores, kept: Mapping[str, Tensor], *values: Mapping[str, Tensor]
-    ) -> tuple[Mapping[str, Tensor]]:
-        pairs = [(value, w) for value, w in zip(values, self.weights(scores), strict=True) if w > 0]
-        return (weighted_mean([value for value, _ in pairs], [w for _, w in pairs]) if pairs else kept,)
+    def __call__(self, scores: ClientScores) -> list[float]:
+        return self.weights(scores)
 
     @abstractmethod
     def weights(self, scores: ClientScores) -> list[float]:

@@ -1,1 +1,1 @@
-"""Misbehaving (Byzantine) clients: what they hand on in place of what they trained."""
+"""Misbehaving (Byzantine) clients: what they send in place of what they trained; an attack is one file."""

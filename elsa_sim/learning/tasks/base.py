@@ -5,6 +5,8 @@ tokenizer it brings itself or with that of the backbone. Token ids of all sample
 
 Does not model: sentence pairs with segment ids, several labels per text, regression, packing of several texts into
 one sample.
+
+Tested in tests/learning/tasks/test_tasks.py.
 """
 
 from __future__ import annotations

@@ -31,6 +31,13 @@ class Batch:
         """Number of valid tokens n."""
         return int(self.lengths.sum())
 
+    @property
+    def truth(self) -> IntArray:
+        """What a loss needs to know beside states: classes [B], or the valid tokens themselves [n]."""
+        if self.labels is not None:
+            return self.labels
+        return np.concatenate([row[:length] for row, length in zip(self.tokens, self.lengths, strict=True)])
+
 
 def collate(split: Split, indices: npt.NDArray[np.integer], pad_id: int) -> Batch:
     """The samples at ``indices``, padded to the longest of them."""

@@ -4,6 +4,8 @@ Needs the extra ``[hub]`` and, for a data set that is not in the local cache, th
 older versions may run code that comes with a data set.
 
 Does not model: streaming; columns that hold lists, images or audio.
+
+Tested in tests/learning/tasks/test_tasks.py.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ the successors: with s = predictability and V words in the vocabulary, one word 
 1 - purity) plus that of (s + (1 - s)/V, (1 - s)/V, ...).
 
 Does not model: grammar, word frequencies of natural text (Zipf), ambiguous words, label noise.
+
+Tested in tests/learning/tasks/test_tasks.py.
 """
 
 from __future__ import annotations

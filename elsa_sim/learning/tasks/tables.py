@@ -1,6 +1,8 @@
 """From a table with named or numbered columns to texts with classes, or to the full list of what is wrong with it.
 
 Shared by the tasks that read tables (files, the hub). A missing label is an empty one or the text ``nan``.
+
+Tested in tests/learning/tasks/test_text_file.py.
 """
 
 from __future__ import annotations

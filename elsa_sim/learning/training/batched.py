@@ -116,7 +116,7 @@ def forward(
         Packed states [n_c, D] and the saved activations of each call.
     """
     shared = SharedActivations(list(lengths), chunks(lengths, backbone.hidden, x.device), [], set(range(len(lengths))))
-    packed = torch.empty(len(x), backbone.hidden, device=x.device)
+    packed = torch.empty(len(x), backbone.hidden, dtype=backbone.dtype, device=x.device)
     for chunk in shared.chunks:
         leaves = _gathered(stacks, chunk)
         padded = chunk.unpack(x)
@@ -151,7 +151,7 @@ def backward(each_saved: Sequence[SavedActivations], gradients: Sequence[Tensor]
     to_input: Tensor | None = None
     for chunk, (leaves, source, output) in zip(shared.chunks, shared.kept, strict=True):
         if not complete and not now.keys() & set(chunk.owner.tolist()):
-            continue
+            continue  # their gradients would be zeros: this only saves time
         wanted = [*leaves.values(), *([] if source is None else [source])]
         if not wanted or not output.requires_grad:
             continue
@@ -187,8 +187,8 @@ def learn(
         Losses (scalars), gradients of the packed inputs (``None`` for token ids), those of the adapters [C, ...].
     """
     terms = [len(each) if labels is not None else int((each - 1).sum()) for each in lengths]
-    share = 1.0 / torch.tensor(terms, dtype=torch.float32, device=x.device)
-    losses = torch.zeros(len(lengths), device=x.device)
+    share = 1.0 / torch.tensor(terms, dtype=backbone.dtype, device=x.device)
+    losses = torch.zeros_like(share)
     to_input = None if part.first else torch.empty_like(x)
     sums: dict[str, Tensor] = {}
     for chunk in chunks(lengths, backbone.hidden, x.device):

@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 
 from ..aggregation import server_optim
 from ..aggregation.alignment import Align, Change, module_of
-from ..aggregation.mean import Mean
+from ..aggregation.base import Aggregate, Aggregation, DeferredWeights, Fixed, MergeChanges
 from ..aggregation.server_optim import Adaptive
 from ..backbone.flops import FlopCounter
 from ..backbone.model import Backbone
@@ -125,14 +125,22 @@ class Model:
         kernel = LearnJointly(self.backbone, trained.part, batch.lengths, optimizer, batch)
         return Work(f"{trained.part.name}.learn", kernel, inputs, outputs, flops, trained.adapters)
 
-    def mean(self, adapters: Sequence[Ref], weights: Sequence[float]) -> Work:
-        """Weighted mean of adapters, name by name over those that have the name. Output: the merged adapters."""
-        spec: dict[str, TensorSpec] = {}
-        for ref in adapters:
-            assert isinstance(ref.spec, Mapping)
-            spec.update(ref.spec)
-        flops = 2.0 * sum(item.numel for ref in adapters for item in _items(ref))
-        return Work("aggregate", Mean(tuple(weights)), tuple(adapters), (spec,), flops)
+    def aggregate(
+        self, rule: Aggregation, contributions: Sequence[Ref], weights: Sequence[float] | DeferredWeights, base: Ref
+    ) -> Work:
+        """Adapters of several members as one, by ``rule``, each tensor over those that have it. Output: adapters.
+
+        ``base`` are the adapters that training started from: rules may look at the change against them, and they stay where
+        nobody has a weight.
+        """
+        shapes = [_shapes(ref) for ref in contributions]
+        spec = {name: item for shape in shapes for name, item in shape.items()}
+        everyone_counts = not isinstance(weights, DeferredWeights) and min(weights) > 0
+        if not isinstance(weights, DeferredWeights):
+            weights = DeferredWeights(None, Fixed(tuple(weights)))
+        kept = None if everyone_counts and not rule.needs_base else base
+        kernel = Aggregate(rule, weights.weigh)
+        return Work("aggregate", kernel, (weights.scores, kept, *contributions), (spec,), rule.work_flops(shapes))
 
     def change(
         self, present: Ref, base: Ref, trained: Sequence[Ref], weights: Sequence[float], alpha: Ref | None = None
@@ -141,8 +149,26 @@ class Model:
         flops = 3.0 * sum(item.numel for ref in trained for item in _items(ref))
         return Work("merge", Change(tuple(weights)), (present, base, alpha, *trained), (present.spec,), flops)
 
+    def merge_changes(
+        self,
+        rule: Aggregation,
+        present: Ref,
+        updates: Sequence[tuple[Ref, Ref, Ref | None]],
+        weights: Sequence[float],
+    ) -> Work:
+        """``present`` + sum_i w_i times what ``rule`` makes of alpha_i (trained_i - base_i). Output: adapters.
+
+        ``updates`` are (base_i, trained_i, alpha_i), the last ``None`` where the whole change is taken.
+        """
+        shapes = [_shapes(trained) for _, trained, _ in updates]
+        flops = 3.0 * sum(item.numel for shape in shapes for item in shape.values()) + rule.work_flops(shapes)
+        inputs = [each for base, trained, alpha in updates for each in (base, alpha, trained)]
+        kernel = MergeChanges(rule, tuple(weights), module_of)
+        return Work("merge", kernel, (present, *inputs), (present.spec,), flops)
+
     def align(
         self,
+        rule: Aggregation,
         present: Ref,
         base: Ref,
         trained: Sequence[Ref],
@@ -160,7 +186,9 @@ class Model:
         part = Part("align", 0, self.layers, first=True, last=False)
         modules = len({module_of(name) for name in self.specs})
         flops = float((3 + (1 + modules) * steps) * self.counter.flops(part, "forward", *batch.shape))
-        function = Align(self.backbone, batch, tuple(weights), ridge, steps)
+        if not rule.linear:
+            flops += rule.work_flops([_shapes(ref) for ref in trained])
+        function = Align(rule, self.backbone, batch, tuple(weights), ridge, steps)
         return Work("align", function, (base, present, *trained), (None,), flops)
 
     def server_step(self, theta: Ref, mean: Ref, state: Ref | None, optimizer: Adaptive) -> Work:
@@ -214,5 +242,9 @@ def _anchor(trained: Trained, optimizer: Optimizer) -> Ref | None:
 
 
 def _items(ref: Ref) -> Iterable[TensorSpec]:
+    return _shapes(ref).values()
+
+
+def _shapes(ref: Ref) -> Mapping[str, TensorSpec]:
     assert isinstance(ref.spec, Mapping)
-    return ref.spec.values()
+    return ref.spec

@@ -1,9 +1,12 @@
-"""Where bytes and energy went: bars by message kind, link, node and role."""
+"""Where bytes and energy went: bars by message kind, link, node and role.
+
+Tested in tests/results/plots/test_plots.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import networkx as nx
 import numpy as np
@@ -13,6 +16,7 @@ from matplotlib.axes import Axes
 from ...base.tiers import TIER
 from .. import metrics as table
 from ..metrics import Results, Topology
+from .base import Figure, any_energy, any_sent
 from .style import (
     CYCLE,
     DOWN,
@@ -153,3 +157,62 @@ def _compared(runs: list[Results], values: list[pd.Series], what: str, unit: str
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
     finish(ax, "x").tick_params(axis="y", length=0)
     return ax
+
+
+class BytesByKind(Figure):
+    """Data sent per message kind, by direction or run."""
+
+    kind: Literal["bytes_by_kind"] = "bytes_by_kind"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether something was sent in every run."""
+        return any_sent(runs)
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`bytes_by_kind`."""
+        return bytes_by_kind(runs, ax)
+
+
+class BytesByLink(Figure):
+    """Data carried per link and direction, of the heaviest links."""
+
+    kind: Literal["bytes_by_link"] = "bytes_by_link"
+    shows = "one"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether something was sent."""
+        return any_sent(runs)
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`bytes_by_link`."""
+        return bytes_by_link(runs[0], ax)
+
+
+class EnergyByNode(Figure):
+    """Energy per node: computing, radio, idle."""
+
+    kind: Literal["energy_by_node"] = "energy_by_node"
+    shows = "one"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether energy was spent."""
+        return any_energy(runs)
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`energy_by_node`."""
+        return energy_by_node(runs[0], ax)
+
+
+class EnergyByRole(Figure):
+    """Energy of clients, edge servers and the cloud, compared."""
+
+    kind: Literal["energy_by_role"] = "energy_by_role"
+    shows = "several"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether energy was spent in every run."""
+        return any_energy(runs)
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`energy_by_role`."""
+        return energy_by_role(runs, ax)

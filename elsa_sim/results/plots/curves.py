@@ -1,6 +1,12 @@
-"""What was learned, over simulated time and over the bytes that it took."""
+"""What was learned, over simulated time and over the bytes that it took.
+
+Tested in tests/results/plots/test_plots.py.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
@@ -8,6 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from ...base.errors import InputError
 from .. import metrics as table
 from ..metrics import Results
+from .base import Figure, any_sent
 from .style import CYCLE, MARKERS, MUTED, Runs, axes, finish, run_labels, scaled, several, styled
 
 _NAMES = {"accuracy": "Test accuracy", "perplexity": "Test perplexity", "loss": "Test loss"}
@@ -82,3 +89,46 @@ def _curves(runs: list[Results], ax: Axes | None, x: str, factor: float) -> Axes
         columns = max(1, min(len(runs), 60 // (longest + 6)))
         ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2)
     return finish(ax, "both")
+
+
+class AccuracyOverTime(Figure):
+    """Accuracy (perplexity, loss) over simulated time."""
+
+    kind: Literal["accuracy_over_time"] = "accuracy_over_time"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether all runs measured the same."""
+        return measure(list(runs)) is not None
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`accuracy_over_time`."""
+        return accuracy_over_time(runs, ax)
+
+
+class AccuracyOverBytes(Figure):
+    """Accuracy (perplexity, loss) over the data sent."""
+
+    kind: Literal["accuracy_over_bytes"] = "accuracy_over_bytes"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether all runs measured the same, and sent something."""
+        return measure(list(runs)) is not None and any_sent(runs)
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`accuracy_over_bytes`."""
+        return accuracy_over_bytes(runs, ax)
+
+
+class AccuracyOverRounds(Figure):
+    """Accuracy (perplexity, loss) over rounds, compared."""
+
+    kind: Literal["accuracy_over_rounds"] = "accuracy_over_rounds"
+    shows = "several"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether all runs measured the same."""
+        return measure(list(runs)) is not None
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`accuracy_over_rounds`."""
+        return accuracy_over_rounds(runs, ax)

@@ -1,8 +1,13 @@
-"""What protection costs: accuracy over bytes over recovered tokens."""
+"""What protection costs: accuracy over bytes over recovered tokens.
+
+Tested in tests/results/plots/test_plots.py.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +18,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from ...base.errors import InputError
 from .. import metrics as table
 from ..metrics import Results
+from .base import Figure
 from .style import CYCLE, INK, MARKERS, Runs, amount, axes, finish, scaled, several, styled
 
 #: Kinds of messages that codecs of hidden states work on.
@@ -96,3 +102,33 @@ def privacy_trade_off(results: Runs, ax: Axes | None = None) -> Axes:
     bar.ax.tick_params(labelsize=7, width=0.6, length=2.5)
     ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=1, borderaxespad=0.2)
     return finish(ax, "both")
+
+
+class TokensRecovered(Figure):
+    """Private tokens that each attack recovers, per codec chain."""
+
+    kind: Literal["tokens_recovered"] = "tokens_recovered"
+    shows = "one"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether codec chains were attacked."""
+        return runs[0].privacy is not None
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`tokens_recovered`."""
+        return tokens_recovered(runs[0], ax)
+
+
+class PrivacyTradeOff(Figure):
+    """Accuracy over bytes over recovered tokens, a mark per run."""
+
+    kind: Literal["privacy_trade_off"] = "privacy_trade_off"
+    shows = "several"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether at least two runs have an accuracy and were attacked."""
+        return sum(audited(run) for run in runs) > 1
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`privacy_trade_off`."""
+        return privacy_trade_off(runs, ax)

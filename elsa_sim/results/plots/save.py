@@ -1,23 +1,20 @@
-"""All figures of a run, or of runs compared, as files."""
+"""All figures of a run, or of runs compared, as files; and any one of them by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import matplotlib.figure
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from ..metrics import Results, transfers
-from ..staleness import participation
-from .bars import bytes_by_kind, bytes_by_link, energy_by_node, energy_by_role
-from .curves import accuracy_over_bytes, accuracy_over_rounds, accuracy_over_time, measure
-from .privacy import audited, privacy_trade_off, tokens_recovered
-from .staleness import influence_by_client, participation_by_client, staleness
-from .style import styled
-from .timeline import timeline
-from .topology_map import topology_map
+from ...base.errors import InputError, RunFailed
+from ...base.registry import discover, load_entry_points
+from ..run_directory import Results
+from .base import Figure
+from .style import Runs, several, styled
 
 #: No dates and no versions: the same run gives the same bytes.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -26,57 +23,67 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-@styled
-def save_figures(results: Sequence[Results], folder: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
-    """Draw every figure that the runs have data for into ``folder``; returns the paths written.
+def figures() -> Mapping[str, type[Figure]]:
+    """Every figure there is, by name: those of this package, of plugins that are imported, and of installed plugins."""
+    _discovered()
+    return {kind: cast(type[Figure], Figure.members[kind]) for kind in sorted(Figure.members)}
 
-    One run: accuracy over time and over bytes, timeline, bytes by kind and by link, topology map, energy by node.
-    Several: those that compare them.
+
+@cache
+def _discovered() -> None:
+    discover(__package__)
+    load_entry_points()
+
+
+def _for(runs: Sequence[Results]) -> list[Figure]:
+    """The figures that show so many runs, by name."""
+    fitting = ("any", "one" if len(runs) == 1 else "several")
+    return [figure.model_validate({}) for figure in figures().values() if figure.shows in fitting]
+
+
+@styled
+def draw(kind: str, results: Runs, ax: Axes | None = None) -> Axes:
+    """Draw the figure of that name, also one of a plugin, into ``ax`` or into a new figure; returns the axes.
+
+    Raises:
+        InputError: there is no such figure, or the runs do not have the data for it.
     """
-    runs, folder = list(results), Path(folder)
+    runs = several(results)
+    if kind not in figures():
+        raise InputError(f"there is no figure {kind!r}; valid: {', '.join(figures())}")
+    for figure in _for(runs):
+        if figure.kind == kind and figure.applies(runs):
+            return figure.draw(runs, ax)
+    shown = {"one": "one run", "several": "several runs compared", "any": "runs"}[figures()[kind].shows]
+    raise InputError(f"there is nothing to draw: {kind!r} shows {shown}, with the data for it; got {len(runs)}")
+
+
+@styled
+def save_figures(results: Runs, folder: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
+    """Draw every figure that the runs have data for into ``folder``; returns the paths written, by name.
+
+    Raises:
+        RunFailed: figures cannot be drawn; the message names them, and all others are written.
+    """
+    runs, folder = several(results), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, Callable[[], Axes]] = {}
-    sent = all(len(transfers(run.events)) for run in runs)
-    spent = all(run.events["energy_j"].sum() > 0 for run in runs)
-    if measure(runs) is not None:
-        figures["accuracy_over_time"] = lambda: accuracy_over_time(runs)
-        if len(runs) > 1:
-            figures["accuracy_over_rounds"] = lambda: accuracy_over_rounds(runs)
-        if sent:
-            figures["accuracy_over_bytes"] = lambda: accuracy_over_bytes(runs)
-    if sent:
-        figures["bytes_by_kind"] = lambda: bytes_by_kind(runs)
-    if sum(audited(run) for run in runs) > 1:
-        figures["privacy_trade_off"] = lambda: privacy_trade_off(runs)
-    if all((run.events["kind"] == "update").any() for run in runs):
-        figures["staleness"] = lambda: staleness(runs)
-        figures["influence"] = lambda: influence_by_client(runs)
-    if len(runs) > 1 and spent:
-        figures["energy_by_role"] = lambda: energy_by_role(runs)
-    if len(runs) == 1:
-        (run,) = runs
-        if run.events["kind"].isin(["compute", "transfer"]).any():
-            figures["timeline"] = lambda: timeline(run)
-        if run.privacy is not None:
-            figures["tokens_recovered"] = lambda: tokens_recovered(run)
-        if len(updates := participation(run.events, run.topology)) and updates.any():
-            figures["participation"] = lambda: participation_by_client(run)
-        if sent:
-            figures["bytes_by_link"] = lambda: bytes_by_link(run)
-        if spent:
-            figures["energy_by_node"] = lambda: energy_by_node(run)
-        figures["topology_map"] = lambda: topology_map(run)
-    written = []
-    for name, draw in figures.items():
-        figure = draw().figure
-        assert isinstance(figure, Figure)
-        written += write_figure(figure, folder / name, formats)
+    written: list[Path] = []
+    failed: list[str] = []
+    for figure in _for(runs):
+        try:
+            if figure.applies(runs):
+                written += write_figure(figure.draw(runs).figure, folder / figure.kind, formats)
+        except Exception as error:  # a plugin's, too: the run is not lost for a figure of it
+            failed.append(f"{figure.kind}: {type(error).__name__}: {error}")
+    if failed:
+        raise RunFailed("\n  ".join([f"figures that cannot be drawn ({folder} has the others):", *failed]))
     return written
 
 
 @styled
-def write_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
-    """Write a figure as ``path`` with the ending of each format; returns the paths written."""
+def write_figure(figure: Any, path: Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
+    """Write a matplotlib figure as ``path`` with the ending of each format; returns the paths written."""
+    assert isinstance(figure, matplotlib.figure.Figure)
     written = [path.with_name(f"{path.name}.{kind}") for kind in formats]
     for each, kind in zip(written, formats, strict=True):
         figure.savefig(each, bbox_inches="tight", pad_inches=0.05, metadata=_METADATA.get(kind))

@@ -1,6 +1,12 @@
-"""Figures of asynchronous training: how stale updates are, and who takes part."""
+"""Figures of asynchronous training: how stale updates are, and who takes part.
+
+Tested in tests/results/test_staleness.py.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..metrics import Results
 from ..staleness import influence, jain, participation, updates
+from .base import Figure
 from .style import CYCLE, INK, MARKERS, Runs, axes, finish, run_labels, several, styled
 
 
@@ -70,3 +77,50 @@ def influence_by_client(results: Runs, ax: Axes | None = None) -> Axes:
     ax.set_ylim(0, 1.08 * ax.dataLim.y1)  # no marker is cut off
     ax.legend()
     return finish(ax, "y")
+
+
+class Staleness(Figure):
+    """How many versions late the merged updates of asynchronous training were."""
+
+    kind: Literal["staleness"] = "staleness"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether asynchronous servers got updates in every run."""
+        return _any_updates(runs)
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`staleness`."""
+        return staleness(runs, ax)
+
+
+class Influence(Figure):
+    """What a sample of each client counted in asynchronous merges."""
+
+    kind: Literal["influence"] = "influence"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether asynchronous servers got updates in every run."""
+        return _any_updates(runs)
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`influence_by_client`."""
+        return influence_by_client(runs, ax)
+
+
+class Participation(Figure):
+    """Merged updates of each client of asynchronous training."""
+
+    kind: Literal["participation"] = "participation"
+    shows = "one"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether a client's update was merged."""
+        return bool(participation(runs[0].events, runs[0].topology).any())
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`participation_by_client`."""
+        return participation_by_client(runs[0], ax)
+
+
+def _any_updates(runs: Sequence[Results]) -> bool:
+    return all((run.events["kind"] == "update").any() for run in runs)

@@ -1,6 +1,8 @@
 """How every figure looks: one restrained style, one colour-blind-safe palette, units on every axis.
 
 Figures are plain ``matplotlib.figure.Figure`` objects; nothing here touches pyplot's global state or needs a display.
+
+Tested in tests/results/plots/test_plots.py.
 """
 
 from __future__ import annotations

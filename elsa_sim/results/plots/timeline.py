@@ -1,9 +1,12 @@
-"""A Gantt chart of nodes over simulated time: who computes, who sends, and who waits for whom."""
+"""A Gantt chart of nodes over simulated time: who computes, who sends, and who waits for whom.
+
+Tested in tests/results/plots/test_plots.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,6 +21,7 @@ from ...base.errors import InputError
 from ...base.tiers import TIER
 from .. import metrics as table
 from ..metrics import Results
+from .base import Figure
 from .style import ALERT, BAND, INK, MUTED, axes, finish, natural, styled
 
 #: First part of a work label -> (light, mid, dark); "forward" is light, "backward" dark, anything else mid.
@@ -178,3 +182,18 @@ def _decorate(ax: Axes, place: dict[str, float], share: dict[str, float], slow: 
         text = f"{share[node]:.0%}"
         ax.text(1.012, at, text, transform=right, fontsize=size, va="center", clip_on=False, **strong)
     ax.spines["left"].set_visible(False)
+
+
+class Timeline(Figure):
+    """A Gantt chart of the first round: who computes, who sends, who waits."""
+
+    kind: Literal["timeline"] = "timeline"
+    shows = "one"
+
+    def applies(self, runs: Sequence[Results]) -> bool:
+        """Whether something is computed or sent."""
+        return bool(runs[0].events["kind"].isin(["compute", "transfer"]).any())
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`timeline`."""
+        return timeline(runs[0], ax)

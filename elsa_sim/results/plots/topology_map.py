@@ -1,10 +1,14 @@
-"""A map of the network: nodes by role, links by what they carried."""
+"""A map of the network: nodes by role, links by what they carried.
+
+Tested in tests/results/plots/test_plots.py.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import networkx as nx
 import numpy as np
@@ -17,6 +21,7 @@ from matplotlib.patheffects import withStroke
 from ...base.tiers import TIER
 from .. import metrics as table
 from ..metrics import Results, Topology
+from .base import Figure
 from .style import INK, ROLE, amount, axes, natural, scaled, styled
 
 Point: TypeAlias = tuple[float, float]
@@ -159,3 +164,14 @@ def _name(ax: Axes, names: list[str], place: dict[str, Point], near: dict[str, l
         beside = (7 * dx, 7 * dy if dy > 0 else 5 * dy)
         ax.annotate(name, (x, y), xytext=beside, textcoords="offset points", ha=ha, va=va, fontsize=small,
                     rotation=turn, zorder=4, path_effects=halo)  # fmt: skip
+
+
+class TopologyMap(Figure):
+    """A map of the network: nodes by role, links by what they carried."""
+
+    kind: Literal["topology_map"] = "topology_map"
+    shows = "one"
+
+    def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+        """See :func:`topology_map`."""
+        return topology_map(runs[0], ax)

@@ -10,6 +10,7 @@ from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from elsa_sim.learning.aggregation.alignment import Change, Layer, coefficients, mean_change, module_of
+from elsa_sim.learning.aggregation.rules.mean import Mean
 from elsa_sim.learning.execution.executor import Executor
 from elsa_sim.learning.execution.work import Ref
 from elsa_sim.learning.tasks.data import Batches
@@ -94,7 +95,7 @@ def test_an_aligned_update_of_the_real_model_shifts_more_alike() -> None:
 
     base, present = moved(0.3), moved(0.6)
     trained = Ref.of({n: t + 0.5 * torch.randn(t.shape, generator=draw) for n, t in base.value.items()}, base.spec)
-    (alpha,) = Executor().finish(of.align(present, base, [trained], [2.0], batch, ridge=1e-4, steps=2))
+    (alpha,) = Executor().finish(of.align(Mean(), present, base, [trained], [2.0], batch, ridge=1e-4, steps=2))
     assert set(alpha.value) == {module_of(name) for name in of.specs}
     assert all(0 <= value <= 1 for value in alpha.value.values())
 
@@ -111,7 +112,7 @@ def test_an_aligned_update_of_the_real_model_shifts_more_alike() -> None:
         return float(((f(after) - f(present)) - (f(trained) - f(base)))[mask].square().mean())
 
     assert apart(alpha) < 0.9 * apart(None)
-    once, twice = (of.align(present, base, [trained], [2.0], batch, ridge=0.0, steps=n).flops for n in (1, 2))
+    once, twice = (of.align(Mean(), present, base, [trained], [2.0], batch, ridge=0.0, steps=n).flops for n in (1, 2))
     assert 1.5 * once < twice < 2 * once
 
 

@@ -1,18 +1,28 @@
-"""Unreliable clients: who, with what labels, and what they hand on."""
+"""Misbehaving clients: who, with what labels, and what they send."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from elsa_sim.base.errors import InputFaults
+from elsa_sim.base.registry import discover
 from elsa_sim.base.streams import Streams
 from elsa_sim.learning.execution.work import Ref, TensorSpec, Work
-from elsa_sim.learning.misbehaviour.base import KINDS, Misbehaviour, UnreliableOptions, flipped, noisy
+from elsa_sim.learning.misbehaviour.base import MisbehavingClient, Misbehaviour
+from elsa_sim.learning.misbehaviour.free_rider import FreeRider
+from elsa_sim.learning.misbehaviour.label_flip import LabelFlip, flipped
+from elsa_sim.learning.misbehaviour.noise import Noise, noisy
+from elsa_sim.learning.misbehaviour.options import USUAL, UnreliableOptions
+from elsa_sim.learning.misbehaviour.sign_flip import SignFlip
+from elsa_sim.learning.misbehaviour.stale import Stale
 
+discover("elsa_sim.learning.misbehaviour")
 NAMES = [f"client{i}" for i in range(20)]
 SPEC = {"a": TensorSpec((200, 30)), "b": TensorSpec((500,))}
+EVERY = [kind() for kind in Misbehaviour.members.values() if kind.__module__.startswith("elsa_sim.")]  # type: ignore[call-arg]
 
 
 def adapters(seed: int) -> Ref:
@@ -20,29 +30,57 @@ def adapters(seed: int) -> Ref:
     return Ref.of({name: 0.1 * torch.randn(spec.shape, generator=draw) for name, spec in SPEC.items()}, SPEC)
 
 
-def value(shown: Ref | Work) -> dict[str, torch.Tensor]:
-    if isinstance(shown, Ref):
-        return dict(shown.value)
-    (made,) = shown.function(*[each.value for each in shown.inputs])
+def value(sent: Ref | Work) -> dict[str, torch.Tensor]:
+    if isinstance(sent, Ref):
+        return dict(sent.value)
+    (made,) = sent.function(*[each.value for each in sent.inputs])
     return dict(made)
+
+
+def kinds(found: dict[str, Misbehaviour]) -> dict[str, str]:
+    return {name: each.kind for name, each in found.items()}
+
+
+def test_all_attacks_are_here() -> None:
+    assert {each.kind for each in EVERY} >= {"label_flip", "noise", "stale", "free_rider", "sign_flip"}
+
+
+@pytest.mark.parametrize("behaviour", EVERY, ids=repr)
+def test_what_is_sent_has_the_shape_of_what_was_trained_and_changes_nothing(behaviour: Misbehaviour) -> None:
+    """A law of every attack: shapes and FLOPs are known before the arithmetic, whatever is sent is finite, inputs stay."""
+    received, trained = adapters(0), adapters(1)
+    one, other = (MisbehavingClient(behaviour, "client0", Streams(0)) for _ in range(2))
+    for _ in range(3):
+        sent, again = one.sent(received, trained), other.sent(received, trained)
+        assert all(torch.equal(value(sent)[name], value(again)[name]) for name in SPEC)  # a seed is an attack
+        found = value(sent)
+        assert {name: TensorSpec(tuple(t.shape)) for name, t in found.items()} == SPEC
+        assert all(bool(t.isfinite().all()) for t in found.values())
+        if isinstance(sent, Work):
+            assert sent.outputs == (SPEC,)
+            assert sent.flops > 0
+        assert all(torch.equal(received.value[name], adapters(0).value[name]) for name in SPEC)
+        assert all(torch.equal(trained.value[name], adapters(1).value[name]) for name in SPEC)
+    labels = np.arange(5)
+    assert behaviour.relabels == bool((behaviour.labels(labels, 5, np.random.default_rng(0)) != labels).any())
 
 
 def test_a_share_of_the_clients_by_turns() -> None:
     found = UnreliableOptions(share=0.2).of(NAMES, Streams(3))
-    assert sorted(found.values()) == sorted(KINDS)
+    assert sorted(kinds(found).values()) == sorted(each.kind for each in USUAL)
     assert list(found) == [name for name in NAMES if name in found]
     assert found == UnreliableOptions(share=0.2).of(NAMES, Streams(3))
     assert found != UnreliableOptions(share=0.2).of(NAMES, Streams(4))
     more = UnreliableOptions(share=0.5).of(NAMES, Streams(3))
     assert found.items() <= more.items()
     assert len(more) == 10
-    assert set(UnreliableOptions(share=1.0, kinds=("noise",)).of(NAMES, Streams(3)).values()) == {"noise"}
+    assert set(kinds(UnreliableOptions(share=1.0, kinds=("noise",)).of(NAMES, Streams(3))).values()) == {"noise"}
     assert UnreliableOptions().of(NAMES, Streams(3)) == {}
 
 
 def test_named_clients_count_towards_the_share() -> None:
     options = UnreliableOptions(share=0.2, clients={"client7": "stale", "client2": "noise"}, kinds=("label_flip",))
-    found = options.of(NAMES, Streams(3))
+    found = kinds(options.of(NAMES, Streams(3)))
     assert (found["client7"], found["client2"]) == ("stale", "noise")
     assert sorted(found.values()) == ["label_flip", "label_flip", "noise", "stale"]
     with pytest.raises(InputFaults, match="no client 'client20'"):
@@ -75,24 +113,52 @@ def test_the_size_of_noise(added: bool, scale: float) -> None:
 def test_noise_is_new_every_time_and_another_for_everyone() -> None:
     sent = []
     for name in ("client0", "client1"):
-        misbehaviour = Misbehaviour(name, "noise", UnreliableOptions(), Streams(0))
-        sent += [value(misbehaviour.shown(adapters(0), adapters(1)))["a"] for _ in range(2)]
+        client = MisbehavingClient(Noise(), name, Streams(0))
+        sent += [value(client.sent(adapters(0), adapters(1)))["a"] for _ in range(2)]
     for i, one in enumerate(sent):
         assert not any(torch.equal(one, other) for other in sent[:i])
 
 
 def test_stale_replayers_lag_behind() -> None:
-    misbehaviour = Misbehaviour("client0", "stale", UnreliableOptions(stale_uploads=2), Streams(0))
+    client = MisbehavingClient(Stale(stale_uploads=2), "client0", Streams(0))
     trained = [adapters(i) for i in range(6)]
-    assert misbehaviour.shown(trained[5], trained[4], upload=False) is trained[4]  # it has sent nothing yet
-    assert [trained.index(misbehaviour.shown(adapters(9), each)) for each in trained] == [0, 0, 0, 1, 2, 3]  # type: ignore[arg-type]
-    assert misbehaviour.shown(adapters(9), adapters(8), upload=False) is trained[3]
-    assert misbehaviour.shown(adapters(9), trained[0]) is trained[4]
+    assert client.sent(trained[5], trained[4], upload=False) is trained[4]  # it has sent nothing yet
+    assert [trained.index(client.sent(adapters(9), each)) for each in trained] == [0, 0, 0, 1, 2, 3]  # type: ignore[arg-type]
+    assert client.sent(adapters(9), adapters(8), upload=False) is trained[3]
+    assert client.sent(adapters(9), trained[0]) is trained[4]
 
 
-def test_free_riders_hand_on_what_they_got_and_flippers_what_they_trained() -> None:
+def test_free_riders_send_what_they_got_and_flippers_what_they_trained() -> None:
     received, trained = adapters(0), adapters(1)
-    rider, flipper = (Misbehaviour("c", kind, UnreliableOptions(), Streams(0)) for kind in ("free_rider", "label_flip"))  # type: ignore[arg-type]
-    assert rider.shown(received, trained) is received
-    assert flipper.shown(received, trained) is trained
+    rider, flipper = (MisbehavingClient(each, "c", Streams(0)) for each in (FreeRider(), LabelFlip()))
+    assert rider.sent(received, trained) is received
+    assert flipper.sent(received, trained) is trained
     assert (rider.trains, flipper.trains) == (False, True)
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_a_flipped_sign_undoes_the_change(factor: float) -> None:
+    received, trained = adapters(0), adapters(1)
+    sent = MisbehavingClient(SignFlip(factor=factor), "c", Streams(0)).sent(received, trained)
+    assert isinstance(sent, Work)
+    assert sent.flops == 3 * 6500
+    for name, tensor in value(sent).items():
+        change = trained.value[name] - received.value[name]
+        torch.testing.assert_close((tensor - received.value[name]) / factor, -change, rtol=1e-5, atol=1e-6)
+
+
+def test_options_of_a_kind_go_before_those_of_the_section() -> None:
+    options = UnreliableOptions(noise="replaced", noise_scale=3.0, stale_uploads=2, clients={
+        "client0": "noise", "client1": {"kind": "noise", "noise_scale": 0.5}, "client2": "stale",
+        "client3": {"kind": "stale", "stale_uploads": 7}, "client4": {"kind": "sign_flip", "factor": 2.0}})  # type: ignore[dict-item]  # fmt: skip
+    found = options.of(NAMES, Streams(0))
+    assert list(found.values()) == [Noise(noise="replaced", noise_scale=3.0), Noise(noise="replaced", noise_scale=0.5),
+                                    Stale(stale_uploads=2), Stale(stale_uploads=7), SignFlip(factor=2.0)]  # fmt: skip
+    assert options.clients["client0"] == Noise()  # what is written out again leaves open what was left open
+    plain = UnreliableOptions(clients={"client0": "noise", "client1": "stale"}).of(NAMES, Streams(0))  # type: ignore[dict-item]
+    assert list(plain.values()) == [Noise(noise="added", noise_scale=1.0), Stale(stale_uploads=5)]
+
+
+def test_somebody_has_to_do_something() -> None:
+    with pytest.raises(ValidationError):
+        UnreliableOptions(kinds=())

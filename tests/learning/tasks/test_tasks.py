@@ -203,12 +203,12 @@ def test_tasks_are_chosen_by_kind() -> None:
 def test_importing_and_reading_needs_no_tensor_library() -> None:
     program = """
 import sys
-from elsa_sim.registry import discover
-import elsa_sim.learning.partition
+from elsa_sim.base.registry import discover
+import elsa_sim.learning.tasks.partition
 discover("elsa_sim.learning.tasks")
 from elsa_sim.learning.tasks.synthetic import Synthetic
-from elsa_sim.context import Context
-from elsa_sim.streams import Streams
+from elsa_sim.base.context import Context
+from elsa_sim.base.streams import Streams
 Synthetic().read(Context(Streams(1)))
 loaded = {name.partition(".")[0] for name in sys.modules}
 raise SystemExit(", ".join(loaded & {"torch", "transformers", "tokenizers", "datasets", "pandas", "simpy"}) or 0)

@@ -18,6 +18,7 @@ from sklearn.metrics import f1_score
 from small_models import CLASSES, VOCABULARY, batch_of, made, perturbed, samples
 from torch import Tensor
 
+from elsa_sim.learning.aggregation.rules.mean import Mean
 from elsa_sim.learning.backbone.flops import FlopCounter
 from elsa_sim.learning.backbone.model import Objective
 from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, Part, three_parts
@@ -34,11 +35,13 @@ ADAMW = Optimizer(0.01, 0.1)
 
 
 @cache
-def model(objective: Objective = "classification", *, outline: bool = False) -> Model:
+def model(
+    objective: Objective = "classification", *, outline: bool = False, dtype: torch.dtype = torch.float32
+) -> Model:
     name = "tiny-bert" if objective == "classification" else "tiny-gpt2"
     options = BackboneOptions(name=name, lora=LoraOptions(rank=2))
     shapes = made(options, objective, meta=True)
-    return Model(shapes if outline else made(options, objective), FlopCounter(shapes))
+    return Model(shapes if outline else made(options, objective).to(dtype), FlopCounter(shapes))
 
 
 def start(of: Model) -> Ref:
@@ -139,10 +142,17 @@ def close(one: Mapping[str, Tensor], two: Mapping[str, Tensor], within: float = 
 
 
 @pytest.mark.parametrize("objective", ["classification", "causal_lm"])
-@pytest.mark.parametrize("budget", [0, 50_000, 2**29])
-def test_batched_training_is_serial_training(objective: Objective, budget: int) -> None:
-    of = model(objective)
+@pytest.mark.parametrize("together", [0, 1.5, 100], ids=["one by one", "two chains", "all chains"])
+def test_batched_training_is_serial_training(objective: Objective, together: float) -> None:
+    """In double precision, so that what differs is no rounding.
+
+    AdamW divides a gradient by its own size. Where that is as tiny as the rounding of what it is the sum of, the step is of
+    any size up to the learning rate, and the next gradients are others; how tiny that is differs between processors.
+    """
+    of = model(objective, dtype=torch.float64)
     expected = train(of, Executor(), clients=3, steps=3, order=1)
+    first = some_batches(1, 0)[0]
+    budget = together * of.forward(of.take(PARTS[0], start(of)), first, first.lengths).function.footprint
     for order in (1, 2):
         batched = train(of, Batched(), clients=3, steps=3, order=order)
         assert not any(loss.ready for local in batched for loss in local.losses)
@@ -153,19 +163,19 @@ def test_batched_training_is_serial_training(objective: Objective, budget: int) 
             _ = batched[1].losses[-1].value
         for one, two in zip(batched, expected, strict=True):
             mine, theirs = ([float(loss.value) for loss in local.losses] for local in (one, two))
-            assert mine == pytest.approx(theirs, rel=1e-5)
-            assert close(one.adapters.value, two.adapters.value)
+            assert mine == pytest.approx(theirs, rel=1e-10)
+            assert close(one.adapters.value, two.adapters.value, 1e-10)
             for a, b in zip(one.parts, two.parts, strict=True):
                 assert a.moments.value.step == b.moments.value.step == 3
-                assert close(a.moments.value.first, b.moments.value.first, 1e-3)
-                assert close(a.moments.value.second, b.moments.value.second, 1e-3)
+                assert close(a.moments.value.first, b.moments.value.first, 1e-10)
+                assert close(a.moments.value.second, b.moments.value.second, 1e-10)
 
 
 def test_aggregation_may_be_pending_too() -> None:
     of, values = model(), {}
     for name, executor in (("serial", Executor()), ("batched", Batched())):
         locals_ = train(of, executor, clients=2, steps=1)
-        (merged,) = executor.finish(of.mean([local.adapters for local in locals_], [1.0, 3.0]))
+        (merged,) = executor.finish(of.aggregate(Mean(), [local.adapters for local in locals_], [1.0, 3.0], start(of)))
         values[name] = merged.value
         expected = [
             0.25 * a + 0.75 * b for a, b in zip(*(local.adapters.value.values() for local in locals_), strict=True)
@@ -216,7 +226,7 @@ def test_shapes_are_as_declared_and_known_without_arithmetic(objective: Objectiv
     witness, outline = Witness(), Outline()
     for executor, of in ((witness, model(objective)), (outline, model(objective, outline=True))):
         locals_ = train(of, executor, clients=2, steps=2)
-        executor.finish(of.mean([local.adapters for local in locals_], [1.0, 1.0]))
+        executor.finish(of.aggregate(Mean(), [local.adapters for local in locals_], [1.0, 1.0], start(of)))
         whole_steps(of, executor, start(of), some_batches(1, 0))
     assert witness.done == outline.done
     assert len(witness.done) == 2 * 2 * 5 + 2
@@ -245,7 +255,7 @@ def test_flops_of_work_are_those_counted_and_the_update() -> None:
     forward = of.forward(bottom, batch, batch.lengths)
     learn = of.learn(top, Ref(of.states(13)), batch, ADAMW)
     backward = of.backward(middle, Ref(None), Ref(of.states(13)), batch.lengths, ADAMW)
-    mean = of.mean([theta, theta, theta], [1.0] * 3)
+    mean = of.aggregate(Mean(), [theta, theta, theta], [1.0] * 3, start(of))
     assert (forward.label, forward.flops) == ("part1.forward", counter.flops(PARTS[0], "forward", *shape))
     assert learn.label == "part3.learn"
     assert learn.flops == counter.flops(PARTS[2], "learn", *shape) + FLOPS_PER_PARAMETER * sizes[2]
@@ -324,7 +334,7 @@ def test_moments_stay_with_the_client_when_it_takes_over_adapters() -> None:
 
 
 def test_activations_exist_for_as_many_clients_as_the_budget_allows() -> None:
-    """Chains beyond it wait until others are done; their tapes do not pile up."""
+    """Chains beyond it wait until others are done; their saved activations do not pile up."""
     of, live, most = model(), set(), [0]
     locals_ = train(of, Batched(), clients=6, steps=2)
     original = of.backbone.forward

@@ -1,0 +1,32 @@
+"""Label flipping: a client trains as everybody does, on labels that are permuted once.
+
+One random cyclic permutation of all classes, so that every label is wrong. Needs a task with class labels.
+Tested in tests/learning/misbehaviour/test_base.py.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .base import Misbehaviour
+
+
+class LabelFlip(Misbehaviour):
+    """Trains on labels that are permuted once, so that each is wrong."""
+
+    relabels: ClassVar[bool] = True
+    kind: Literal["label_flip"] = "label_flip"
+
+    def labels(self, labels: npt.NDArray[np.int64], classes: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        return flipped(labels, classes, rng)
+
+
+def flipped(labels: npt.NDArray[np.int64], classes: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Labels after one random cyclic permutation of all classes: every label becomes another one."""
+    order = rng.permutation(classes)
+    after = np.empty(classes, dtype=np.int64)
+    after[order] = np.roll(order, 1)
+    return after[labels]

@@ -1,0 +1,51 @@
+"""What ``summary.json`` tells of a run's event table.
+
+Tested in tests/results/test_metrics.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from .frames import Events, Topology, frame, number, sim_time
+from .rounds import missing, rounds_table, time_to_target
+from .traffic import bytes_by_direction, bytes_by_kind, bytes_lost, transfers
+from .usage import energy_by_node
+
+
+def summarise(events: Events, topology: Topology, target_accuracy: float | None = None) -> dict[str, Any]:
+    """The part of ``summary.json`` that the event table tells; ``None`` for what was not measured or not reached.
+
+    Further measures of the last evaluation (``macro_f1``, ``perplexity``) are added under their own names.
+    """
+    events = frame(events)
+    rounds = rounds_table(events, topology)
+    last = rounds.iloc[-1] if len(rounds) else pd.Series(dtype=float)
+    ways = bytes_by_direction(events, topology).sum()
+    return {
+        "sim_time_s": sim_time(events),
+        "rounds": int(rounds["round"].max()) if len(rounds) else 0,
+        "accuracy": number(last.get("accuracy")),
+        "best_accuracy": number(rounds["accuracy"].max()),
+        "loss": number(last.get("loss")),
+        **{name: number(last[name]) for name in rounds.columns[7:] if len(rounds)},
+        "time_to_target_s": None if target_accuracy is None else time_to_target(events, target_accuracy),
+        "bytes": {"total": int(transfers(events)["bytes"].sum()), "uplink": int(ways["uplink"]),
+                  "downlink": int(ways["downlink"]), **bytes_lost(events), "by_kind": bytes_by_kind(events)},
+        "retries": int((transfers(events)["attempts"] - 1).clip(lower=0).sum()),
+        "missing": len(missing(events)),
+        "energy_j": float(events["energy_j"].sum()),
+        "energy_by_node": {str(n): float(e) for n, e in energy_by_node(events, topology)["total"].items()},
+    }  # fmt: skip
+
+
+def privacy_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The best attack on the scenario's own codecs, against the best on clean states: shares of tokens recovered."""
+    by_chain = {row["chain"]: row for row in rows}
+    own, clean = by_chain["own"], by_chain["none"]
+    return {name: own[name] for name in ("codecs", "recovered", "of_clean", "rouge_l", "cosine", "mse")} | {
+        "recovered_clean": clean["recovered"]
+    }

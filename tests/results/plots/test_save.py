@@ -1,0 +1,61 @@
+"""Figures as a family: which are drawn for which runs, one by its name, and what a broken one costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import synthetic_run
+from matplotlib.axes import Axes
+
+from elsa_sim.base.errors import InputError, RunFailed
+from elsa_sim.results import plots
+from elsa_sim.results.metrics import Results
+from elsa_sim.results.plots.base import Figure
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Figures that a test defines are forgotten after it."""
+    plots.figures()
+    before = dict(Figure.members)
+    yield
+    Figure.members.clear()
+    Figure.members.update(before)
+
+
+def test_a_figure_is_drawn_by_its_name() -> None:
+    run = synthetic_run.make(rounds=2)
+    assert plots.draw("bytes_by_kind", run).get_xlabel() == plots.bytes_by_kind(run).get_xlabel()
+    for kind, runs, words in (("pie", run, "there is no figure 'pie'; valid: accuracy_over_bytes, "),
+                              ("timeline", [run, run], "'timeline' shows one run"),
+                              ("energy_by_role", run, "'energy_by_role' shows several runs compared"),
+                              ("tokens_recovered", run, "with the data for it")):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            plots.draw(kind, runs)
+
+
+def test_every_figure_says_what_it_is_and_how_many_runs_it_shows() -> None:
+    for kind, figure in plots.figures().items():
+        assert figure.__doc__ is not None, kind
+        assert figure.__doc__.splitlines()[0].endswith("."), kind
+        assert figure.shows in ("one", "several", "any"), kind
+
+
+def test_a_figure_that_fails_is_named_and_takes_no_other_with_it(forgotten: None, tmp_path: Path) -> None:
+    class Broken(Figure):
+        """A figure that cannot be drawn."""
+
+        kind: Literal["broken"] = "broken"
+
+        def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
+            raise ZeroDivisionError("nothing by nothing")
+
+    run = synthetic_run.make(rounds=1)
+    with pytest.raises(RunFailed, match="broken: ZeroDivisionError: nothing by nothing"):
+        plots.save_figures(run, tmp_path, ["png"])
+    names = {path.stem for path in tmp_path.iterdir()}
+    assert {"accuracy_over_bytes", "bytes_by_kind", "timeline", "topology_map"} <= names
+    assert "broken" not in names
