@@ -66,7 +66,7 @@ from __future__ import annotations
 from typing import Literal
 
 from elsa_sim.codecs.base import Codec, Encoded, EncodedSpec
-from elsa_sim.learning.work import TensorSpec
+from elsa_sim.learning.execution.work import TensorSpec
 
 
 class EveryOther(Codec):
