@@ -43,7 +43,7 @@ class Prototypes(Protocol):
     """Clients count by how near their prototypes of public texts are to those of all."""
 
     kind: Literal["prototypes"] = "prototypes"
-    messages: ClassVar[tuple[str, ...]] = ("adapters", "prototypes")
+    messages: ClassVar[tuple[str, ...]] = ("prototypes",)
     texts: int = 4
     """Public texts."""
 
@@ -150,7 +150,7 @@ def test_a_kind_that_it_does_not_send_is_a_fault() -> None:
     (fault,) = caught.value.faults
     assert fault.path == "codec.prototype"
     assert fault.message.startswith(
-        "unknown key 'prototype'; did you mean 'prototypes'? valid: adapters, prototypes, activation, gradient; "
+        "unknown key 'prototype'; did you mean 'prototypes'? valid: activation, gradient, adapters, prototypes; "
         "protocol 'prototypes' does not send it"
     )
     with pytest.raises(

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ..learning.aggregation.base import Coordinatewise as Coordinatewise
     from ..learning.aggregation.mean import distance as distance
     from ..learning.aggregation.mean import weighted_mean as weighted_mean
+    from ..learning.aggregation.rules.median import weighted_median as weighted_median
     from ..learning.backbone.options import Part as Part
     from ..learning.clustering.assign import Assigner as Assigner
     from ..learning.execution.work import Ref as Ref
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from ..privacy.base import PrivacyAttack as PrivacyAttack
     from ..privacy.base import View as View
     from ..protocols.base import Protocol as Protocol
+    from ..protocols.base import TieredProtocol as TieredProtocol
     from ..protocols.local import SplitTrainer as SplitTrainer
     from ..protocols.local import WholeTrainer as WholeTrainer
     from ..protocols.local import average as average
@@ -135,6 +137,7 @@ _PUBLIC: dict[str, str] = {
     "Codec": "codecs.base",
     "Downtime": "devices",
     "Figure": "results.plots.base",
+    "Flows": "links",
     "LinkModel": "links",
     "Misbehaviour": "learning.misbehaviour.base",
     "Mobility": "wireless",
@@ -178,6 +181,8 @@ _PUBLIC: dict[str, str] = {
     "head_at": "learning.splits.pattern",
     "local_loss": "learning.splits.pattern",
     "u_shaped": "learning.splits.pattern",
+    "TieredProtocol": "protocols.base",
+    "weighted_median": "learning.aggregation.rules.median",
     # Aggregation rules and misbehaving clients
     "Adapters": "learning.aggregation.base",
     "Coordinatewise": "learning.aggregation.base",
@@ -189,7 +194,6 @@ _PUBLIC: dict[str, str] = {
     "Knowledge": "privacy.base",
     "View": "privacy.base",
     # Link models
-    "Flows": "links",
     "Rates": "links",
     # Codecs
     "Encoded": "codecs.base",
