@@ -15,7 +15,6 @@ MODULES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.
 PENDING: set[str] = {
     "elsa_sim/codecs/public_text.py",
     "elsa_sim/learning/splits/base.py",
-    "elsa_sim/learning/splits/fixed.py",
     "elsa_sim/learning/splits/latency.py",
     "elsa_sim/learning/splits/score.py",
     "elsa_sim/protocols/alignfed.py",
