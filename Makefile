@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint types contracts unit quickstart notebooks clean
+.PHONY: demo test lint types contracts unit quickstart notebooks mutants clean
 
 demo: $(VENV)/.demo
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml
@@ -34,6 +34,13 @@ quickstart: $(VENV)/.dev
 notebooks: $(VENV)/.dev
 	$(BIN)/python notebooks/execute.py
 
+# The share of mutants that the tests of a room kill (docs/testing.md): make mutants ROOM="network world" SAMPLE=100
+ROOM   ?= learning/execution
+SAMPLE ?= 100
+mutants: $(VENV)/.dev
+	$(BIN)/pip install -qq --editable '.[mutants]'
+	nice $(BIN)/python benchmarks/mutants.py $(ROOM) --sample $(SAMPLE)
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "elsa-sim needs Python >= 3.11; call make with PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -48,4 +55,4 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mutants runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

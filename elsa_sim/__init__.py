@@ -9,14 +9,14 @@
     results.rounds          # one row per evaluation (pandas)
     results.events          # one row per compute, transfer, aggregation, evaluation, fault
 
-Names are imported when they are first used.
+Names are imported when they are first used. What a plugin may import is in `elsa_sim.plugins`.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .base.lazy import lazy_names
 from .version import __version__
 
 if TYPE_CHECKING:
@@ -68,13 +68,8 @@ _PUBLIC: dict[str, tuple[str, str]] = {
 }
 __all__ = ["__version__", *_PUBLIC]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'elsa_sim' has no attribute {name!r}")
-    module, attribute = _PUBLIC[name]
-    loaded = importlib.import_module(f".{module}", __name__)
-    return getattr(loaded, attribute) if attribute else loaded
+if not TYPE_CHECKING:  # else a misspelt name would be one of unknown type
+    __getattr__ = lazy_names(__name__, __name__, _PUBLIC)
 
 
 def __dir__() -> list[str]:

@@ -30,8 +30,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from elsa_sim.protocols.base import Protocol
-from elsa_sim.protocols.local import WholeTrainer
+from elsa_sim.plugins import Protocol, WholeTrainer
 
 
 class Ring(Protocol):
@@ -65,8 +64,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from elsa_sim.codecs.base import Codec, Encoded, EncodedSpec
-from elsa_sim.learning.execution.work import TensorSpec
+from elsa_sim.plugins import Codec, Encoded, EncodedSpec, TensorSpec
 
 
 class EveryOther(Codec):
@@ -77,10 +75,10 @@ class EveryOther(Codec):
     def encoded(self, spec):
         return EncodedSpec(TensorSpec((spec.shape[0], (spec.shape[1] + 1) // 2), spec.dtype))
 
-    def encode(self, x, state, passage):
+    def encode(self, x, state, context):
         return Encoded(x[:, ::2].contiguous()), state
 
-    def decode(self, encoded, spec, state, passage):
+    def decode(self, encoded, spec, state, context):
         return encoded.main.repeat_interleave(2, dim=1)[:, : spec.shape[1]], state
 '''
 LINKS = '''
@@ -92,7 +90,7 @@ from typing import Literal
 
 import numpy as np
 
-from elsa_sim.links import LinkModel
+from elsa_sim.plugins import LinkModel
 
 
 class Halves(LinkModel):

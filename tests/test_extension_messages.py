@@ -36,11 +36,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from elsa_sim.learning.aggregation.mean import weighted_mean
-from elsa_sim.learning.backbone.options import Part
-from elsa_sim.learning.execution.work import TensorSpec, Work
-from elsa_sim.protocols.base import Protocol
-from elsa_sim.world.rounds import retry, run_round
+from elsa_sim.plugins import Part, Protocol, TensorSpec, Work, retry, run_round, weighted_mean
 
 
 class Prototypes(Protocol):

@@ -5,6 +5,8 @@ same form a group. All of them that are not held back by their limit run at the 
 (bits per flow since the group began) serves them all: a flow of b bits that enters at clock value c is done at c + b,
 whatever happens to the level, and a heap of these values knows who is next. Flows that are held back run at their own
 constant rate, and a heap of their end times knows who is next of them.
+
+Tested in tests/network/test_incremental.py.
 """
 
 from __future__ import annotations

@@ -169,10 +169,7 @@ class IncrementalMaxMin:
             for row in np.flatnonzero(self._table.when <= now + near).tolist():
                 self._touch(self._rows[row])
         for group in list(self._changed):  # a flow that is done may just have moved to another group
-            ended = group.done(now, near)
-            if ended:
-                self._touch(group)
-                done += ended
+            done += group.done(now, near)
         if done:
             done.sort(key=lambda flow: flow.order)
             for flow in done:

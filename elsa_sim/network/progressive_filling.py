@@ -1,4 +1,7 @@
-"""Levels of a few groups of flows, in plain Python; and of any groups from their single flows."""
+"""Levels of a few groups of flows, in plain Python; and of any groups from their single flows.
+
+Tested in tests/network/test_incremental.py.
+"""
 
 from __future__ import annotations
 

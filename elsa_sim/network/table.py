@@ -1,4 +1,7 @@
-"""The numbers of all groups of flows as arrays, and progressive filling over all of them at once."""
+"""The numbers of all groups of flows as arrays, and progressive filling over all of them at once.
+
+Tested in tests/network/test_incremental.py.
+"""
 
 from __future__ import annotations
 

@@ -9,10 +9,9 @@ an instrument: it takes no simulated time and leaves no trace in the codecs' sta
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -25,53 +24,57 @@ from ..codecs.public_text import hidden
 from ..codecs.ssop import SSOP
 from ..learning.execution.work import TensorSpec
 from ..learning.tasks.data import Batch, collate, in_chunks
-from . import identify, measures
-from .inversion import invert
+from . import measures
+from .base import Intercepted, Knowledge, PrivacyAttack, View
+from .measures import IntArray
 from .options import PrivacyOptions
 
 if TYPE_CHECKING:
     from ..base.streams import Streams
     from ..learning.tasks.base import Dataset
     from ..learning.training.model import Model
-    from ..world.client import SplitClient
-    from ..world.codec_pipeline import CodecPipeline
 
 #: Padded tokens of a batch of public text, at most.
 TOKENS = 2048
 
 
-@dataclass(frozen=True)
-class View:
-    """Tokens, the numbers of their texts, clean states and payloads as the server reads them; one row per token."""
+class Wire(typing.Protocol):
+    """As much of a codec pipeline as an attacker needs; see ``world.codec_pipeline``."""
 
-    tokens: Tensor
-    texts: Tensor
-    clean: Tensor
-    payload: Tensor
+    stands_for: str | None
 
-    def take(self, rows: Tensor) -> View:
-        """The rows where ``rows`` is true."""
-        return View(self.tokens[rows], self.texts[rows], self.clean[rows], self.payload[rows])
-
-    @classmethod
-    def joined(cls, views: Sequence[View]) -> View:
-        """All rows, texts numbered anew."""
-        starts = np.cumsum([0, *(int(view.texts.max()) + 1 for view in views[:-1])])
-        texts = [view.texts + int(start) for view, start in zip(views, starts, strict=True)]
-        tokens, clean, payload = ([getattr(v, name) for v in views] for name in ("tokens", "clean", "payload"))
-        return cls(torch.cat(tokens), torch.cat(texts), torch.cat(clean), torch.cat(payload))
+    @property
+    def chains(self) -> Mapping[str, Sequence[Codec]]: ...
+    def rehearsal(self) -> Wire: ...
+    def under(self, activation: Sequence[Codec], as_client: str | None = None) -> Wire: ...
+    def chain_of(self, activation: Sequence[Codec], client: str, round: int) -> tuple[Codec, ...]: ...
+    def exchange(self, source: str, target: str, x: Tensor, kind: str, *, up: bool, round: int) -> Tensor: ...
 
 
-class Audit:
+class Target(typing.Protocol):
+    """As much of a client with a cut model as an attacker needs; see ``world.client``."""
+
+    index: int
+    name: str
+    samples: IntArray
+
+    @property
+    def cuts(self) -> tuple[int, int]: ...
+
+
+C = TypeVar("C", bound=Target)
+
+
+class Audit(Generic[C]):
     """Attacks what clients send, with given adapters; see the module."""
 
     def __init__(
         self,
         options: PrivacyOptions,
         model: Model,
-        pipeline: CodecPipeline,
-        clients: Sequence[SplitClient],
-        server: Callable[[SplitClient], str],
+        pipeline: Wire,
+        clients: Sequence[C],
+        server: Callable[[C], str],
         data: Dataset,
         streams: Streams,
         *,
@@ -80,6 +83,7 @@ class Audit:
     ) -> None:
         self.options, self.model, self.pipeline, self.server = options, model, pipeline, server
         self.data, self.streams, self.batch_size = data, streams, batch_size
+        self.attacks = {attack.kind: attack.completed(options) for attack in options.attacks}
         self.special = torch.tensor(sorted(special), dtype=torch.int64)
         #: Clean states of batches with the adapters at hand: they are the same under every chain.
         self._clean: dict[tuple[int, int], Sample] = {}
@@ -94,11 +98,12 @@ class Audit:
         rows = [self._attacked(name, chain, adapters, round) for name, chain in chains.items()]
         self._clean.clear()
         for row in rows:
-            row["recovered"] = max(value for name, value in row.items() if name in ATTACKS and value is not None)
+            found = [row[kind] for kind in self.attacks if row[kind] is not None]
+            row["recovered"] = max(found, default=float("nan"))
             row["of_clean"] = row["recovered"] / rows[0]["recovered"] if rows[0]["recovered"] else float("nan")
         return rows
 
-    def _texts(self, client: SplitClient, clients: int) -> list[Batch]:
+    def _texts(self, client: C, clients: int) -> list[Batch]:
         """The texts of a client that are attacked, in batches as in training: known ones first."""
         order = self.streams.numpy("privacy", client.index).permutation(client.samples)
         lengths = self.data.train.lengths[order[self.options.known_texts :]]
@@ -112,69 +117,48 @@ class Audit:
         self, name: str, chain: Sequence[Codec], adapters: Mapping[str, Tensor], round: int
     ) -> dict[str, Any]:
         pipeline = self.pipeline.rehearsal() if name == "own" else self.pipeline.under(chain)
-        public: dict[int, tuple[View, identify.Known, Tensor]] = {}
+        public: dict[int, View] = {}
         scored: list[View] = []
-        guesses: dict[str, list[Tensor]] = {"nearest_mean": [], "complement": [], "discriminant": [], "procrustes": []}
-        depths: list[int] = []
+        seen: list[Intercepted] = []
+        depths = [client.cuts[0] for client in self._private]
         for client, batches in self._private.items():
-            depth = client.cuts[0]
-            if depth not in public:
-                public[depth] = self._prepared(chain, client, adapters, round)
-            _, known, basis = public[depth]
-            seen = self._seen(pipeline, client, batches, adapters, round)
-            pairs = seen.take(seen.texts < self.options.known_texts)
-            rest = seen.take(seen.texts >= self.options.known_texts)
-            scored.append(rest)
-            depths.append(depth)
-            guesses["nearest_mean"].append(identify.nearest_mean(known, rest.payload))
-            guesses["complement"].append(identify.nearest_mean(known, rest.payload, basis))
-            guesses["discriminant"].append(identify.discriminant(known, rest.payload))
+            if client.cuts[0] not in public:
+                public[client.cuts[0]] = self._seen(self._open(chain, client), client, self._public, adapters, round)
+            view = self._seen(pipeline, client, batches, adapters, round)
+            known, pairs = view.texts < self.options.known_texts, None
             if self.options.known_texts:
-                simulated = self._seen(self._open(chain, client), client, batches, adapters, round)
-                turn = identify.procrustes(simulated.take(seen.texts < self.options.known_texts).payload, pairs.payload)
-                turned = (rest.payload.double() @ turn.t()).float()
-                guesses["procrustes"].append(identify.discriminant(known, turned))
+                own = self._seen(self._open(chain, client), client, batches, adapters, round)
+                pairs = own.payload[known], view.payload[known]
+            scored.append(view.take(~known))
+            seen.append(Intercepted(scored[-1].payload, scored[-1].texts, pairs))
         view = View.joined(scored)
         counted = ~torch.isin(view.tokens, self.special)
         row: dict[str, Any] = {"chain": name, "codecs": label(chain), "bytes_per_token": self._bytes(chain, round)}
-        for attack in ATTACKS[:-1]:
-            found = torch.cat(guesses[attack]) if guesses[attack] else None
-            row[attack] = None if found is None else float((found == view.tokens)[counted].double().mean())
-        row["inversion"] = row["rouge_l"] = None
-        if self.options.inversion is not None:
-            inverted = torch.cat([
-                invert(known_view.payload, known_view.tokens, known_view.texts, mine.payload, mine.texts,
-                       self.options.inversion, self.streams.integer("privacy", "inversion"))
-                for depth, (known_view, _, _) in public.items()
-                if (mine := View.joined([v for v, d in zip(scored, depths, strict=True) if d == depth]))
-            ])  # fmt: skip
-            order = torch.cat([_rows(scored, depths, depth) for depth in public])
-            guess = torch.empty_like(view.tokens)
-            guess[order] = inverted
-            row["inversion"] = float((guess == view.tokens)[counted].double().mean())
-            row["rouge_l"] = measures.rouge_l(*(t[counted].numpy() for t in (guess, view.tokens, view.texts)))
+        knowledge = {depth: Knowledge(each, self._rank(chain), self.streams) for depth, each in public.items()}
+        read: list[float] = []
+        for kind, attack in self.attacks.items():
+            guess = None if attack is None else _guessed(attack, knowledge, seen, depths)
+            row[kind] = None if guess is None else float((guess == view.tokens)[counted].double().mean())
+            if attack is not None and attack.reads_texts and guess is not None:
+                read.append(measures.rouge_l(*(t[counted].numpy() for t in (guess, view.tokens, view.texts))))
+        row["rouge_l"] = max(read, default=None)
         row["cosine"] = measures.cosine(view.payload, view.clean)
         row["mse"] = measures.mean_squared_error(view.payload, view.clean)
         row["tokens"] = int(counted.sum())
         return row
 
-    def _prepared(
-        self, chain: Sequence[Codec], client: SplitClient, adapters: Mapping[str, Tensor], round: int
-    ) -> tuple[View, identify.Known, Tensor]:
-        """What the attacker makes of public text at the client's cut: its view, its classes, its complement."""
-        view = self._seen(self._open(chain, client), client, self._public, adapters, round)
-        ranks = [codec.rank for codec in chain if isinstance(codec, SSOP)]
-        basis = identify.complement(view.clean, max(ranks, default=self.options.rank))
-        return view, identify.Known.of(view.payload, view.tokens), basis
+    def _rank(self, chain: Sequence[Codec]) -> int:
+        """Principal directions that a secret may turn."""
+        return max((codec.rank for codec in chain if isinstance(codec, SSOP)), default=self.options.rank)
 
-    def _open(self, chain: Sequence[Codec], client: SplitClient) -> CodecPipeline:
+    def _open(self, chain: Sequence[Codec], client: C) -> Wire:
         """The attacker's own wire: the chain without what takes a secret, to itself, at the client's cut."""
         return self.pipeline.under([codec for codec in chain if not codec.secret], as_client=client.name)
 
     def _seen(
         self,
-        pipeline: CodecPipeline,
-        client: SplitClient,
+        pipeline: Wire,
+        client: C,
         batches: Iterable[Batch],
         adapters: Mapping[str, Tensor],
         round: int,
@@ -198,16 +182,19 @@ class Audit:
         return sum(buffer.nbytes for buffer in layout(resolved, spec)[1]) / 256 if resolved else 4.0 * self.model.hidden
 
 
-#: Columns that are shares of tokens recovered, each by one attack; the last is the trained one.
-ATTACKS = ("nearest_mean", "complement", "discriminant", "procrustes", "inversion")
 ATTACKER = "attacker"
 
 
-def _rows(views: Sequence[View], depths: Sequence[int], depth: int) -> Tensor:
-    """Where the rows of the clients cut at ``depth`` stand among the rows of all."""
-    starts = np.cumsum([0, *(len(view.tokens) for view in views)])
-    mine = [torch.arange(int(a), int(b)) for (a, b), d in zip(pairwise(starts), depths, strict=True) if d == depth]
-    return torch.cat(mine)
+def _guessed(
+    attack: PrivacyAttack, knowledge: Mapping[int, Knowledge], seen: Sequence[Intercepted], depths: Sequence[int]
+) -> Tensor | None:
+    """The tokens of all clients in their order, those with the same cut attacked together; ``None`` if any is missing."""
+    found: dict[int, Tensor | None] = {}
+    for depth, known in knowledge.items():
+        mine = [i for i, each in enumerate(depths) if each == depth]
+        found |= zip(mine, attack.recover(known, [seen[i] for i in mine]), strict=True)
+    guesses = [guess for i in range(len(seen)) if (guess := found[i]) is not None]
+    return torch.cat(guesses) if len(guesses) == len(seen) else None
 
 
 def label(chain: Sequence[Codec]) -> str:

@@ -1,4 +1,7 @@
-"""How much of a text was recovered, and how alike two sets of hidden states are."""
+"""How much of a text was recovered, and how alike two sets of hidden states are.
+
+Tested in tests/privacy/test_attacks.py.
+"""
 
 from __future__ import annotations
 

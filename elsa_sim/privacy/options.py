@@ -1,11 +1,27 @@
-"""The ``privacy`` section of a scenario: what is measured at the end of a run, and against which attackers."""
+"""The ``privacy`` section of a scenario: what is measured at the end of a run, and against which attackers.
+
+Tested in tests/privacy/test_audit.py.
+"""
 
 from __future__ import annotations
 
-from pydantic import Field, SerializeAsAny
+from typing import Annotated
 
+from pydantic import Field, SerializeAsAny, field_validator
+
+from ..base.choices import member_of
 from ..base.registry import Items, Options
 from ..codecs.base import Codec
+from .attacks.complement import Complement
+from .attacks.discriminant import Discriminant
+from .attacks.inversion import Inversion
+from .attacks.nearest_mean import NearestMean
+from .attacks.procrustes import Procrustes
+from .base import PrivacyAttack
+
+#: The attacks that are made where nobody says which.
+USUAL: tuple[PrivacyAttack, ...] = (NearestMean(), Complement(), Discriminant(), Procrustes(), Inversion())
+AnyAttack = Annotated[SerializeAsAny[PrivacyAttack], member_of(PrivacyAttack)]
 
 
 class InversionOptions(Options):
@@ -32,3 +48,14 @@ class PrivacyOptions(Options):
     """The trained attacker; null leaves it out."""
     under: Items[tuple[Items[tuple[SerializeAsAny[Codec], ...]], ...]] = ()
     """Further activation chains to attack besides none and the scenario's own, on the same adapters."""
+    attacks: Items[tuple[AnyAttack, ...]] = Field(USUAL, min_length=1)
+    """The attacks, each a column of the results; ``rank`` and ``inversion`` are theirs where they leave it open."""
+
+    @field_validator("attacks")
+    @classmethod
+    def _each_once(cls, attacks: tuple[PrivacyAttack, ...]) -> tuple[PrivacyAttack, ...]:
+        kinds = [attack.kind for attack in attacks]
+        twice = [kind for kind in dict.fromkeys(kinds) if kinds.count(kind) > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} is given twice; each attack is one column of the results")
+        return attacks

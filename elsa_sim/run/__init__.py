@@ -1,1 +1,27 @@
-"""A run's life: check, build, simulate; cost inputs and memory."""
+"""A run's life: check, build, simulate; cost inputs and memory.
+
+``elsa_sim.run(loaded, folder)`` plays a scenario, see `elsa_sim.run.simulation.run`: the room has the name of the public
+function, so it can be called like it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..results.metrics import Results
+    from ..scenario.model import Loaded
+    from ..world.progress import Observer
+
+
+class _Room(ModuleType):
+    def __call__(self, loaded: Loaded, folder: Path | None = None, observer: Observer | None = None) -> Results:
+        from .simulation import run
+
+        return run(loaded, folder, observer)
+
+
+sys.modules[__name__].__class__ = _Room

@@ -34,6 +34,7 @@ from ..learning.tasks.partition import Iid, Partition
 from ..learning.tasks.synthetic import Synthetic
 from ..links import LinkModel
 from ..network.options import NetworkOptions
+from ..privacy.base import PrivacyAttack
 from ..privacy.options import PrivacyOptions
 from ..protocols.base import Protocol
 from ..topology import LinkOptions, TopologySource, Tree
@@ -52,6 +53,7 @@ PACKAGES = (
     "learning.splits",
     "learning.tasks",
     "links",
+    "privacy.attacks",
     "protocols",
     "topology",
     "wireless",
@@ -245,6 +247,7 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
         power_control=any_of(PowerControl),
     )
     attacks: Any = Annotated[Items[tuple[any_of(Misbehaviour), ...]], Len(min_length=1)]  # type: ignore[misc]
+    spying: Any = Annotated[Items[tuple[any_of(PrivacyAttack), ...]], Len(min_length=1)]  # type: ignore[misc]
     named: Any = dict[str, any_of(Misbehaviour)]  # type: ignore[misc]
     roles: dict[str, type[Options]] = {"client": ClientOptions, "edge": EdgeOptions, "cloud": CloudOptions}
     return with_choices(
@@ -262,5 +265,5 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
         network=with_choices(NetworkOptions, model=any_of(LinkModel)),
         wireless=air | None,
         unreliable=with_choices(UnreliableOptions, kinds=attacks, clients=named) | None,
-        privacy=with_choices(PrivacyOptions, under=Items[tuple[chain, ...]]) | None,
+        privacy=with_choices(PrivacyOptions, under=Items[tuple[chain, ...]], attacks=spying) | None,
     )

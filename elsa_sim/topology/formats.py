@@ -1,4 +1,7 @@
-"""Readers of topology files: text in; nodes, links and everything that is wrong with them out."""
+"""Readers of topology files: text in; nodes, links and everything that is wrong with them out.
+
+Tested in tests/topology/test_files.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a scenario may say about one link."""
+"""What a scenario may say about one link.
+
+Tested in tests/topology/test_generators.py and tests/topology/test_traces.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The family of topology sources, and what all that generate clients have in common."""
+"""The family of topology sources, and what all that generate clients have in common.
+
+Tested in tests/topology/test_generators.py.
+"""
 
 from __future__ import annotations
 

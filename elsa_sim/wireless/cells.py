@@ -1,6 +1,8 @@
 """The cells of all stations: their subcarriers in both directions, what clients have to send over them, and the rates.
 
 Pure bookkeeping: which clients are members of a cell, their mean gains, and the block of fading come with every question.
+
+Tested in tests/wireless/test_radio.py and tests/wireless/test_reallocation.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The mean gains between clients and stations as clients move, and which station each of them should have."""
+"""The mean gains between clients and stations as clients move, and which station each of them should have.
+
+Tested in tests/wireless/test_radio.py.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ The local search is ours. A neighbour is judged at the present delay: by the pow
 time (least power, by water-filling), or, where power is split evenly, by the delay itself. Only the two clients that
 give and take are looked at anew, all neighbours in one array: M K moves and M^2 swaps take about 1 ms at K = 5, M = 20.
 Ends in a local optimum; how far from the best ones, the tests measure.
+
+Tested in tests/wireless/test_allocation.py, tests/wireless/test_reallocation.py and tests/joint.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
     sum_j w_j max_k (before_jk + need_k / R_k)
 
 is least: one maximum for clients that begin together, several where a round has steps of more than one kind.
+
+Tested in tests/joint.
 """
 
 from __future__ import annotations

@@ -89,6 +89,12 @@ def test_help_and_version(elsa: Command) -> None:
     assert elsa("--version") == (0, f"elsa-sim {__version__}\n", "")
 
 
+def test_it_is_a_module_that_python_runs(elsa: Command) -> None:
+    for args in (("--version",), ("check", "small.yaml"), ("check", "small.yaml", "--set", "seed=x")):
+        done = subprocess.run([sys.executable, "-m", "elsa_sim", *args], capture_output=True, text=True, timeout=100)
+        assert (done.returncode, done.stdout, done.stderr) == elsa(*args)
+
+
 @pytest.mark.parametrize("args", [("fly",), ("run",), ("run", "a.yaml", "--colour"), ("run", "a.yaml", "--seed", "x"),
                                   ("network",), ("plot",), ("check", "a", "b")])  # fmt: skip
 def test_wrong_usage(elsa: Command, args: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import Any
 
@@ -10,7 +11,19 @@ import simpy
 
 from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.streams import Streams
-from elsa_sim.devices import ClientOptions, Device, DeviceOptions, DevicesOptions, Execution, PowerOptions
+from elsa_sim.devices import (
+    ClientOptions,
+    Crash,
+    Device,
+    DeviceOptions,
+    DevicesOptions,
+    Execution,
+    LogNormal,
+    OnOff,
+    PowerOptions,
+    Scripted,
+    Throttling,
+)
 from elsa_sim.topology import Link, Node, Topology
 
 
@@ -115,3 +128,50 @@ def test_faults_of_overrides_are_all_listed() -> None:
     paths = ["clint1", "r", "client0.speed", "client0.memory", "client0.sped"]
     assert [f.path for f in caught.value.faults] == [f"overrides.{path}" for path in paths]
     assert "did you mean 'client1'?" in str(caught.value)
+
+
+def started(works: list[tuple[float, float]], seed: int = 0, **options: Any) -> tuple[Device, list[Execution]]:
+    """Queue (start, flops) on a device of 100 FLOP/s and run to the end."""
+    env = simpy.Environment()
+    worker = Device(env, "client0", DeviceOptions(speed=100.0, memory=1.0, **options), Streams(seed))
+    done: list[Execution] = []
+
+    def job(start: float, flops: float) -> Generator[simpy.Event, Any, None]:
+        yield env.timeout(start)
+        done.append((yield from worker.compute(flops)))
+
+    for work in works:
+        env.process(job(*work))
+    env.run()
+    assert worker.check() == []
+    return worker, done
+
+
+def test_slowdowns_multiply() -> None:
+    stragglers = (Scripted(steps=((0.0, 2.0),)), Throttling(factor=5.0, period=10.0, share=1.0))
+    _, (execution,) = started([(0.0, 100.0)], slowdown=3.0, stragglers=stragglers)
+    assert execution.slowdown == 30.0
+    assert execution.t_end_s == 30.0
+
+
+def test_work_is_lost_when_the_device_goes_away_and_waits_until_it_is_back() -> None:
+    """Away from 1 to 4: work of 2 s from 0 is lost at 1; what waited in line starts at 4; energy is that of the time spent."""
+    worker, done = started([(0.0, 200.0), (0.5, 100.0)], downtimes=(Crash(at=1.0, duration=3.0),))
+    assert [(e.t_start_s, e.t_end_s, e.status) for e in done] == [(0.0, 1.0, "lost"), (4.0, 5.0, "ok")]
+    assert done[0].energy_j == pytest.approx(6.0)
+    assert worker.lost == 1
+
+
+def test_a_device_that_never_comes_back_loses_all_work_at_once() -> None:
+    worker, done = started([(2.0, 100.0), (3.0, 100.0)], downtimes=(Crash(at=1.0),))
+    assert [(e.t_end_s, e.status) for e in done] == [(2.0, "lost"), (3.0, "lost")]
+    assert worker.lost == 2
+    assert not worker.available
+    assert list(worker.downtimes()) == [(1.0, math.inf)]
+
+
+def test_devices_meet_the_same_fate_under_one_seed() -> None:
+    options: dict[str, Any] = {"stragglers": (LogNormal(),), "downtimes": (OnOff(on=5.0, off=1.0),)}
+    works = [(float(i), 80.0) for i in range(30)]
+    assert started(works, **options)[1] == started(works, **options)[1]
+    assert started(works, **options)[1] != started(works, seed=1, **options)[1]

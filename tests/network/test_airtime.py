@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_engine import net
-from test_link_troubles import MODELS, TWO, send
+from small_networks import MODELS, TWO, net, send
 
 from elsa_sim.topology import Link
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 import simpy
-from test_engine import net
-from test_link_troubles import MODELS, send
+from small_networks import MODELS, net, send
 
-from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.intervals import Interval
 from elsa_sim.base.streams import Streams
 from elsa_sim.network import Network, NetworkOptions
 from elsa_sim.topology import Link, Node, Topology
 
 ONE = net(Link("a", "b", 8e6, 8e6))
+
+
 TREE = Topology(
     (Node("cloud", "cloud"), Node("edge0", "edge"), Node("client0", "client"), Node("client1", "client")),
     (Link("client0", "edge0", 8e6, 8e6), Link("client1", "edge0", 8e6, 8e6), Link("edge0", "cloud", 8e6, 8e6)),
@@ -90,13 +90,3 @@ def test_seeds_and_who_fails_with_whom() -> None:
     both = downs(TREE, each, {"link": ["client0", "edge0"], "mtbf": 30, "mttr": 10})
     assert both["client1", "edge0"] == by_link["client1", "edge0"]
     assert both["client0", "edge0"] != by_link["client0", "edge0"]
-
-
-def test_faults() -> None:
-    for where in ({}, {"links": "all", "node": "a"}):
-        with pytest.raises(ValueError, match="either links, one link, or a node"):
-            NetworkOptions.model_validate({"failures": [{**where, "mtbf": 1, "mttr": 1}]})
-    failures = [{"node": "bb", "mtbf": 1, "mttr": 1}, {"link": ["a", "a"], "mtbf": 1, "mttr": 1}]
-    with pytest.raises(InputFaults) as caught:
-        Network(simpy.Environment(), ONE, NetworkOptions.model_validate({"failures": failures}))
-    assert [f.path for f in caught.value.faults] == ["failures.0", "failures.1.link"]

@@ -12,38 +12,13 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from link_problems import RttFair
-from pydantic import ValidationError
 from second_opinion import Message, simulate
+from small_networks import MODELS, net, play
 
 from elsa_sim.base.errors import InputError
 from elsa_sim.links import Ideal, LinkModel
 from elsa_sim.network import Delivery, Network, NetworkOptions
-from elsa_sim.topology import Link, Node, Topology
-
-MODELS = sorted(LinkModel.members)
-
-
-def net(*links: Link) -> Topology:
-    names = dict.fromkeys(end for link in links for end in (link.u, link.v))
-    return Topology(tuple(Node(n) for n in names), links)
-
-
-def play(
-    topology: Topology, flows: list[tuple[float, str, str, float]], model: str | LinkModel = "max-min"
-) -> tuple[Network, list[Delivery]]:
-    """Send (start, src, dst, bytes) and run to the end."""
-    env = simpy.Environment()
-    network = Network(env, topology, NetworkOptions(model=model))
-    done: list[Delivery | None] = [None] * len(flows)
-
-    def send(i: int, start: float, src: str, dst: str, nbytes: float) -> Generator[simpy.Event, Any, None]:
-        yield env.timeout(start)
-        done[i] = yield network.transfer(src, dst, nbytes)
-
-    for i, flow in enumerate(flows):
-        env.process(send(i, *flow))
-    env.run()
-    return network, [d for d in done if d is not None]
+from elsa_sim.topology import Link, Topology
 
 
 def test_one_flow_alone() -> None:
@@ -58,35 +33,9 @@ def test_one_flow_alone() -> None:
     assert network.check() == []
 
 
-def test_up_and_down_differ() -> None:
-    _, done = play(net(Link("a", "b", 8e6, 16e6)), [(0, "a", "b", 1e6), (0, "b", "a", 1e6)])
-    assert [d.t_end_s for d in done] == pytest.approx([1.0, 0.5])
-
-
 def test_to_itself_and_empty_messages() -> None:
     _, done = play(net(Link("a", "b", 8e6, 8e6, 0.5)), [(1, "a", "a", 1e9), (1, "a", "b", 0)])
     assert [d.t_end_s for d in done] == [1.0, 1.5]
-
-
-def test_a_cell_is_shared_by_all_its_links_in_both_directions() -> None:
-    air = net(Link("a", "ap", 8e6, 8e6, cell="air"), Link("b", "ap", 8e6, 8e6, cell="air"), Link("c", "ap", 8e6, 8e6))
-    _, done = play(air, [(0, "a", "ap", 1e6), (0, "ap", "b", 1e6), (0, "c", "ap", 1e6)])
-    assert [d.t_end_s for d in done] == pytest.approx([2.0, 2.0, 1.0])
-
-
-def test_through_a_cell_counts_twice() -> None:
-    _, done = play(
-        net(Link("a", "ap", 8e6, 8e6, cell="air"), Link("b", "ap", 8e6, 8e6, cell="air")), [(0, "a", "b", 1e6)]
-    )
-    assert done[0].t_end_s == pytest.approx(2.0)
-
-
-def test_a_profile_begins_again() -> None:
-    """On for 1 s, off for 1 s: 4 s of sending at 8 Mbit/s that start in the middle of an on-phase."""
-    link = Link("a", "b", 8e6, 8e6, profile=((1.0, 0.0),), period=2.0)
-    network, done = play(net(link), [(0.5, "a", "b", 4e6), (100.25, "b", "a", 1e6)])
-    assert [d.t_end_s for d in done] == pytest.approx([8.5, 102.25])
-    assert network.env.now < 104, "an idle network lets the clock stop"
 
 
 def test_outage_without_end_leaves_the_transfer_in_flight() -> None:
@@ -141,23 +90,6 @@ def test_abort_during_the_latency() -> None:
 def test_bad_sizes(nbytes: float) -> None:
     with pytest.raises(InputError, match="finite size"):
         Network(simpy.Environment(), net(Link("a", "b", 1.0, 1.0))).transfer("a", "b", nbytes)
-
-
-def test_bad_routes() -> None:
-    network = Network(simpy.Environment(), net(Link("a", "b", 1.0, 1.0), Link("b", "c", 1.0, 1.0)))
-    with pytest.raises(InputError, match="begins and ends"):
-        network.transfer("a", "c", 1, ["a", "b"])
-    with pytest.raises(InputError, match="no link between 'a' and 'c'"):
-        network.transfer("a", "c", 1, ["a", "c"])
-    with pytest.raises(InputError, match="no node"):
-        network.transfer("a", "x", 1)
-
-
-def test_options() -> None:
-    assert NetworkOptions.model_validate({"model": {"kind": "fifo"}}).model.store_and_forward
-    assert NetworkOptions(model="ideal").model_dump()["model"] == {"kind": "ideal"}
-    with pytest.raises(ValidationError, match="one of equal-share, fifo, ideal, max-min"):
-        NetworkOptions(model="best")
 
 
 @pytest.mark.parametrize("model", MODELS)

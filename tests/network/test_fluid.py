@@ -9,7 +9,7 @@ import pytest
 import simpy
 from link_problems import RttFair
 from pydantic import PrivateAttr
-from test_engine import net, play
+from small_networks import net, play
 
 from elsa_sim.links import Fifo, Flows, Ideal, LinkModel, MaxMin, Rates
 from elsa_sim.network import Network, NetworkOptions

@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 import simpy
-from test_engine import net, play
+from small_networks import MODELS, ONE, TWO, net, play, send
 
-from elsa_sim.base.errors import InputFaults
-from elsa_sim.base.streams import Streams
-from elsa_sim.links import LinkModel
-from elsa_sim.network import Delivery, Network, NetworkOptions
-from elsa_sim.topology import Link, Topology
-
-MODELS = sorted(LinkModel.members)
-ONE = net(Link("a", "b", 8e6, 8e6))
-TWO = net(Link("a", "b", 8e6, 8e6, 0.1), Link("b", "c", 8e6, 8e6, 0.1))
-
-
-def send(
-    topology: Topology, flows: list[tuple[float, str, str, float]], seed: int = 0, **options: Any
-) -> tuple[Network, list[Delivery]]:
-    """Send (start, src, dst, bytes) under these options, and run to the end."""
-    env = simpy.Environment()
-    network = Network(env, topology, NetworkOptions.model_validate(options), Streams(seed))
-    done: list[Delivery] = []
-
-    def one(start: float, src: str, dst: str, nbytes: float) -> Any:
-        yield env.timeout(start)
-        done.append((yield network.transfer(src, dst, nbytes)))
-
-    for flow in flows:
-        env.process(one(*flow))
-    env.run()
-    assert network.check() == []
-    tally = network.tally
-    assert tally.sent_bytes == pytest.approx(sum(d.sent_bytes for d in done))
-    assert tally.wasted_bytes == pytest.approx(sum(d.wasted_bytes for d in done))
-    assert tally.delivered + tally.aborted == len(flows)
-    return network, done
+from elsa_sim.network import Network, NetworkOptions
+from elsa_sim.topology import Link
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -96,75 +65,6 @@ def test_an_attempt_takes_too_long(model: str) -> None:
     assert delivery.t_end_s == pytest.approx(4.0)
     assert delivery.wasted_bytes == pytest.approx(3e6)
     assert network.carried_bytes["a", "b"] == pytest.approx(3e6)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_loss_inflates_what_is_sent(model: str) -> None:
-    """20 % and 50 % loss: 0.8 * 0.5 of the packets arrive, so each byte is sent 2.5 times."""
-    links = net(Link("a", "b", 8e6, 8e6, loss=0.2), Link("b", "c", 8e6, 8e6, loss=0.5))
-    network, (delivery,) = send(links, [(0, "a", "c", 1e6)], model=model)
-    assert delivery.t_end_s == pytest.approx(2.5 * (2 if LinkModel.members[model].store_and_forward else 1))  # type: ignore[attr-defined]
-    assert delivery.sent_bytes == pytest.approx(2.5e6)
-    assert delivery.wasted_bytes == pytest.approx(1.5e6)
-    assert network.carried_bytes["a", "b"] == pytest.approx(2.5e6)
-
-
-def test_mathis_ceiling() -> None:
-    """MSS / RTT * sqrt(3 / (2 p)) with 1460 B, 0.1 s and 1 %: 1.43 Mbit/s of a link of 100."""
-    lossy = net(Link("a", "b", 1e8, 1e8, 0.05, loss=0.01))
-    rate = 8 * 1460 / 0.1 * math.sqrt(1.5 / 0.01)
-    _, (one,) = send(lossy, [(0, "a", "b", 1e6)], loss="mathis")
-    assert one.t_end_s == pytest.approx(0.05 + 8e6 / 0.99 / rate)
-    _, both = send(lossy, [(0, "a", "b", 1e6)] * 2, loss="mathis")
-    assert [d.t_end_s for d in both] == [one.t_end_s] * 2, "the ceiling is each connection's own"
-    _, (free,) = send(lossy, [(0, "a", "b", 1e6)])
-    assert free.t_end_s == pytest.approx(0.05 + 8e6 / 0.99 / 1e8)
-
-
-def test_jitter_is_seeded_and_belongs_to_the_pair() -> None:
-    """Same seed, same latencies, whatever else is sent; the standard deviations of a route add up in squares."""
-    shaky = net(Link("a", "b", 1e9, 1e9, 1.0, jitter=0.03), Link("b", "c", 1e9, 1e9, 1.0, jitter=0.04))
-    alone = [d.latency_s for d in send(shaky, [(10.0 * i, "a", "c", 1) for i in range(400)])[1]]
-    crowd = [(10.0 * i, "a", "c", 1) for i in range(400)] + [(10.0 * i, "b", "c", 1) for i in range(400)]
-    assert [d.latency_s for d in send(shaky, crowd)[1] if d.src == "a"] == alone
-    assert [d.latency_s for d in send(shaky, [(10.0 * i, "a", "c", 1) for i in range(400)], seed=1)[1]] != alone
-    mean = sum(alone) / 400
-    assert mean == pytest.approx(2.0, abs=0.01)
-    assert math.sqrt(sum((x - mean) ** 2 for x in alone) / 400) == pytest.approx(0.05, rel=0.15)
-
-
-def test_latency_is_never_negative() -> None:
-    wild = net(Link("a", "b", 1e9, 1e9, 0.001, jitter=1.0))
-    latencies = [d.latency_s for d in send(wild, [(i, "a", "b", 1) for i in range(100)])[1]]
-    assert min(latencies) == 0.0
-    assert max(latencies) > 0.5
-
-
-def test_a_cell_of_its_own_bandwidth() -> None:
-    """Each client at most 8 Mbit/s, the air 12 Mbit/s for all: alone 1 s, two at once 4/3 s; one client down hurts no other."""
-    air = {"cell": "air", "cell_bandwidth": 12e6}
-    topology = net(Link("a", "ap", 8e6, 8e6, **air), Link("b", "ap", 8e6, 8e6, **air))
-    assert [d.t_end_s for d in send(topology, [(0, "a", "ap", 1e6)])[1]] == pytest.approx([1.0])
-    assert [d.t_end_s for d in send(topology, [(0, "a", "ap", 1e6), (0, "ap", "b", 1e6)])[1]] == pytest.approx(
-        [4 / 3] * 2
-    )
-    outage = {"link": ["a", "ap"], "start": 0.0, "duration": 9.0}
-    done = send(topology, [(0, "a", "ap", 1e6), (0, "b", "ap", 1e6)], outages=[outage])[1]
-    assert [d.t_end_s for d in done] == pytest.approx([1.0, 10.0])
-
-
-def test_outages_of_unknown_places_are_faults() -> None:
-    outages = [{"node": "bb", "start": 0, "duration": 1}, {"link": ["a", "c"], "start": 0, "duration": 1}]
-    with pytest.raises(InputFaults) as caught:
-        Network(simpy.Environment(), TWO, NetworkOptions.model_validate({"outages": outages}))
-    assert [f.path for f in caught.value.faults] == ["outages.0", "outages.1.link"]
-    assert "did you mean 'b'?" in str(caught.value)
-
-
-def test_an_outage_names_a_node_or_a_link() -> None:
-    for outage in ({"start": 0, "duration": 1}, {"node": "a", "link": ["a", "b"], "start": 0, "duration": 1}):
-        with pytest.raises(ValueError, match="either a node or a link"):
-            NetworkOptions.model_validate({"outages": [outage]})
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -283,10 +183,3 @@ def test_who_has_sent_a_first_hop_has_sent_everything() -> None:
     assert message.value.sent_bytes == message.value.wasted_bytes == pytest.approx(4e6)
     assert network.carried_bytes["b", "c"] == pytest.approx(2e6)
     assert network.check() == []
-
-
-def test_jitter_without_streams_is_that_of_seed_0() -> None:
-    shaky = net(Link("a", "b", 1e9, 1e9, 1.0, jitter=0.03))
-    message = Network(env := simpy.Environment(), shaky).transfer("a", "b", 1)
-    env.run()
-    assert message.value.latency_s == send(shaky, [(0, "a", "b", 1)], seed=0)[1][0].latency_s

@@ -12,13 +12,10 @@ import pytest
 import simpy
 from hypothesis import given
 from hypothesis import strategies as st
-from test_engine import net
+from small_networks import MODELS, net
 
-from elsa_sim.links import LinkModel
 from elsa_sim.network import Network, NetworkOptions
 from elsa_sim.topology import Link
-
-MODELS = sorted(LinkModel.members)
 
 
 class Trace:

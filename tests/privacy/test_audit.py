@@ -16,7 +16,7 @@ from small_runs import HIDDEN, known, loaded, played, transfers, world_of
 from elsa_sim.base.errors import ScenarioError
 from elsa_sim.codecs.ssop import Secret
 from elsa_sim.learning.execution.work import Ref
-from elsa_sim.privacy.audit import ATTACKS
+from elsa_sim.privacy.options import USUAL
 from elsa_sim.results import metrics
 from elsa_sim.results.metrics import Results
 from elsa_sim.run import simulation
@@ -24,6 +24,7 @@ from elsa_sim.run.checks import check
 
 ROTATED = "codec={activation: [{kind: ssop, rank: 6}, {kind: subspace, rank: 20, refresh_every: 1}, {kind: int8}]}"
 PUBLIC = "task.public=30"
+ATTACKS = [attack.kind for attack in USUAL]
 SECTION = (
     "privacy={tokens: 300, known_texts: 6, inversion: {steps: 20, width: 16}, "
     "under: [[{kind: ssop, rank: 6}], [{kind: sketch, rows: 1, columns: 4}]]}"

@@ -100,6 +100,7 @@ def ended(cells: Path) -> dict[Path, int]:
     return {p: p.stat().st_mtime_ns for p in cells.glob("*/summary.json") if p.parent.suffix != ".partial"}
 
 
+@pytest.mark.processes
 def test_a_killed_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
     path, cells = written(tmp_path, base=TEXT + TIMING), tmp_path / "out" / "cells"
     with subprocess.Popen(command(path, "--jobs", 2, "--quiet"), start_new_session=True) as process:
@@ -120,6 +121,7 @@ def test_a_killed_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert (table.loc[table["metric"] == "bytes.total", "n"] == 2).all()
 
 
+@pytest.mark.processes
 def test_an_interrupt_ends_a_study_with_its_status(tmp_path: Path) -> None:
     path = written(tmp_path, base=TEXT + TIMING)
     with subprocess.Popen(command(path, "--jobs", 2), stderr=subprocess.PIPE, text=True) as process:
@@ -133,6 +135,7 @@ def test_an_interrupt_ends_a_study_with_its_status(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
+@pytest.mark.processes
 def test_jobs_change_nothing(tmp_path: Path) -> None:
     tables = []
     for jobs in (1, 2):
@@ -152,6 +155,7 @@ def deadly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return written(tmp_path, text, TEXT + TIMING)
 
 
+@pytest.mark.processes
 def test_a_process_that_dies_fails_its_cell_only(deadly: Path) -> None:
     done = subprocess.run(command(deadly, "--jobs", 2, "--plugin", "deadly_plugin"), capture_output=True, text=True,
                           timeout=900, check=False)  # fmt: skip
@@ -163,6 +167,7 @@ def test_a_process_that_dies_fails_its_cell_only(deadly: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.processes
 def test_a_ray_cluster_gives_the_same(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     path = written(tmp_path, STUDY.replace("[3, 4]", "[3]").replace("elsa: {}", "elsa: {protocol.lr: 1.0e+30}"))
@@ -175,6 +180,7 @@ def test_a_ray_cluster_gives_the_same(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(theirs, ours, check_dtype=False)
 
 
+@pytest.mark.processes
 def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     study = known(tmp_path)

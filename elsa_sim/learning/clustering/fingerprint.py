@@ -5,6 +5,7 @@ the order of the hidden size D, the sample covariance in R^D is singular, so the
 directions of the *pretrained* model's representations of the same texts, which every client shares, and its covariance
 is shrunk (Ledoit and Wolf, 2004). Directions are scaled to unit variance of the pretrained model, as the shrinkage is
 towards a multiple of the identity. Does not model: differences between clients outside those directions.
+Tested in tests/learning/clustering/test_divergence.py.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ A representation is that of the first token (encoder) or the last one (decoder) 
 
 FLOPs: passes through the model are counted; of the rest the leading terms are charged (products of matrices, an inverse
 2 k^3, a symmetric eigenproblem 9 N^3, and 20 iterations of trust).
+Tested in tests/protocols/test_elsa.py.
 """
 
 from __future__ import annotations

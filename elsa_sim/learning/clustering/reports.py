@@ -1,4 +1,7 @@
-"""The arithmetic of probing, as functions of work: they hold the frozen backbone and plain data, so they may run anywhere."""
+"""The arithmetic of probing, as functions of work: they hold the frozen backbone and plain data, so they may run anywhere.
+
+Tested in tests/protocols/test_elsa.py.
+"""
 
 from __future__ import annotations
 

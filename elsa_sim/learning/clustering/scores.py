@@ -1,4 +1,7 @@
-"""What the cloud concludes from the reports of all clients."""
+"""What the cloud concludes from the reports of all clients.
+
+Tested in tests/protocols/test_elsa.py.
+"""
 
 from __future__ import annotations
 

@@ -15,7 +15,10 @@ from elsa_sim.learning.execution.executor import Executor
 from elsa_sim.learning.execution.pools import POOLS, WorkerPool
 
 
-@pytest.fixture(scope="module", params=["in process", "processes", "ray"])
+@pytest.fixture(
+    scope="module",
+    params=["in process", *(pytest.param(each, marks=pytest.mark.processes) for each in ("processes", "ray"))],
+)
 def pool(request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
     if request.param == "in process":
         yield InProcess(model().backbone, 3, 1)

@@ -23,6 +23,7 @@ class Deadly(Heavy):
         os._exit(9)
 
 
+@pytest.mark.processes
 def test_a_worker_that_dies_fails_the_run() -> None:
     of = model()
     pool = POOLS["local"](of.backbone, 2, 1)

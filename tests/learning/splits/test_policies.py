@@ -20,6 +20,7 @@ from elsa_sim.learning.backbone.options import BackboneOptions, locate, three_pa
 from elsa_sim.learning.splits.base import ClientResources, Machine, Resources
 from elsa_sim.learning.splits.fixed import FixedSplit
 from elsa_sim.learning.splits.latency import Cost, LatencySplit, cost, quickest
+from elsa_sim.learning.splits.pattern import U_SHAPED
 from elsa_sim.learning.splits.score import ScoreSplit, ScoreWeights
 
 LAYERS, GIB = 6, 2.0**30
@@ -40,7 +41,7 @@ def resources(
         ClientResources(f"client{i}", Machine(speed, each[i]), "edge0", rate, 2 * rate, 0.01)
         for i, speed in enumerate(speeds)
     ]
-    return Resources(outline, 8, 16, clients, {"edge0": Machine(server, GIB, slots=slots)}, (4e4, 4e4))
+    return Resources(outline, 8, 16, clients, {"edge0": Machine(server, GIB, slots=slots)}, (8e4, 8e4))
 
 
 def pairs(policy: object, there: Resources) -> list[tuple[int, int]]:
@@ -84,14 +85,14 @@ def test_memory_bounds_every_cut(policy: ScoreSplit | LatencySplit) -> None:
     [(FixedSplit(p=1, q=1), 2), (ScoreSplit(), 2), (ScoreSplit(p_max=4, q=2), 6), (LatencySplit(), 2)],
 )
 def test_a_model_too_shallow_to_cut(policy: FixedSplit, layers: int) -> None:
-    policy.check(layers + 1)
+    policy.check(layers + 1, U_SHAPED)
     with pytest.raises(InputFaults, match=f"valid: p \\+ q <= {layers - 1}"):
-        policy.check(layers)
+        policy.check(layers, U_SHAPED)
 
 
 def test_score_wants_its_bounds_in_order() -> None:
     with pytest.raises(InputFaults, match="less than p_min"):
-        ScoreSplit(p_min=3, p_max=2).check(9)
+        ScoreSplit(p_min=3, p_max=2).check(9, U_SHAPED)
 
 
 def test_a_fast_server_takes_all_it_may_and_a_slow_one_nothing() -> None:

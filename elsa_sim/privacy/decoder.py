@@ -5,14 +5,13 @@ positions to tell the token of each payload, from the whole text's payloads. Tok
 
 Our reading of "a decoder trained on public text from wire payload to tokens"; does not capture: larger decoders,
 pretrained language models, beam search.
+Tested in tests/privacy/test_attacks.py.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-
-from .options import InversionOptions
 
 BATCH = 32
 HEADS = 4
@@ -45,7 +44,7 @@ def padded(rows: Tensor, texts: Tensor) -> tuple[Tensor, Tensor]:
 
 def invert(
     public: Tensor, tokens: Tensor, texts: Tensor, private: Tensor, private_texts: Tensor,
-    options: InversionOptions, seed: int,
+    *, steps: int, width: int, lr: float, seed: int,
 ) -> Tensor:  # fmt: skip
     """Tokens ``[n]`` of ``private`` payloads ``[n, D]``, told by a decoder trained on ``public`` ones ``[m, D]``.
 
@@ -59,10 +58,10 @@ def invert(
     z, seen = padded(((private - mean) / scale).float(), private_texts)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.default_generator.manual_seed(seed)
-        net = Decoder(x.shape[2], options.width, len(classes), max(x.shape[1], z.shape[1]))
-        optimizer = torch.optim.AdamW(net.parameters(), lr=options.lr, weight_decay=0.01)
-        falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 - step / options.steps)
-        for _ in range(options.steps):
+        net = Decoder(x.shape[2], width, len(classes), max(x.shape[1], z.shape[1]))
+        optimizer = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=0.01)
+        falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0 - step / steps)
+        for _ in range(steps):
             chosen = torch.randint(len(x), (BATCH,))
             mask = valid[chosen]
             loss = nn.functional.cross_entropy(net(x[chosen], mask)[mask], y[chosen][mask])

@@ -1,0 +1,130 @@
+"""How much of a room its tests pin down: mutants of its modules, and the share that the room's own tests kill.
+
+    python benchmarks/mutants.py network --sample 100
+
+Mutmut makes the mutants, finds which tests call which function, and forks a process per mutant after the imports, so that
+PyTorch is loaded once, not once per mutant. What is added here: one room at a time against its own tests (those that mirror
+its modules, and those that a module's ``Tested in`` line names), a sample with a seed, a folder per room that an interrupted
+run goes on in, and a table. See docs/testing.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+#: What the tests read beside the package.
+COPIED = ("elsa_sim", "tests", "scenarios", "topologies", "README.md")
+MUTMUT = [sys.executable, "-m", "mutmut"]
+#: Statuses of mutmut that mean that a test noticed.
+NOTICED = ("killed", "timeout", "segfault")
+
+
+def tests_of(room: str) -> list[str]:
+    """The folder that mirrors ``room``, and the test files that its modules name."""
+    found = {f"tests/{room}"} if (ROOT / "tests" / room).is_dir() else set()
+    for module in sorted((ROOT / "elsa_sim" / room).rglob("*.py")):
+        said = ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+        _, _, named = said.partition("Tested in ")
+        found.update(re.findall(r"tests/[\w/]+\.py", named))
+    return sorted(test for test in found if not any(test.startswith(f"{other}/") for other in found))
+
+
+def prepare(room: str, folder: Path) -> None:
+    """A copy of the project in ``folder``, in which only ``room`` is mutated."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in COPIED:
+        source, target = ROOT / name, folder / name
+        if source.is_file():
+            shutil.copy2(source, target)
+            continue
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    tests = [*tests_of(room), "-m", "not processes"]
+    section = {"source_paths": ["elsa_sim"], "only_mutate": [f"elsa_sim/{room}/*"], "also_copy": [*COPIED],
+               "pytest_add_cli_args_test_selection": tests}  # fmt: skip
+    lines = [f"{key} = {json.dumps(value)}" for key, value in section.items()]
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (folder / "pyproject.toml").write_text("\n".join([text, "[tool.mutmut]", *lines, ""]), encoding="utf-8")
+
+
+def mutmut(folder: Path, *words: str, quiet: bool = False) -> str:
+    """What ``mutmut words`` says in ``folder``; property tests draw the same examples for every mutant."""
+    environment = {
+        **os.environ,
+        "CI": "1",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(folder / "mutants"),
+    }
+    done = subprocess.run([*MUTMUT, *words], cwd=folder, env=environment, text=True, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    if done.returncode and not quiet:
+        sys.exit(f"mutmut {words[0]} failed:\n{done.stdout[-3000:]}")
+    return done.stdout
+
+
+def statuses(folder: Path) -> dict[str, str]:
+    """Mutant -> what became of it."""
+    pairs = (line.strip().rpartition(": ") for line in mutmut(folder, "results", "--all", "true").splitlines())
+    return {name: status for name, _, status in pairs if "__mutmut_" in name}
+
+
+def changed(folder: Path, name: str) -> list[str]:
+    """The lines in which a mutant differs."""
+    shown = mutmut(folder, "show", name, quiet=True).splitlines()
+    return [line for line in shown if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+
+
+def row(room: str, every: int, found: dict[str, str]) -> str:
+    """The line of the table for one room."""
+    count = Counter(found.values())
+    noticed = sum(count[status] for status in NOTICED)
+    called = len(found) - count["no tests"]
+    share, of_called = (f"{noticed / n:.0%}" if n else "-" for n in (len(found), called))
+    return (f"{room:24} {every:7} {len(found):6} {noticed:6} {count['survived']:8} {count['timeout']:7} "
+            f"{count['no tests']:8} {share:>6} {of_called:>9}")  # fmt: skip
+
+
+def main() -> None:
+    """Play the mutants of the rooms that are named, and say what became of them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("rooms", nargs="+", help="folders of elsa_sim, such as network or learning/execution")
+    parser.add_argument("--sample", type=int, default=0, help="so many mutants of each room, drawn by the seed; 0: all")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--children", type=int, default=1, help="mutants at a time")
+    parser.add_argument("--folder", type=Path, default=ROOT / ".mutants", help="where it works, and goes on")
+    options = parser.parse_args()
+    print(f"{'room':24} mutants  tried killed survived timeout no tests  share of called")
+    for room in options.rooms:
+        folder = options.folder / room.replace("/", "-")
+        prepare(room, folder)
+        made = mutmut(folder, "run", "--max-children", str(options.children), "no such mutant", quiet=True)
+        every = statuses(folder)
+        if not every:
+            sys.exit(f"no mutants of {room} could be made:\n{made[-3000:]}")
+        names = sorted(every)
+        if options.sample:
+            names = sorted(random.Random(options.seed).sample(names, min(options.sample, len(names))))
+        left = [name for name in names if every[name] == "not checked"]
+        for start in range(0, len(left), 200):
+            mutmut(folder, "run", "--max-children", str(options.children), *left[start : start + 200])
+        every = statuses(folder)
+        print(row(room, len(every), {name: every[name] for name in names}), flush=True)
+        for name in names:
+            if every[name] not in NOTICED:
+                print(f"    {every[name]}: {name}", *changed(folder, name), sep="\n        ")
+
+
+if __name__ == "__main__":
+    main()

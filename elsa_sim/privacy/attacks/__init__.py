@@ -1,0 +1,1 @@
+"""Attacks on privacy, one to a file; those of a plugin are registered beside them."""

@@ -1,0 +1,46 @@
+"""Options of the network, and their faults."""
+
+from __future__ import annotations
+
+import pytest
+import simpy
+from pydantic import ValidationError
+from small_networks import TWO, net
+
+from elsa_sim.base.errors import InputFaults
+from elsa_sim.network import Network, NetworkOptions
+from elsa_sim.topology import Link
+
+
+def test_outages_of_unknown_places_are_faults() -> None:
+    outages = [{"node": "bb", "start": 0, "duration": 1}, {"link": ["a", "c"], "start": 0, "duration": 1}]
+    with pytest.raises(InputFaults) as caught:
+        Network(simpy.Environment(), TWO, NetworkOptions.model_validate({"outages": outages}))
+    assert [f.path for f in caught.value.faults] == ["outages.0", "outages.1.link"]
+    assert "did you mean 'b'?" in str(caught.value)
+
+
+def test_an_outage_names_a_node_or_a_link() -> None:
+    for outage in ({"start": 0, "duration": 1}, {"node": "a", "link": ["a", "b"], "start": 0, "duration": 1}):
+        with pytest.raises(ValueError, match="either a node or a link"):
+            NetworkOptions.model_validate({"outages": [outage]})
+
+
+def test_options() -> None:
+    assert NetworkOptions.model_validate({"model": {"kind": "fifo"}}).model.store_and_forward
+    assert NetworkOptions(model="ideal").model_dump()["model"] == {"kind": "ideal"}
+    with pytest.raises(ValidationError, match="one of equal-share, fifo, ideal, max-min"):
+        NetworkOptions(model="best")
+
+
+ONE = net(Link("a", "b", 8e6, 8e6))
+
+
+def test_faults() -> None:
+    for where in ({}, {"links": "all", "node": "a"}):
+        with pytest.raises(ValueError, match="either links, one link, or a node"):
+            NetworkOptions.model_validate({"failures": [{**where, "mtbf": 1, "mttr": 1}]})
+    failures = [{"node": "bb", "mtbf": 1, "mttr": 1}, {"link": ["a", "a"], "mtbf": 1, "mttr": 1}]
+    with pytest.raises(InputFaults) as caught:
+        Network(simpy.Environment(), ONE, NetworkOptions.model_validate({"failures": failures}))
+    assert [f.path for f in caught.value.faults] == ["failures.0", "failures.1.link"]
