@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ..codecs.base import MessageContext as MessageContext
     from ..devices import Downtime as Downtime
     from ..devices import Straggler as Straggler
+    from ..learning.aggregation.base import Adapters as Adapters
     from ..learning.aggregation.base import Aggregation as Aggregation
     from ..learning.aggregation.base import Coordinatewise as Coordinatewise
     from ..learning.aggregation.mean import distance as distance
@@ -69,10 +70,13 @@ if TYPE_CHECKING:
     from ..learning.tasks.base import TextSplit as TextSplit
     from ..learning.tasks.partition import Partition as Partition
     from ..learning.training.model import Trained as Trained
+    from ..links import Flows as Flows
     from ..links import LinkModel as LinkModel
+    from ..links import Rates as Rates
     from ..privacy.base import Intercepted as Intercepted
     from ..privacy.base import Knowledge as Knowledge
     from ..privacy.base import PrivacyAttack as PrivacyAttack
+    from ..privacy.base import View as View
     from ..protocols.base import Protocol as Protocol
     from ..protocols.base import TieredProtocol as TieredProtocol
     from ..protocols.local import SplitTrainer as SplitTrainer
@@ -99,6 +103,8 @@ if TYPE_CHECKING:
     from ..world.client import SplitClient as SplitClient
     from ..world.progress import Observer as Observer
     from ..world.replica import Replica as Replica
+    from ..world.round_end import RoundEnd as RoundEnd
+    from ..world.round_end import RoundObserver as RoundObserver
     from ..world.rounds import WaitOptions as WaitOptions
     from ..world.rounds import present as present
     from ..world.rounds import retry as retry
@@ -131,6 +137,7 @@ _PUBLIC: dict[str, str] = {
     "Codec": "codecs.base",
     "Downtime": "devices",
     "Figure": "results.plots.base",
+    "Flows": "links",
     "LinkModel": "links",
     "Misbehaviour": "learning.misbehaviour.base",
     "Mobility": "wireless",
@@ -149,6 +156,8 @@ _PUBLIC: dict[str, str] = {
     "World": "world.world",
     "Verb": "world.world",
     "Observer": "world.progress",
+    "RoundObserver": "world.round_end",
+    "RoundEnd": "world.round_end",
     "Ref": "learning.execution.work",
     "Work": "learning.execution.work",
     "TensorSpec": "learning.execution.work",
@@ -173,14 +182,19 @@ _PUBLIC: dict[str, str] = {
     "local_loss": "learning.splits.pattern",
     "u_shaped": "learning.splits.pattern",
     "TieredProtocol": "protocols.base",
-    # Aggregation, misbehaviour, attacks on privacy
+    "weighted_median": "learning.aggregation.rules.median",
+    # Aggregation rules and misbehaving clients
+    "Adapters": "learning.aggregation.base",
     "Coordinatewise": "learning.aggregation.base",
+    "Attack": "learning.misbehaviour.base",
     "distance": "learning.aggregation.mean",
     "weighted_mean": "learning.aggregation.mean",
-    "weighted_median": "learning.aggregation.rules.median",
-    "Attack": "learning.misbehaviour.base",
+    # Attacks on privacy
     "Intercepted": "privacy.base",
     "Knowledge": "privacy.base",
+    "View": "privacy.base",
+    # Link models
+    "Rates": "links",
     # Codecs
     "Encoded": "codecs.base",
     "EncodedSpec": "codecs.base",

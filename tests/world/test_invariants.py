@@ -56,10 +56,10 @@ def test_bytes_that_the_network_loses(monkeypatch: Patch) -> None:
 
 
 def test_adapters_that_are_not_finite(monkeypatch: Patch) -> None:
-    mean = Model.mean
+    aggregate = Model.aggregate
 
-    def spoilt(self: Model, adapters: Any, weights: Any) -> Any:
-        made = mean(self, adapters, weights)
+    def spoilt(self: Model, *given: Any) -> Any:
+        made = aggregate(self, *given)
         inner = made.function
 
         def function(*values: Any) -> Any:
@@ -69,7 +69,7 @@ def test_adapters_that_are_not_finite(monkeypatch: Patch) -> None:
 
         return type(made)(made.label, function, made.inputs, made.outputs, made.flops)
 
-    monkeypatch.setattr(Model, "mean", spoilt)
+    monkeypatch.setattr(Model, "aggregate", spoilt)
     monkeypatch.setattr(Evaluation, "__call__", lambda self, adapters, round: adapters.value and {"loss": 1.0})
     fails(r"adapter .*lora_A.* is not finite", "protocol={kind: fedavg, rounds: 1}")
 
