@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint types contracts unit quickstart notebooks mutants clean
+.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants clean
 
 demo: $(VENV)/.demo
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml
@@ -24,8 +24,12 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore tests/emulation
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --ignore tests/emulation  # what a file plays once, one process plays
 	$(BIN)/pytest tests/emulation  # measures time: nothing beside it
+
+# Studies that are too long for every change (docs/testing.md).
+slow: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
 quickstart: $(VENV)/.dev
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml --out $(VENV)/quickstart

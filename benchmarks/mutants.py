@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +51,7 @@ def prepare(room: str, folder: Path) -> None:
             continue
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-    tests = [*tests_of(room), "-m", "not processes"]
+    tests = [*tests_of(room), "-m", "not processes and not slow"]
     section = {"source_paths": ["elsa_sim"], "only_mutate": [f"elsa_sim/{room}/*"], "also_copy": [*COPIED],
                "pytest_add_cli_args_test_selection": tests}  # fmt: skip
     lines = [f"{key} = {json.dumps(value)}" for key, value in section.items()]
@@ -86,14 +87,20 @@ def changed(folder: Path, name: str) -> list[str]:
     return [line for line in shown if line[:1] in "+-" and line[:3] not in ("+++", "---")]
 
 
-def row(room: str, every: int, found: dict[str, str]) -> str:
-    """The line of the table for one room."""
+def equivalent(lines: Sequence[str]) -> bool:
+    """Whether the lines of a mutant differ in a ``strict=`` only, which no input that is right can tell."""
+    plain = [re.sub(r",? *\bstrict=\w+", "", line[1:]).replace(", )", ")") for line in lines]
+    return len(plain) == 2 and plain[0] == plain[1]
+
+
+def row(room: str, every: int, found: Mapping[str, str]) -> str:
+    """The line of the table for one room; the share is of those that are no equivalents."""
     count = Counter(found.values())
     noticed = sum(count[status] for status in NOTICED)
-    called = len(found) - count["no tests"]
-    share, of_called = (f"{noticed / n:.0%}" if n else "-" for n in (len(found), called))
-    return (f"{room:24} {every:7} {len(found):6} {noticed:6} {count['survived']:8} {count['timeout']:7} "
-            f"{count['no tests']:8} {share:>6} {of_called:>9}")  # fmt: skip
+    real = len(found) - count["equivalent"]
+    shares = (f"{noticed / n:.0%}" if n else "-" for n in (real, real - count["no tests"]))
+    numbers = (every, len(found), noticed, count["survived"], count["no tests"], count["equivalent"], *shares)
+    return f"{room:22}" + "".join(f"{number:>11}" for number in numbers)
 
 
 def main() -> None:
@@ -105,7 +112,8 @@ def main() -> None:
     parser.add_argument("--children", type=int, default=1, help="mutants at a time")
     parser.add_argument("--folder", type=Path, default=ROOT / ".mutants", help="where it works, and goes on")
     options = parser.parse_args()
-    print(f"{'room':24} mutants  tried killed survived timeout no tests  share of called")
+    heads = ("mutants", "tried", "killed", "survived", "no tests", "equivalent", "share", "of called")
+    print(f"{'room':22}" + "".join(f"{head:>11}" for head in heads))
     for room in options.rooms:
         folder = options.folder / room.replace("/", "-")
         prepare(room, folder)
@@ -120,10 +128,13 @@ def main() -> None:
         for start in range(0, len(left), 200):
             mutmut(folder, "run", "--max-children", str(options.children), *left[start : start + 200])
         every = statuses(folder)
-        print(row(room, len(every), {name: every[name] for name in names}), flush=True)
-        for name in names:
-            if every[name] not in NOTICED:
-                print(f"    {every[name]}: {name}", *changed(folder, name), sep="\n        ")
+        found = {name: every[name] for name in names}
+        lines = {name: changed(folder, name) for name, status in found.items() if status == "survived"}
+        found.update((name, "equivalent") for name, each in lines.items() if equivalent(each))
+        print(row(room, len(every), found), flush=True)
+        for name, status in found.items():
+            if status not in (*NOTICED, "equivalent"):
+                print(f"    {status}: {name}", *lines.get(name, ()), sep="\n        ")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
+from elsa_sim.learning.backbone import model as backbones
 from elsa_sim.learning.backbone.flops import FlopCounter
+from elsa_sim.learning.backbone.model import Backbone
 from elsa_sim.learning.tasks.data import Batch, Batches
 from elsa_sim.results.metrics import Results
 from elsa_sim.run import builder, simulation
@@ -48,8 +50,26 @@ def loaded(*changes: str, seed: int | None = None, folder: Path = Path()) -> Loa
 
 def played(*changes: str, seed: int | None = None, folder: Path | None = None) -> Results:
     """A run of the small scenario."""
-    with patch.object(FlopCounter, "_counted", _counted_once):
+    with quick():
         return simulation.run(loaded(*changes, seed=seed), folder)
+
+
+@contextmanager
+def quick() -> Iterator[None]:
+    """Runs in which what others have counted and built is taken from them."""
+    with patch.object(FlopCounter, "_counted", _counted_once), patch.object(backbones, "build", _built_once):
+        yield
+
+
+_build, _built = backbones.build, dict[str, Backbone]()
+
+
+def _built_once(*what: Any, **how: Any) -> Backbone:
+    """Building is a quarter of a small run; a backbone is frozen, so that runs may share one as their clients do."""
+    key = repr((what, how))
+    if key not in _built:
+        _built[key] = _build(*what, **how)
+    return _built[key]
 
 
 _count, _counts = FlopCounter._counted, dict[str, tuple[int, ...]]()

@@ -54,7 +54,7 @@ class Elsa(Hierarchical):
 
     pattern: ClassVar[StepPattern] = u_shaped("edge")
     neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({"clustering": None, "trust": None})
-    messages: ClassVar[tuple[str, ...]] = (*Hierarchical.messages, "probe", "fingerprint", "assignment")
+    messages: ClassVar[tuple[str, ...]] = ("probe", "fingerprint", "assignment")
     kind: Literal["elsa"] = "elsa"
     failover: Literal["next", "wait"] = "next"
     """Clients of an edge server that is away when a round of the cloud begins go to the next best one that they can reach

@@ -4,6 +4,7 @@ The paper's (arXiv:2601.13824): public probes, a short warm-up, Gaussian fingerp
 again every so many rounds. Our reading: clients warm up from the present adapters with the edge server that they have
 now, and what they learn there is not kept; probes cross the cut as activations do, codecs included, for clients do not
 hold Part 2; texts and projection go to a client once; a client whose report does not arrive keeps its last one.
+Tested in tests/protocols/test_elsa.py.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import pytest
@@ -13,16 +14,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from elsa_sim.codecs.base import Keys, MessageContext
 from elsa_sim.codecs.sketch import Sketch, hashes
 
-PASSAGE = MessageContext("activation", True)
+CONTEXT = MessageContext("activation", True)
 
 
-def estimates(codec: Sketch, x: torch.Tensor, seeds: int) -> torch.Tensor:
-    """Estimates of one vector under many keys, ``[seeds, D]``."""
-    out = []
+@cache
+def estimates(decoder: str, seeds: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A vector [D], and estimates of it under many keys, [seeds, D], from 3 rows of 6 columns."""
+    codec, x, out = Sketch(rows=3, columns=6, decoder=decoder), hidden(rows=1, width=24)[0], []
     for seed in range(seeds):
-        made, _ = codec.encode(x[None], seed, PASSAGE)
-        out.append(codec.decode(made, spec_of(x[None]), seed, PASSAGE)[0][0])
-    return torch.stack(out).double()
+        made, _ = codec.encode(x[None], seed, CONTEXT)
+        out.append(codec.decode(made, spec_of(x[None]), seed, CONTEXT)[0][0])
+    return x, torch.stack(out).double()
 
 
 def error(codec: Sketch, x: torch.Tensor, keys: int = 20) -> float:
@@ -42,23 +44,21 @@ def test_table_is_the_definition() -> None:
     assert set(use.signs.flatten().tolist()) == {-1.0, 1.0}
     assert (use.cells[:13] < 5).all()
     assert ((use.cells[13:] >= 5) & (use.cells[13:] < 10)).all()
-    torch.testing.assert_close(codec.encode(x, 11, PASSAGE)[0].main, table)
+    torch.testing.assert_close(codec.encode(x, 11, CONTEXT)[0].main, table)
 
 
 @pytest.mark.parametrize("decoder", ["mean", "median"])
 def test_unbiased(decoder: str) -> None:
     """The mean over keys is the vector, within five standard errors."""
-    x = hidden(rows=1, width=24)[0]
-    sample = estimates(Sketch(rows=3, columns=6, decoder=decoder), x, 10_000)
+    x, sample = estimates(decoder, 10_000)
     distance = (sample.mean(0) - x).abs() / (sample.std(0) / 100)
     assert distance.max() < 5
 
 
 def test_variance_is_the_closed_form() -> None:
     """Var = sum of h_d'^2 over d' != d, over Y Z, for every coordinate, within 8 % (about 5 standard errors)."""
-    rows, columns, x = 3, 6, hidden(rows=1, width=24)[0]
-    sample = estimates(Sketch(rows=rows, columns=columns, decoder="mean"), x, 10_000)
-    expected = (x.square().sum() - x.square()).double() / (rows * columns)
+    x, sample = estimates("mean", 10_000)
+    expected = (x.square().sum() - x.square()).double() / (3 * 6)
     assert ((sample.var(0) - expected) / expected).abs().max() < 0.08
 
 
@@ -120,11 +120,11 @@ def test_flops_are_those_that_are_done(decoder: Literal["median", "mean"], rows:
     codec = Sketch(rows=rows, columns=4, decoder=decoder)
     hashes(11, 20, rows, 4)  # drawn once, not for every message
     with Counted() as coded:
-        made, _ = codec.encode(x, 11, PASSAGE)
+        made, _ = codec.encode(x, 11, CONTEXT)
     with Counted() as decoded:
-        codec.decode(made, spec_of(x), 11, PASSAGE)
+        codec.decode(made, spec_of(x), 11, CONTEXT)
     signs = 20 * rows if decoder == "mean" else 0  # divided by Y, whatever the number of tokens
-    assert codec.flops(spec_of(x), PASSAGE) == (coded.flops, decoded.flops - signs)
+    assert codec.flops(spec_of(x), CONTEXT) == (coded.flops, decoded.flops - signs)
 
 
 def test_flops_of_the_other_decoders_are_those_of_the_mean_and_a_little() -> None:
@@ -135,10 +135,10 @@ def test_flops_of_the_other_decoders_are_those_of_the_mean_and_a_little() -> Non
         "shrink": Sketch(rows=4, columns=4, decoder="shrink"),
         "median": Sketch(rows=4, columns=4),
     }.items():
-        made, _ = codec.encode(x, 11, PASSAGE)
+        made, _ = codec.encode(x, 11, CONTEXT)
         with Counted() as decoded:
-            codec.decode(made, spec_of(x), 11, PASSAGE)
-        costs[name] = codec.flops(spec_of(x), PASSAGE)[1], decoded.flops
+            codec.decode(made, spec_of(x), 11, CONTEXT)
+        costs[name] = codec.flops(spec_of(x), CONTEXT)[1], decoded.flops
     assert costs["median"][1] - costs["median"][0] == 2 * x.numel()
     told, done = (costs["shrink"][i] - costs["mean"][i] for i in (0, 1))
     assert told == 3 * x.numel()
@@ -150,7 +150,7 @@ def test_median_is_the_median(rows: int) -> None:
     x = hidden(rows=5)
     codec = Sketch(rows=rows, columns=9)
     use = hashes(11, 48, rows, 9)
-    table = codec.encode(x, 11, PASSAGE)[0].main
+    table = codec.encode(x, 11, CONTEXT)[0].main
     each = table[:, use.cells].view(5, rows, 48) * use.signs[..., 0]
     torch.testing.assert_close(Pair([codec]).send(x), each.quantile(0.5, dim=1))
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from unittest.mock import patch
 
 import networkx as nx
 import numpy as np
-from small_runs import _counted_once
+from small_runs import quick
 
-from elsa_sim.learning.backbone.flops import FlopCounter
 from elsa_sim.results.metrics import Results
 from elsa_sim.run import simulation
 from elsa_sim.scenario.model import load
@@ -22,7 +20,7 @@ TIMING, REAL = "execution.mode=timing", "execution.mode=real"
 @cache
 def run(name: str, *changes: str, mode: str = TIMING) -> Results:
     """An example, without arithmetic unless said otherwise, changed as by ``--set``."""
-    with patch.object(FlopCounter, "_counted", _counted_once):
+    with quick():
         return simulation.run(load(HERE / f"{name}.yaml", (mode, *changes)))
 
 

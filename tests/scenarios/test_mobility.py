@@ -1,21 +1,21 @@
 """The mobility scenario: what distance, power and movement do to a run."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import elsa_sim
+import examples
+
 from elsa_sim.results.metrics import Results
 
-SCENARIO = Path(__file__).parents[2] / "scenarios" / "mobility.yaml"
-SHORT = ["execution.mode=timing", "protocol.rounds=3"]
+SHORT = "protocol.rounds=3"
 STILL = "wireless.mobility=static"
 
 
 def played(*changes: str) -> Results:
-    return elsa_sim.run(elsa_sim.load_scenario(SCENARIO, [*SHORT, *changes]))
+    return examples.run("mobility", SHORT, *changes)
 
 
 def seconds(*changes: str) -> float:
-    return float(played(*changes).summary["sim_time_s"])
+    return examples.seconds(played(*changes))
 
 
 def test_clients_that_move_change_their_edge_server_and_train_with_the_new_one() -> None:
@@ -39,4 +39,5 @@ def test_nearer_clients_stronger_signals_and_wider_bands_are_faster() -> None:
 
 
 def test_the_same_seed_walks_the_same_way() -> None:
-    assert played().summary["trace_sha256"] == played().summary["trace_sha256"]
+    again = examples.run.__wrapped__("mobility", SHORT)
+    assert again.summary["trace_sha256"] == played().summary["trace_sha256"]

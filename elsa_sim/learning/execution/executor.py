@@ -96,7 +96,7 @@ class Batched(Executor):
         while stack:
             node = stack.pop()
             index = position[id(node)]
-            if node is asked or not due[index]:
+            if not due[index]:
                 due[index] = True
                 stack.extend(node.waits_for())
         now = [node for node, is_due in zip(self._pending, due, strict=True) if is_due]

@@ -32,7 +32,7 @@ class WorkerPool(typing.Protocol):
     size: int
 
     def work(self, tasks: Sequence[bytes]) -> list[bytes]:
-        """The results of ``tasks`` (see ``shipment``), computed side by side."""
+        """The results of ``tasks`` (see :mod:`.serialisation`), computed side by side."""
 
     def close(self) -> None:
         """End the processes."""

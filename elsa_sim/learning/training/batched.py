@@ -1,4 +1,4 @@
-"""Rows of many batches as one computation: sorted by length, in chunks, each row with adapters of its own.
+"""Batched forward and backward passes of many clients: sorted by length, in chunks, each sequence with its own adapters.
 
 Sequences of different clients go through the frozen backbone side by side. Every row of a chunk brings the adapters of
 the client it belongs to, gathered from those of all clients, stacked [C, ...]. Sorting by length leaves little padding,

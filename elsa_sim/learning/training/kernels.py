@@ -1,6 +1,7 @@
 """The arithmetic of training as kernels: what one call computes, and many calls of different clients as one.
 
-One call is the reference (``segments``); many calls share the frozen backbone and bring adapters of their own (``rows``).
+One call is the reference pass (:mod:`.reference`); many calls are a batched one (:mod:`.batched`): they share the frozen
+backbone and bring adapters of their own.
 """
 
 from __future__ import annotations

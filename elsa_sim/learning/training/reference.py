@@ -1,4 +1,4 @@
-"""Forward and backward of a part of the model: the arithmetic of split training, exact and pure.
+"""Reference forward and backward passes of a part of the model: the arithmetic of split training, exact and pure.
 
 States cross the wire packed: [n, D], one row per valid token, in sequence order; padding is neither sent nor kept.
 """

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import dataclass
+from unittest.mock import patch
 
 import pytest
 from in_process import InProcess
 from learning.training.test_model import close, model, some_batches, split_steps, start, train
 
 from elsa_sim.learning.aggregation.rules.mean import Mean
-from elsa_sim.learning.execution.distributed import Distributed
-from elsa_sim.learning.execution.executor import Executor
+from elsa_sim.learning.execution.distributed import Distributed, executor
+from elsa_sim.learning.execution.executor import Batched, Executor, TimingOnly
 from elsa_sim.learning.execution.pools import POOLS, WorkerPool
 
 
@@ -33,9 +35,9 @@ def pool(request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
 def test_any_number_of_workers_gives_the_same(pool: WorkerPool) -> None:
     of = model()
     expected = train(of, Executor(), clients=5, steps=2)
-    executor = Distributed(of.backbone, pool)
-    found = train(of, executor, clients=5, steps=2)
-    (mean,) = executor.finish(of.aggregate(Mean(), [local.adapters for local in found], [1.0] * 5, start(of)))
+    several = Distributed(of.backbone, pool)
+    found = train(of, several, clients=5, steps=2)
+    (mean,) = several.finish(of.aggregate(Mean(), [local.adapters for local in found], [1.0] * 5, start(of)))
     (truth,) = Executor().finish(of.aggregate(Mean(), [local.adapters for local in expected], [1.0] * 5, start(of)))
     assert close(mean.value, truth.value)
     for one, two in zip(found, expected, strict=True):
@@ -48,14 +50,46 @@ def test_any_number_of_workers_gives_the_same(pool: WorkerPool) -> None:
 
 def test_a_second_flush_goes_on_from_the_first(pool: WorkerPool) -> None:
     of = model()
-    executor = Distributed(of.backbone, pool)
-    for executors in (executor, Executor()):
+    several = Distributed(of.backbone, pool)
+    for executors in (several, Executor()):
         one, two = train(of, executors, clients=2, steps=1)
         (theta,) = executors.finish(of.aggregate(Mean(), [one.adapters, two.adapters], [1.0, 2.0], start(of)))
         _ = theta.value
         *_, third = split_steps(of, executors, theta, some_batches(2, 7))
         *_, fourth = split_steps(of, executors, theta, some_batches(2, 8))
         (theta,) = executors.finish(of.aggregate(Mean(), [third.adapters, fourth.adapters], [1.0, 2.0], start(of)))
-        if executors is executor:
+        if executors is several:
             found = theta.value
     assert close(found, theta.value)
+
+
+@dataclass
+class Asked:
+    mode: str = "real"
+    executor: str = "batched"
+    workers: int = 1
+    cluster: str = "local"
+    threads: int = 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (Asked(), Batched),
+        (Asked(executor="serial"), Executor),
+        (Asked(executor="serial", workers=2), Executor),
+        (Asked(mode="timing"), TimingOnly),
+        (Asked(mode="timing", workers=2), TimingOnly),
+        (Asked(workers=2), Distributed),
+    ],
+)
+def test_the_executor_is_the_one_that_is_asked_for(asked: Asked, expected: type[Executor]) -> None:
+    made = []
+
+    def pool(*what: object) -> InProcess:
+        made.append(what)
+        return InProcess(*what)  # type: ignore[arg-type]
+
+    with patch.dict(POOLS, local=pool):
+        assert type(executor(asked, model().backbone)) is expected
+    assert made == ([(model().backbone, 2, 5)] if expected is Distributed else [])

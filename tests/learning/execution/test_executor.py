@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 
@@ -89,6 +89,11 @@ def test_what_stays_in_the_process_is_made_when_it_is_read() -> None:
     assert states.value == "asked"
     assert back.ready
     assert saved.ready
+    states, saved = piece("open", specs=(NUMBER, LOCAL))
+    (after,) = piece("after it", states)
+    assert after.value == "after it"
+    assert ran[-2:] == ["open", "after it"], "what is asked for brings what it waits for"
+    assert saved.ready
 
 
 def test_open_work_that_nobody_can_read_is_forgotten() -> None:
@@ -121,11 +126,12 @@ def test_serial_work_runs_when_it_ends_and_timing_only_never() -> None:
 
 
 def test_work_does_not_pile_up_when_nobody_reads_it() -> None:
-    executor, ref = Batched(), Ref.of(0, NUMBER)
+    executor, ref, ready = Batched(), Ref.of(0, NUMBER), []
     with patch("elsa_sim.learning.execution.executor.MANY", 1000):
         for _ in range(2500):
             (ref,) = executor.finish(work(lambda x: (x + 1,), ref))
-    assert not ref.ready
+            ready.append(ref.ready)
+    assert [index for index, is_ready in enumerate(ready) if is_ready] == [999, 1999]
     assert ref.value == 2500
 
 
@@ -186,11 +192,15 @@ def test_a_failure_is_raised_again_and_spoils_nothing_else() -> None:
     assert end.value == 12
 
 
-def test_arithmetic_time_is_counted() -> None:
+def test_arithmetic_time_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that moves on by a second whenever it is looked at."""
+    monkeypatch.setattr("elsa_sim.learning.execution.executor.time.perf_counter", count(10).__next__)
     executor = Executor()
-    executor.finish(work(lambda: time.sleep(0.01) or (1,)))
-    assert executor.math_s >= 0.01
-    before = executor.math_s
+    assert executor.math_s == 0.0
+    executor.finish(work(lambda: (1,)))
+    assert executor.math_s == 1.0
     with pytest.raises(ZeroDivisionError):
         executor.time(lambda: 1 / 0)
-    assert executor.math_s > before
+    assert executor.math_s == 2.0
+    executor.time(lambda: executor.time(lambda: None))
+    assert executor.math_s == 4.0, "from the begin of the outer one to its end, with one look at the clock between"

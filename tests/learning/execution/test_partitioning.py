@@ -45,3 +45,24 @@ def test_saved_activations_and_all_between_stay_with_their_pass() -> None:
             for node in subgraph:
                 assert all(id(i.node) in inside for i in node.inputs if isinstance(i, Ref) and i.spec is LOCAL)
     assert len(ends) + bool(kept) == 3
+
+
+def test_what_reads_the_prelude_and_a_subgraph_of_its_wave_joins_the_subgraph() -> None:
+    executor = Keeper()
+    told = light(executor, 1)
+    ends = [heavy(executor, heavy(executor, client), told) for client in range(2)]
+    assert sizes(executor) == [(1, [2, 2])]
+    again = [heavy(executor, end, told) for end in ends]
+    assert sizes(executor) == [(1, [3, 3])]
+    assert [ref.value for ref in again] == [2, 3]
+
+
+def test_subgraphs_and_their_nodes_are_in_the_order_in_which_work_came() -> None:
+    executor = Keeper()
+    refs = [heavy(executor, client) for client in range(12)]
+    refs += [heavy(executor, ref) for ref in reversed(refs)]
+    (wave,) = waves(executor.nodes)
+    place = {id(node): index for index, node in enumerate(executor.nodes)}
+    found = [[place[id(node)] for node in subgraph] for subgraph in wave.subgraphs]
+    assert found == [[client, 23 - client] for client in range(12)]
+    assert refs[-1].value == 0

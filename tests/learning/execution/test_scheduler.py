@@ -38,22 +38,31 @@ def test_calls_of_one_kernel_are_one_computation() -> None:
     assert log == [("forward", 6), ("backward", 6)]
 
 
-def test_chains_of_different_kernels_wait_for_each_other() -> None:
+@pytest.mark.parametrize("early", [2, 4])
+def test_chains_of_different_kernels_wait_for_each_other(early: int) -> None:
     """The largest group goes first, so that stragglers catch up and later steps are shared."""
     executor, log = Batched(), []
     ends = []
     for client in range(6):
-        (ref,) = executor.finish(work(Sum("early" if client < 2 else "late", log), client))
+        (ref,) = executor.finish(work(Sum("early" if client < early else "late", log), client))
         ends += executor.finish(work(Sum("last", log), ref))
     _ = ends[0].value
-    assert log == [("late", 4), ("last", 4), ("early", 2), ("last", 2)]
+    first, second = ("late", "early") if early == 2 else ("early", "late")
+    assert log == [(first, 4), ("last", 4), (second, 2), ("last", 2)]
 
 
-def test_chains_under_way_are_bounded_by_what_they_keep() -> None:
-    executor, log = Batched(), []
+@pytest.mark.parametrize("in_turn", [True, False], ids=["client by client", "all forwards first"])
+def test_chains_under_way_are_bounded_by_what_they_keep(in_turn: bool) -> None:
+    """In whatever order work has been enlisted, a chain that has begun comes before one that has not."""
+    executor, log, ends = Batched(), list[tuple[str, int]](), list[Ref]()
+
+    def forward(client: int) -> Ref:
+        return executor.finish(work(Sum("forward", log, footprint=100.0), client))[0]
+
+    begun = [] if in_turn else [forward(client) for client in range(7)]
     for client in range(7):
-        (ref,) = executor.finish(work(Sum("forward", log, footprint=100.0), client))
-        (ref,) = executor.finish(work(Sum("backward", log, footprint=100.0), ref))
+        read = forward(client) if in_turn else begun[client]
+        ends += executor.finish(work(Sum("backward", log, footprint=100.0), read))
     with patch("elsa_sim.learning.execution.scheduler.BUDGET", 300):
-        _ = ref.value
+        assert ends[-1].value == 6
     assert log == [("forward", 3), ("backward", 3), ("forward", 3), ("backward", 3), ("forward", 1), ("backward", 1)]

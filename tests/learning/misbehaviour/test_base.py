@@ -159,6 +159,22 @@ def test_options_of_a_kind_go_before_those_of_the_section() -> None:
     assert list(plain.values()) == [Noise(noise="added", noise_scale=1.0), Stale(stale_uploads=5)]
 
 
+@pytest.mark.parametrize(
+    ("clients", "valid"), [(3, "client0, client1, client2"), (4, "client0, client1, client2, ...")]
+)
+def test_an_unknown_client_is_told_who_there_is(clients: int, valid: str) -> None:
+    with pytest.raises(InputFaults) as error:
+        UnreliableOptions(clients={"clint0": "stale"}).of(NAMES[:clients], Streams(0))  # type: ignore[dict-item]
+    assert str(error.value) == f"clients.clint0: there is no client 'clint0'; valid: {valid}"
+
+
+def test_noise_may_be_small_but_not_nothing() -> None:
+    assert UnreliableOptions(noise_scale=0.01).noise_scale == 0.01
+    for options in (UnreliableOptions, Noise):
+        with pytest.raises(ValidationError):
+            options(noise_scale=0.0)
+
+
 def test_somebody_has_to_do_something() -> None:
     with pytest.raises(ValidationError):
         UnreliableOptions(kinds=())

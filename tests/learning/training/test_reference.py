@@ -1,4 +1,4 @@
-"""Split = unsplit: the segments against Hugging Face's own forward pass of the whole peft model, for every cut."""
+"""Split = unsplit: the reference passes of parts against Hugging Face's own forward pass of the whole peft model, for every cut."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_in_double_precision_nothing_is_left_of_the_difference(root: Path, famil
 
 
 @pytest.mark.parametrize(("family", "objective"), CASES)
-def test_the_unsplit_segment_is_the_whole_model(root: Path, family: str, objective: Objective) -> None:
+def test_the_unsplit_pass_is_the_whole_model(root: Path, family: str, objective: Objective) -> None:
     backbone, theta, batch, expected = case(root, family, objective, True)
     tokens, labels = torch.from_numpy(batch.tokens), torch.from_numpy(batch.labels)
     loss, nothing, gradients = reference.learn(backbone, whole(LAYERS), theta, tokens, batch.lengths, tokens, labels)
@@ -205,7 +205,7 @@ def minilm() -> tuple[Backbone, dict[str, Tensor], Batch, Answer]:
     return backbone, theta, batch, oracle(str(folder), backbone, theta, batch, 0, lora)
 
 
-# Laws of the segments themselves ------------------------------------------------------------------------------------
+# Laws of the passes themselves --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("family", "objective"), CASES)
@@ -242,7 +242,7 @@ def test_packing_keeps_the_valid_tokens_in_order(lengths: np.ndarray) -> None:
     assert torch.equal(reference.pack_tokens(back, lengths), packed)
 
 
-def test_segments_are_pure_and_repeatable() -> None:
+def test_passes_are_pure_and_repeatable() -> None:
     backbone = tiny()
     theta, batch = perturbed(backbone.initial()), batch_of(LENGTHS)
     before = {name: tensor.clone() for name, tensor in theta.items()}
