@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from ..base.registry import Options
@@ -126,7 +125,7 @@ class ClientProfiler:
     def _assign(self, assigner: Assigner, names: Sequence[str], scored: Ref, g: int) -> Verb:
         """Tell every scored client its edge server. Without values (timing only), behaviour has no say."""
         world = self.world
-        latency = np.array([[world.topology.latency(name, edge) for edge in world.edge_servers] for name in names])
+        latency = world.topology.distances(names, world.edge_servers)
         if not assigner.looks:
             chosen = assigner.assign(
                 latency, Behaviour.unknown(len(names)), world.pipeline.streams.numpy("assignment", g)
