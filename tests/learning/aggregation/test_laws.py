@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 
 from elsa_sim.learning.aggregation.base import Adapters, Aggregation
@@ -334,3 +335,25 @@ def test_krum_keeps_out_those_who_are_near_each_other_but_far_from_most() -> Non
 )  # fmt: skip
 def test_members_that_a_rule_needs(rule: Aggregation, least: int) -> None:
     assert rule.least == least
+
+
+def test_options_and_their_bounds() -> None:
+    defaults = {
+        rule.kind: rule.model_dump(exclude={"kind"}) for rule in RULES[::-1]
+    }  # the defaults come first in RULES
+    assert defaults == {
+        "mean": {},
+        "median": {},
+        "trimmed_mean": {"trim": 1},
+        "outlier": {"factor": 2.0},
+        "norm_clipping": {"factor": 1.0},
+        "krum": {"byzantine": 1, "keep": 1},
+    }
+    least: list[tuple[type[Any], str, float]] = [(TrimmedMean, "trim", 1), (Outlier, "factor", 1.0), (Krum, "byzantine", 0),
+                                                 (Krum, "keep", 1)]  # fmt: skip
+    for rule, option, value in least:
+        assert getattr(rule(**{option: value}), option) == value
+        with pytest.raises(ValidationError):
+            rule(**{option: value - 1})
+    with pytest.raises(ValidationError):
+        NormClipping(factor=0.0)
