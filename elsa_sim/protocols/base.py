@@ -1,4 +1,7 @@
-"""What a protocol is: plain SimPy generators over the verbs of the world, with its frozen options beside it."""
+"""What a protocol is: plain SimPy generators over the verbs of the world, with its frozen options beside it.
+
+Tested in tests/protocols/test_protocol_laws.py.
+"""
 
 from __future__ import annotations
 

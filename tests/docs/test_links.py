@@ -9,8 +9,10 @@ import pytest
 from pages import PAGES, ROOT, name
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=name)
-#: Files that a run, a study or a user makes.
-MADE = re.compile(r"^(runs/|cells/|figures/|(study|base|scenario)\.yaml|(summary|topology|trace|rounds|config)\.json)")
+#: Files that a run, a study or a user makes, and those that stand for any.
+MADE = re.compile(
+    r"^(runs/|cells/|figures/|(study|base|scenario)\.yaml|(summary|topology|trace|rounds|config)\.json|(elsa_sim|tests)/a/)"
+)
 #: Files and folders of the repository, from its root.
 THERE = [path.relative_to(ROOT).as_posix() for folder in ("benchmarks", "docs", "elsa_sim", "notebooks", "scenarios", "tests",
          "topologies") for path in (ROOT / folder, *(ROOT / folder).rglob("*")) if "__pycache__" not in path.parts]  # fmt: skip

@@ -32,7 +32,6 @@ from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.streams import Streams
 from elsa_sim.learning.backbone.model import Backbone
 from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, Part, locate, three_parts, whole
-from elsa_sim.learning.splits.fixed import FixedSplit
 
 CUTS = [(p, q) for p in range(LAYERS) for q in range(LAYERS - p)]
 
@@ -44,12 +43,6 @@ CUTS = [(p, q) for p in range(LAYERS) for q in range(LAYERS - p)]
 def test_a_cut_leaves_at_least_one_layer_to_the_server(p: int, q: int) -> None:
     with pytest.raises(ValueError, match=f"cannot cut 3 layers at p = {p}, q = {q}"):
         three_parts(LAYERS, p, q)
-
-
-def test_the_fixed_policy_says_which_cuts_are_valid() -> None:
-    FixedSplit(p=2, q=1).check(4)
-    with pytest.raises(InputFaults, match=r"p \+ q = 3 leaves no layer .* valid: p \+ q <= 2"):
-        FixedSplit(p=2, q=1).check(3)
 
 
 @pytest.mark.parametrize(("family", "objective"), CASES)
