@@ -239,6 +239,19 @@ def test_a_member_of_weight_two_is_two_members(rule: Aggregation, weights: list[
     same(rule.aggregate(values, weights, BASE), rule.aggregate(copies, [1.0] * len(copies), BASE))
 
 
+@every
+def test_a_linear_rule_is_the_weighted_sum_of_any_groups(rule: Aggregation) -> None:
+    """Only then may a server merge groups of changes one after another."""
+    values, weights = contributions(6), [1.0, 2.0, 3.0, 1.0, 1.0, 2.0]
+    values[0] = {name: 100.0 * t for name, t in values[0].items()}
+    none = {name: torch.zeros_like(t) for name, t in BASE.items()}
+    whole = flat(rule.aggregate(values, weights, none)) * sum(weights)
+    parts = sum(
+        flat(rule.aggregate(values[i : i + 3], weights[i : i + 3], none)) * sum(weights[i : i + 3]) for i in (0, 3)
+    )
+    assert rule.linear == torch.allclose(whole, torch.as_tensor(parts), atol=1e-3)
+
+
 # -- oracles ------------------------------------------------------------------------------------------------------------
 
 
