@@ -97,7 +97,7 @@ def medians(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A Markdown table, as it stands in docs/benchmarks.md."""
+    """A Markdown table, as it stands in docs/measurements/benchmarks.md."""
     print(f"\n{title}\n")
     print("| " + " | ".join(columns) + " |")
     print("|" + "---|" * len(columns))

@@ -5,8 +5,8 @@ innermost frame that belongs to one of these:
 
 * tensor math: inside ``Executor.time``, that is, the arithmetic of clients, servers, codecs and evaluations
 * network: ``elsa_sim/network``, ``links``, ``topology`` and ``wireless``: rates and routes
-* recording: ``elsa_sim/recorder.py``: the event table
-* work: ``elsa_sim/learning``, ``codecs`` and ``wire.py`` outside the math: batches drawn, shapes, FLOPs, bytes
+* recording: ``elsa_sim/results/event_table.py``
+* work: ``elsa_sim/learning``, ``codecs`` and ``world/codec_pipeline.py`` outside the math: batches drawn, shapes, FLOPs, bytes
 * event loop: SimPy, the world's verbs, protocols, devices
 * set-up and closing: everything outside the simulated time: reading, tokenising, loading weights, summaries
 
@@ -36,10 +36,11 @@ PLACES = (
     ("/elsa_sim/links/", "network"),
     ("/elsa_sim/topology/", "network"),
     ("/elsa_sim/wireless/", "network"),
-    ("/elsa_sim/recorder.py", "recording"),
+    ("/elsa_sim/results/event_table.py", "recording"),
     ("/elsa_sim/learning/", "work"),
     ("/elsa_sim/codecs/", "work"),
-    ("/elsa_sim/wire.py", "work"),
+    ("/elsa_sim/world/codec_pipeline.py", "work"),
+    ("/elsa_sim/world/coding.py", "work"),
     ("/simpy/", "event loop"),
     ("/elsa_sim/", "event loop"),
 )

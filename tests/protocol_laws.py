@@ -293,7 +293,7 @@ def no_global_state_is_touched(protocol: str) -> None:
 def its_messages_are_declared(protocol: str) -> None:
     """What it sends can be given codecs."""
     sent = known(f"protocol={protocol}").summary["bytes"]["by_kind"]
-    assert set(sent) <= set(loaded(f"protocol={protocol}").scenario.protocol.messages)
+    assert set(sent) <= set(loaded(f"protocol={protocol}").scenario.protocol.message_kinds)
 
 
 @law

@@ -116,15 +116,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (place / "small.yaml").write_text(TEXT, encoding="utf-8")
     for name, text in FILES.items():
         (place / f"{name}.py").write_text(dedent(text).lstrip(), encoding="utf-8")
-    before = [dict(family.members) for family in (Protocol, Codec, LinkModel)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", [str(place), *sys.path])
         for name in FILES:
             importlib.import_module(name)
         yield place
-    for family, members in zip((Protocol, Codec, LinkModel), before, strict=True):
-        family.members.clear()
-        family.members.update(members)
+    for family in (Protocol, Codec, LinkModel):
+        for kind in [kind for kind, member in family.members.items() if member.__module__ in FILES]:
+            del family.members[kind]
     for name in FILES:
         sys.modules.pop(name, None)
 

@@ -32,8 +32,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from elsa_sim.learning.aggregation.base import Aggregation
-from elsa_sim.learning.aggregation.mean import distance, weighted_mean
+from elsa_sim.plugins import Aggregation, distance, weighted_mean
 
 
 class GeometricMedian(Aggregation):
@@ -64,8 +63,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from elsa_sim.learning.execution.work import Work
-from elsa_sim.learning.misbehaviour.base import Misbehaviour
+from elsa_sim.plugins import Misbehaviour, Work
 
 
 class Replacement(Misbehaviour):
@@ -88,7 +86,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from elsa_sim.privacy.base import PrivacyAttack
+from elsa_sim.plugins import PrivacyAttack
 
 
 class MostFrequent(PrivacyAttack):

@@ -36,18 +36,14 @@ from typing import ClassVar, Literal
 
 import torch
 
-from elsa_sim.learning.aggregation.mean import weighted_mean
-from elsa_sim.learning.backbone.options import Part
-from elsa_sim.learning.execution.work import TensorSpec, Work
-from elsa_sim.protocols.base import Protocol
-from elsa_sim.world.rounds import retry, run_round
+from elsa_sim.plugins import Part, Protocol, TensorSpec, Work, retry, run_round, weighted_mean
 
 
 class Prototypes(Protocol):
     """Clients count by how near their prototypes of public texts are to those of all."""
 
     kind: Literal["prototypes"] = "prototypes"
-    messages: ClassVar[tuple[str, ...]] = ("adapters", "prototypes")
+    messages: ClassVar[tuple[str, ...]] = ("prototypes",)
     texts: int = 4
     """Public texts."""
 
@@ -154,7 +150,7 @@ def test_a_kind_that_it_does_not_send_is_a_fault() -> None:
     (fault,) = caught.value.faults
     assert fault.path == "codec.prototype"
     assert fault.message.startswith(
-        "unknown key 'prototype'; did you mean 'prototypes'? valid: adapters, prototypes, activation, gradient; "
+        "unknown key 'prototype'; did you mean 'prototypes'? valid: activation, gradient, adapters, prototypes; "
         "protocol 'prototypes' does not send it"
     )
     with pytest.raises(

@@ -30,9 +30,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from elsa_sim.learning.splits.pattern import StepPattern, local_loss
-from elsa_sim.protocols.base import Protocol
-from elsa_sim.protocols.local import average, outgoing, trains
+from elsa_sim.plugins import Protocol, StepPattern, average, local_loss, outgoing, trains
 
 
 class LocalLoss(Protocol):

@@ -1,7 +1,4 @@
-"""How a command that takes long is interrupted.
-
-Tested in tests/cli/test_commands.py.
-"""
+"""How a command that takes long is interrupted."""
 
 from __future__ import annotations
 

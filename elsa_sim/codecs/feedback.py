@@ -9,7 +9,7 @@ Karimireddy et al., arXiv:1901.09847) adds the error to the next gradient; it fi
 Our reading: for adapters, which are the same tensor in every message; hidden states and their gradients belong to other
 tokens each time, and are refused. Both sides start from the adapters that everyone starts from. The loop is closed at
 the sender by decoding as the receiver will, and those FLOPs are charged. A message that is given up leaves the sender's
-estimate as it was (the codec pipeline takes the state back): the sender is taken to know.
+estimate as it was (the channel takes the state back): the sender is taken to know.
 
 Does not capture: acknowledgements and their bytes; estimates kept at several servers for one client.
 

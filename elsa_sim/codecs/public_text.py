@@ -1,4 +1,7 @@
-"""Hidden states of a task's public text after every layer, with the adapters of a round."""
+"""Hidden states of a task's public text after every layer, with the adapters of a round.
+
+Tested in tests/codecs/test_fewer_bytes.py.
+"""
 
 from __future__ import annotations
 

@@ -42,12 +42,19 @@ if TYPE_CHECKING:
     from ..codecs.base import MessageContext as MessageContext
     from ..devices import Downtime as Downtime
     from ..devices import Straggler as Straggler
+    from ..learning.aggregation.base import Adapters as Adapters
+    from ..learning.aggregation.base import Aggregation as Aggregation
+    from ..learning.aggregation.base import Coordinatewise as Coordinatewise
+    from ..learning.aggregation.mean import distance as distance
     from ..learning.aggregation.mean import weighted_mean as weighted_mean
+    from ..learning.aggregation.rules.median import weighted_median as weighted_median
     from ..learning.backbone.options import Part as Part
     from ..learning.clustering.assign import Assigner as Assigner
     from ..learning.execution.work import Ref as Ref
     from ..learning.execution.work import TensorSpec as TensorSpec
     from ..learning.execution.work import Work as Work
+    from ..learning.misbehaviour.base import Attack as Attack
+    from ..learning.misbehaviour.base import Misbehaviour as Misbehaviour
     from ..learning.splits.base import Cut as Cut
     from ..learning.splits.base import Resources as Resources
     from ..learning.splits.base import SplitPolicy as SplitPolicy
@@ -63,8 +70,15 @@ if TYPE_CHECKING:
     from ..learning.tasks.base import TextSplit as TextSplit
     from ..learning.tasks.partition import Partition as Partition
     from ..learning.training.model import Trained as Trained
+    from ..links import Flows as Flows
     from ..links import LinkModel as LinkModel
+    from ..links import Rates as Rates
+    from ..privacy.base import Intercepted as Intercepted
+    from ..privacy.base import Knowledge as Knowledge
+    from ..privacy.base import PrivacyAttack as PrivacyAttack
+    from ..privacy.base import View as View
     from ..protocols.base import Protocol as Protocol
+    from ..protocols.base import TieredProtocol as TieredProtocol
     from ..protocols.local import SplitTrainer as SplitTrainer
     from ..protocols.local import WholeTrainer as WholeTrainer
     from ..protocols.local import average as average
@@ -89,6 +103,8 @@ if TYPE_CHECKING:
     from ..world.client import SplitClient as SplitClient
     from ..world.progress import Observer as Observer
     from ..world.replica import Replica as Replica
+    from ..world.round_end import RoundEnd as RoundEnd
+    from ..world.round_end import RoundObserver as RoundObserver
     from ..world.rounds import WaitOptions as WaitOptions
     from ..world.rounds import present as present
     from ..world.rounds import retry as retry
@@ -115,16 +131,20 @@ _PUBLIC: dict[str, str] = {
     "Size": "base.units",
     "Speed": "base.units",
     # Families
+    "Aggregation": "learning.aggregation.base",
     "Allocator": "wireless",
     "Assigner": "learning.clustering.assign",
     "Codec": "codecs.base",
     "Downtime": "devices",
     "Figure": "results.plots.base",
+    "Flows": "links",
     "LinkModel": "links",
+    "Misbehaviour": "learning.misbehaviour.base",
     "Mobility": "wireless",
     "Partition": "learning.tasks.partition",
     "PathLoss": "wireless",
     "PowerControl": "wireless",
+    "PrivacyAttack": "privacy.base",
     "Protocol": "protocols.base",
     "SplitPolicy": "learning.splits.base",
     "Straggler": "devices",
@@ -136,12 +156,13 @@ _PUBLIC: dict[str, str] = {
     "World": "world.world",
     "Verb": "world.world",
     "Observer": "world.progress",
+    "RoundObserver": "world.round_end",
+    "RoundEnd": "world.round_end",
     "Ref": "learning.execution.work",
     "Work": "learning.execution.work",
     "TensorSpec": "learning.execution.work",
     "Part": "learning.backbone.options",
     "Trained": "learning.training.model",
-    "weighted_mean": "learning.aggregation.mean",
     "WholeTrainer": "protocols.local",
     "SplitTrainer": "protocols.local",
     "average": "protocols.local",
@@ -160,6 +181,20 @@ _PUBLIC: dict[str, str] = {
     "head_at": "learning.splits.pattern",
     "local_loss": "learning.splits.pattern",
     "u_shaped": "learning.splits.pattern",
+    "TieredProtocol": "protocols.base",
+    "weighted_median": "learning.aggregation.rules.median",
+    # Aggregation rules and misbehaving clients
+    "Adapters": "learning.aggregation.base",
+    "Coordinatewise": "learning.aggregation.base",
+    "Attack": "learning.misbehaviour.base",
+    "distance": "learning.aggregation.mean",
+    "weighted_mean": "learning.aggregation.mean",
+    # Attacks on privacy
+    "Intercepted": "privacy.base",
+    "Knowledge": "privacy.base",
+    "View": "privacy.base",
+    # Link models
+    "Rates": "links",
     # Codecs
     "Encoded": "codecs.base",
     "EncodedSpec": "codecs.base",

@@ -13,6 +13,7 @@ Heard r times as often, a client's updates are about an r-th as stale, so what i
 equal exponents cancel, and b = 1 + a (exactly: a = 0, b = 1) makes all samples count alike; see docs/design.md.
 ``grouping``, ``alignment`` and ``fairness`` switch a module off: without grouping, all changes are one group and are aligned as
 if they had begun from the oldest version among them (without alignment, grouping makes no difference).
+Tested in tests/protocols/test_asynchronous.py.
 """
 
 from __future__ import annotations

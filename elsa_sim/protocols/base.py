@@ -1,4 +1,7 @@
-"""What a protocol is: plain SimPy generators over the verbs of the world, with its frozen options beside it."""
+"""What a protocol is: plain SimPy generators over the verbs of the world, with its frozen options beside it.
+
+Tested in tests/protocols/test_protocol_laws.py.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,8 @@ class Protocol(Component):
     neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({})
     #: Whether participants go on while the server evaluates, so that some work is under way when a run ends.
     continuous: ClassVar[bool] = False
-    #: The kinds of messages that it sends; each may have a chain of codecs. Activations and gradients cross a cut.
-    messages: ClassVar[tuple[str, ...]] = ("activation", "gradient", "adapters")
+    #: Kinds of messages that it sends beside those of its step and adapters; see :attr:`message_kinds`.
+    messages: ClassVar[tuple[str, ...]] = ()
     #: Why no server ever has several contributions at once, if so; an aggregation rule would then have no effect.
     unaggregated: ClassVar[str | None] = None
     kind: str
@@ -85,6 +88,12 @@ class Protocol(Component):
     def aggregator(self) -> str | None:
         """The server that clients hand their adapters to, where that is not the one they train with."""
         return None
+
+    @property
+    def message_kinds(self) -> tuple[str, ...]:
+        """All kinds of messages that it sends; each may have a chain of codecs."""
+        crossing = (each.kind for each in self.pattern.crossings)
+        return tuple(dict.fromkeys((*crossing, "adapters", *self.messages)))
 
     @property
     def needs_edge_servers(self) -> bool:

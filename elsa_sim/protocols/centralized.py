@@ -2,6 +2,7 @@
 
 With one client, its batches are those of the federated protocols. A round in which the cloud goes away is begun anew
 when it is back. Does not model how the samples got to the cloud.
+Tested in tests/protocols/test_protocol_laws.py.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field, SerializeAsAny
 
 from ..base.choices import AnyOf
@@ -55,7 +54,7 @@ class Elsa(Hierarchical):
 
     pattern: ClassVar[StepPattern] = u_shaped("edge")
     neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({"clustering": None, "trust": None})
-    messages: ClassVar[tuple[str, ...]] = (*Hierarchical.messages, "probe", "fingerprint", "assignment")
+    messages: ClassVar[tuple[str, ...]] = ("probe", "fingerprint", "assignment")
     kind: Literal["elsa"] = "elsa"
     failover: Literal["next", "wait"] = "next"
     """Clients of an edge server that is away when a round of the cloud begins go to the next best one that they can reach
@@ -86,7 +85,7 @@ class Elsa(Hierarchical):
             yield Fault("probing.texts", message)
         edges, clients = topology.names("edge"), topology.names("client")
         if self.clustering is not None and edges and clients:
-            latency = np.array([[topology.latency(client, edge) for edge in edges] for client in clients])
+            latency = topology.distances(clients, edges)
             for message in self.clustering.faults(latency):
                 yield Fault("clustering", message)
 

@@ -3,6 +3,7 @@
 The pseudo-gradient is Delta_t = sum_n w_n theta_n - theta_t with w_n proportional to |D_n|; the arithmetic is in
 ``learning/server_optim.py``. The paper's: algorithm 2, its beta1, beta2 and tau. Our reading: clients train with AdamW, as in
 every protocol here, where the paper's take SGD steps; so Delta_t is of the size of a few ``lr``, and ``server_lr`` too.
+Tested in tests/protocols/test_baselines.py.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 theta_{t+1} = (1 - alpha_t) theta_t + alpha_t theta_n with alpha_t = alpha (1 + t - v)^(-a), the paper's polynomial
 staleness. The paper's: the rule, for whole models. Our reading: LoRA adapters and AdamW, without its proximal term; clients
 start at once and never pause.
+Tested in tests/protocols/test_asynchronous.py.
 """
 
 from __future__ import annotations

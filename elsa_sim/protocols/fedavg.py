@@ -1,6 +1,7 @@
 """FedAvg (McMahan et al., arXiv:1602.05629) with LoRA: every client trains the whole model with adapters on all layers.
 
 Only adapters and head cross the network, straight between cloud and clients. Does not model client sampling.
+Tested in tests/protocols/test_baselines.py.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ theta_{t+1} = theta_t + eta sum_n w_n s(t - v_n) Delta_n with Delta_n = theta_n 
 to the version v_n it began from, and s(tau) = (1 + tau)^(-a), a = 1/2 in the paper. Our reading: w_n is proportional to the
 client's samples (the paper has 1/B), so that fresh updates of all clients are merged as FedAvg does; a timer, if given,
 merges what is there. The paper's secure aggregation is not modelled; all clients train all the time.
+Tested in tests/protocols/test_asynchronous.py.
 """
 
 from __future__ import annotations

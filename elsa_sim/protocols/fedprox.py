@@ -3,6 +3,7 @@
 theta^t is what a client received at the round's beginning, as its codecs delivered it. The paper's: the proximal term.
 Our reading: its gradient mu (theta - theta^t) joins that of the loss before AdamW scales both. Does not model: inexact
 local solutions of varying numbers of steps (gamma_n^t); ``wait`` leaves late clients out instead.
+Tested in tests/protocols/test_baselines.py.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ In a round of the cloud its adapters go down to every edge server; an edge serve
 (``edge_rounds``), each time from what it aggregated before, and sends its adapters up; the cloud aggregates these. A client
 counts with its samples |D_n|, an edge server with those of its clients that took part; without any it sends nothing. Where
 clients have been profiled, trust and coherence count as well. Shared by HierFAVG (whole models) and ELSA (cut in three).
+Tested in tests/protocols/test_baselines.py.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 Edge k averages every kappa_1 = ``local_steps`` local steps, the cloud every kappa_2 = ``edge_rounds`` edge aggregations,
 both weighted by the samples |D_n| of the clients that took part (the paper's algorithm 1, here with LoRA and AdamW).
 Clients belong to the nearest edge server. Does not model client sampling.
+Tested in tests/protocols/test_baselines.py.
 """
 
 from __future__ import annotations

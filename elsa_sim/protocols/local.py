@@ -1,6 +1,7 @@
 """Local training on a client: the four crossings of a split step, and the unsplit step.
 
 Shared by the protocols; each returns what was trained, and says nothing about aggregation.
+Tested in tests/protocols/test_protocol_laws.py.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ The paper's (arXiv:2601.13824): public probes, a short warm-up, Gaussian fingerp
 again every so many rounds. Our reading: clients warm up from the present adapters with the edge server that they have
 now, and what they learn there is not kept; probes cross the cut as activations do, codecs included, for clients do not
 hold Part 2; texts and projection go to a client once; a client whose report does not arrive keeps its last one.
+Tested in tests/protocols/test_elsa.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from ..base.registry import Options
@@ -125,7 +125,7 @@ class ClientProfiler:
     def _assign(self, assigner: Assigner, names: Sequence[str], scored: Ref, g: int) -> Verb:
         """Tell every scored client its edge server. Without values (timing only), behaviour has no say."""
         world = self.world
-        latency = np.array([[world.topology.latency(name, edge) for edge in world.edge_servers] for name in names])
+        latency = world.topology.distances(names, world.edge_servers)
         if not assigner.looks:
             chosen = assigner.assign(
                 latency, Behaviour.unknown(len(names)), world.pipeline.streams.numpy("assignment", g)

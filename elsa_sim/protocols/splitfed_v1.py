@@ -4,6 +4,7 @@ The cloud is the main server and the federated server: it keeps a copy of the se
 by side, and averages both the server copies and the client parts every ``local_steps`` steps. The paper's: V1's parallel
 server copies and the averaging. Our reading: the label-private, U-shaped cut (Part 3 with the head stays on the client),
 as for every split protocol here. Messages cross whatever routers and edge servers lie between client and cloud.
+Tested in tests/protocols/test_baselines.py.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ with the head stays on the client) a batch visits the server twice, so its gradi
 forward pass met, and is applied to those that its backward pass meets; Part 2 may have a learning rate of its own. Batches
 of clients that do not finish a round have trained the server part all the same. Clients with different cuts share a Part 2
 with those of the same cut.
+Tested in tests/protocols/test_baselines.py.
 """
 
 from __future__ import annotations

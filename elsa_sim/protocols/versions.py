@@ -1,4 +1,7 @@
-"""The side of an asynchronous server: the versions that it hands out, and the updates that wait to be merged."""
+"""The side of an asynchronous server: the versions that it hands out, and the updates that wait to be merged.
+
+Tested in tests/protocols/test_asynchronous.py.
+"""
 
 from __future__ import annotations
 

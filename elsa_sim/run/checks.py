@@ -1,6 +1,6 @@
 """From a scenario to its plan: every section is built but for weights, and what is wrong with any is told at once.
 
-Nothing here needs the tensor library.
+Nothing here needs the tensor library. Tested in tests/run/test_builder.py and tests/run/test_fuzz_check.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What clients and servers have, as plain numbers: what a split policy and an allocator of subchannels decide by."""
+"""What clients and servers have, as plain numbers: what a split policy and an allocator of subchannels decide by.
+
+Tested in tests/learning/splits/test_policies.py and tests/wireless/test_allocation.py.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from ..learning.splits.pattern import spoken
 from ..protocols.base import Protocol
 from ..scenario.model import Scenario
 from ..topology import Topology
-from ..topology.model import listed
+from ..topology.faults import listed
 
 #: What a device holds, its footprint, and the number of copies of what is trained.
 Need: TypeAlias = tuple[str, Footprint, int]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import new_class
 from typing import Any, TypeAlias
 
@@ -68,8 +68,8 @@ def with_unsent(faults: Iterable[Fault], document: Document, protocol: Protocol 
     cut the model and to others.
     """
     section = document.data.get("codec")
-    senders: Iterable[Any] = Protocol.members.values() if protocol is None else [protocol]
-    valid = list(dict.fromkeys(kind for sender in senders for kind in (*sender.messages, *CodecOptions.model_fields)))
+    sent = _sent_by_any() if protocol is None else protocol.message_kinds
+    valid = list(dict.fromkeys((*CodecOptions.model_fields, *sent)))
     sends = "no protocol sends it" if protocol is None else f"protocol {protocol.kind!r} does not send it"
     new = [
         document.fault(("codec", kind), f"unknown key {brief(kind)}{hint(kind, valid)}; {sends}")
@@ -78,3 +78,13 @@ def with_unsent(faults: Iterable[Fault], document: Document, protocol: Protocol 
     ]
     kept = [fault for fault in faults if not any(f"{fault.path}.".startswith(f"{each.path}.") for each in new)]
     return in_order([*kept, *new])
+
+
+def _sent_by_any() -> Iterator[str]:
+    """The kinds of messages that registered protocols send."""
+    members: Iterable[Any] = Protocol.members.values()
+    for member in members:
+        crossings = getattr(
+            member.pattern, "crossings", ()
+        )  # a pattern may depend on options, and is then not known here
+        yield from (*(each.kind for each in crossings), *member.messages)

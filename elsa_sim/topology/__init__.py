@@ -3,9 +3,10 @@
 Does not capture routing protocols: routes are those of lowest latency, fixed for the run, and the same both ways.
 """
 
+from .faults import faults_of, listed
 from .files import TopologyFile
 from .generators import BarabasiAlbert, FatTree, Grid, Ring, Star, Tree, Waxman
-from .model import ROLES, Link, Node, Role, Topology, faults_of, listed, natural
+from .model import ROLES, Link, Node, Role, Topology, natural
 from .options import LinkOptions
 from .source import TopologySource, checked
 

@@ -6,14 +6,16 @@ import heapq
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
 
 import networkx as nx
+import numpy as np
+import numpy.typing as npt
 
-from ..base.errors import Fault, InputError
+from ..base.errors import InputError
 from .options import Duplex, LinkOptions
 
 Role = Literal["cloud", "edge", "client", "router"]
@@ -184,14 +186,32 @@ class Topology:
         route = self.route(src, dst)
         return math.fsum(self._between[a, b].latency for a, b in itertools.pairwise(route))
 
-    def nearest(self, name: str, candidates: tuple[str, ...]) -> str:
-        """The one of ``candidates`` with the least latency from ``name`` (itself, if it is one), the first among equals."""
+    def remoteness(self, src: str, dst: str) -> tuple[int, int, tuple[tuple[int, int, str], ...]]:
+        """How far ``dst`` is, to be compared: latency in whole ps, then hops, then the name in natural order.
+
+        Whoever looks for the nearest compares by this, so that ties have one order everywhere.
+        """
+        return round(self.latency(src, dst) * 1e12), len(self.route(src, dst)), natural(dst)
+
+    def distances(self, sources: Sequence[str], targets: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Latency from each source to each target (s), with 1 fs for every hop, so that equal latencies are told apart."""
+        apart = [[self.latency(s, t) + 1e-15 * len(self.route(s, t)) for t in targets] for s in sources]
+        return np.array(apart, dtype=np.float64).reshape(len(sources), len(targets))
+
+    def nearest(self, name: str, candidates: Sequence[str]) -> str:
+        """The nearest of ``candidates`` (itself, if it is one): by :meth:`remoteness`.
+
+        Raises:
+            InputError: there is no candidate, or no route to one.
+        """
         if name in candidates:
             return name
-        start = self._gateway(name)  # what hangs off one node has the same nearest
-        if (start, candidates) not in self._nearest:
-            self._nearest[start, candidates] = min(candidates, key=lambda each: self.latency(start, each))
-        return self._nearest[start, candidates]
+        if not candidates:
+            raise InputError(f"there is nothing that could be nearest to {name!r}")
+        start, among = self._gateway(name), tuple(candidates)  # what hangs off one node has the same nearest
+        if (start, among) not in self._nearest:
+            self._nearest[start, among] = min(among, key=lambda each: self.remoteness(start, each))
+        return self._nearest[start, among]
 
     def _find(self, src: str, dst: str) -> tuple[str, ...]:
         rank = {"cloud": 0, "edge": 1, "router": 2, "client": 3}
@@ -232,64 +252,3 @@ class Topology:
                     step = round(link[node, other].latency * 1e12)
                     heapq.heappush(heap, (cost + step, hops + 1, (node, *path), other))
         return hop
-
-
-def listed(names: Iterable[str], most: int = 5) -> str:
-    """Quoted names for a message, at most ``most`` of them."""
-    found = list(names)
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(repr(n) for n in found[:most]) + more
-
-
-def faults_of(nodes: Sequence[Node], links: Sequence[Link], key: str = "", roles: bool = True) -> list[Fault]:
-    """Every fault of a network, at the key ``key`` of its section; ``roles`` adds the rules about cloud and clients."""
-    said: list[str] = []
-    known: dict[str, Node] = {}
-    for node in nodes:
-        if node.name in known:
-            said.append(f"two nodes are named {node.name!r}; names are unique")
-        known[node.name] = node
-    pairs: set[frozenset[str]] = set()
-    for link in links:
-        name = f"link {link.u!r}-{link.v!r}"
-        missing = [end for end in (link.u, link.v) if end not in known]
-        if missing:
-            said.append(f"{name} names the unknown node {listed(missing)}")
-        elif link.u == link.v:
-            said.append(f"{name} joins a node to itself")
-        elif frozenset((link.u, link.v)) in pairs:
-            said.append(f"{name} is given twice; there is at most one link between two nodes, give it the sum")
-        pairs.add(frozenset((link.u, link.v)))
-        for what, value in (("up", link.up), ("down", link.down)):
-            if not (math.isfinite(value) and value > 0):
-                said.append(f"{name}: bandwidth {what} must be a finite number above 0 bit/s, got {value:g} "
-                            "(an outage is a profile entry of 0)")  # fmt: skip
-        if not (math.isfinite(link.latency) and link.latency >= 0):
-            said.append(f"{name}: latency must be a finite number of at least 0 s, got {link.latency:g}")
-    if roles:
-        said += _role_faults(known, pairs)
-    return [Fault(key, message) for message in said]
-
-
-def _role_faults(known: dict[str, Node], pairs: set[frozenset[str]]) -> list[str]:
-    said: list[str] = []
-    clouds = [n.name for n in known.values() if n.role == "cloud"]
-    if len(clouds) != 1:
-        have = f"{len(clouds)}: {listed(clouds)}" if clouds else "none"
-        said.append(f"exactly one node must have the role 'cloud'; there is {have}")
-    if not any(n.role == "client" for n in known.values()):
-        said.append("there is no client; give nodes the role 'client', or a number of clients to attach")
-    near: dict[str, list[str]] = {name: [] for name in known}
-    for u, v in (tuple(p) for p in pairs if len(p) == 2 and all(n in known for n in p)):
-        near[u].append(v)
-        near[v].append(u)
-    reached, todo = set(clouds[:1]), clouds[:1]
-    while todo:
-        new = [n for n in near[todo.pop()] if n not in reached]
-        reached.update(new)
-        todo += new
-    if clouds:
-        cut = [n.name for n in known.values() if n.role in ("client", "edge") and n.name not in reached]
-        if cut:
-            said.append(f"no route to the cloud {clouds[0]!r} from {listed(sorted(cut, key=natural))}; add a link")
-    return said

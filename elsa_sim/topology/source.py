@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from ..base.registry import Component
-from .model import Link, Node, Topology, faults_of
+from .faults import faults_of
+from .model import Link, Node, Topology
 from .options import LinkOptions
 from .traces import traced
 

@@ -5,6 +5,8 @@
 is least: one maximum for clients that begin together, several where a round has steps of more than one kind.
 
 Tested in tests/joint.
+
+Tested in tests/joint/test_exhaustive.py.
 """
 
 from __future__ import annotations

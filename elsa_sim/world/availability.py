@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import simpy
@@ -53,7 +52,7 @@ class Availability:
             return edge
         away = {name for name, device in self.devices.items() if not device.available}
         found = [e for e in self._edges if away.isdisjoint(self.topology.route(client, e)[1:])]
-        return min(found, key=partial(self.topology.latency, client), default=edge)
+        return self.topology.nearest(client, found) if found else edge
 
     def _there(self, node: str) -> bool:
         return node not in self.devices or self.devices[node].available

@@ -32,7 +32,7 @@ def test_attempts_that_fail_cost_what_was_sent() -> None:
     outage = {"link": ["a", "b"], "start": 1.25, "duration": 2.0}
     _, (delivery,) = send(ONE, [(0, "a", "b", 1e6)], outages=[outage], stall_timeout=1.0, backoff=5.0)
     assert delivery.attempts == 2
-    assert delivery.sending_s == pytest.approx(0.75 + 1.0)
+    assert delivery.sending_s == delivery.receiving_s == pytest.approx(0.75 + 1.0)
 
 
 @pytest.mark.parametrize("resolve", ["touched", "all"])

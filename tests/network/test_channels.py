@@ -110,3 +110,10 @@ def test_bad_routes() -> None:
         network.transfer("a", "c", 1, ["a", "c"])
     with pytest.raises(InputError, match="no node"):
         network.transfer("a", "x", 1)
+
+
+@pytest.mark.parametrize(("latency", "loss"), [(0.05, 0.0), (0.0, 0.01)])
+def test_no_ceiling_without_loss_or_without_latency(latency: float, loss: float) -> None:
+    """MSS / RTT * sqrt(3 / (2 p)) has no end there."""
+    _, (one,) = send(net(Link("a", "b", 1e8, 1e8, latency, loss=loss)), [(0, "a", "b", 1e6)], loss="mathis")
+    assert one.t_end_s == pytest.approx(latency + 8e6 / (1.0 - loss) / 1e8)

@@ -237,3 +237,37 @@ def test_channels_over_capacity_are_told(few: int, monkeypatch: pytest.MonkeyPat
 def test_both_fluids_agree_on_a_crowd_of_detours(seed: int) -> None:
     """Flows that cross a channel twice count twice: what stays below an even share of it is touched all the same."""
     assert crowd(seed, detours=True).flows == [{}, {}]
+
+
+def test_rows_and_slots_of_who_has_left_are_taken_again() -> None:
+    """A thousand pairs of flows, one pair after another over changing channels: the table does not grow."""
+    fluid = IncrementalMaxMin([8.0] * 50)
+    for i in range(1000):
+        flows = [Flow((i % 50, (7 * i + 1) % 50), 8.0, 2 * i + j, None) for j in range(2)]
+        for flow in flows:
+            fluid.enter(flow, 2.0 * i)
+        fluid.settle(2.0 * i)
+        assert fluid.settle(fluid.next_time()) == flows
+    assert len(fluid._table.free) == 16
+    assert len(fluid._table.room) <= 8
+
+
+@pytest.mark.parametrize("few", [10**9, -1])
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [
+        ([(0, 1), (0, 1)], [math.inf, 2.0]),  # one group: its wider channel is not full
+        ([(0, 1), (0, 1), (0,)], [5.0, 2.0]),
+        ([(0, 1), (0, 1), (0,), (0,)], [2.5, 2.0]),
+    ],
+)
+def test_the_level_at_which_channels_are_full_is_known(
+    few: int, routes: list[tuple[int, ...]], expected: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Channels of 9 and 4 bit/s; what the next change need not look at depends on it."""
+    monkeypatch.setattr(IncrementalMaxMin, "FEW", few)
+    fluid = IncrementalMaxMin([9.0, 4.0])
+    for i, route in enumerate(routes):
+        fluid.enter(Flow(route, 100.0, i, None), 0.0)
+    fluid.settle(0.0)
+    assert [fluid._table.full.item(fluid._slot[channel]) for channel in (0, 1)] == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from small_runs import played, transfers
 from elsa_sim.base.errors import Fault, ScenarioError
 from elsa_sim.codecs.cast import Float16
 from elsa_sim.codecs.int8 import Int8
+from elsa_sim.learning.splits.pattern import Crossing
 from elsa_sim.protocols.elsa import Elsa
 from elsa_sim.scenario.codec_options import CodecOptions
 from elsa_sim.scenario.document import parse
@@ -59,6 +61,15 @@ def test_a_fault_comes_once_and_with_the_others() -> None:
     text = "protocol: elsa\ncodec:\n  rows: 3\n  sketch: {kind: sketch, colums: 3}\n  probe: {kind: sketch, colums: 3}\nseed: x\n"
     assert [(fault.path, fault.line) for fault in faults(text)] == [
         ("codec.rows", 3), ("codec.sketch", 4), ("codec.probe.0.colums", 5), ("seed", 6)]  # fmt: skip
+
+
+def test_what_crosses_in_a_step_may_have_a_codec_whatever_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = replace(Elsa.pattern, crossings=(*Elsa.pattern.crossings, Crossing("logits", up=True)))
+    monkeypatch.setattr(Elsa, "pattern", pattern)
+    assert loaded("protocol: elsa\ncodec: {logits: float16}").scenario.codec.chains["logits"] == (Float16(),)
+    assert [fault.path for fault in faults("protocol: {kind: elsa, round: 3}\ncodec: {logits: float16}")] == [
+        "protocol.round"
+    ]
 
 
 def test_where_the_protocol_is_not_known_all_kinds_are_valid_that_any_sends() -> None:
@@ -123,4 +134,4 @@ def test_reports_of_clients_are_coded() -> None:
     sizes = [transfers(made.events, "fingerprint")["bytes"] - 40 for made in (plain, half)]
     assert len(sizes[0]) == len(sizes[1]) > 0
     assert (2 * sizes[1] == sizes[0]).all()
-    assert {"probe", "fingerprint"} <= set(plain.summary["bytes"]["by_kind"]) <= set(Elsa.messages)
+    assert {"probe", "fingerprint"} <= set(plain.summary["bytes"]["by_kind"]) <= set(Elsa().message_kinds)

@@ -26,6 +26,8 @@ from ...base.units import Seconds
 from .fingerprint import Array
 
 Labels = NDArray[np.int64]
+#: Latencies that are no further over a bound than this (s) keep to it; what tells equal ones apart is less.
+_CLOSE = 1e-12
 #: Part of the objective by which ties are broken, towards less latency and then towards the first edge server.
 _TIE = 1e-6
 
@@ -75,7 +77,7 @@ class Assigner(Component):
 
     def allowed(self, latency: Array) -> NDArray[np.bool_]:
         """[N, K]: where a client is within the latency bound."""
-        return latency <= (np.inf if self.latency_bound is None else self.latency_bound)
+        return latency <= (np.inf if self.latency_bound is None else self.latency_bound + _CLOSE)
 
     def limit(self, clients: int) -> int:
         """Clients of an edge server at most."""

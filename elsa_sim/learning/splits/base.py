@@ -1,4 +1,7 @@
-"""What a split policy is, and what it may look at: the resources of clients and servers, as plain numbers."""
+"""What a split policy is, and what it may look at: the resources of clients and servers, as plain numbers.
+
+Tested in tests/learning/splits/test_policies.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The same cut for everyone."""
+"""The same cut for everyone.
+
+Tested in tests/learning/splits/test_policies.py.
+"""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ tried for one client after the other, taking what lowers (max_n T_n, sum_n T_n),
 the best ones of all cuts that are the same for everyone as far as memory allows, so the result is never worse than the best
 fixed split. The paper (ELSA, arXiv:2601.13824) names the aim; the search is ours. Does not model: stragglers, profiles of
 links, clients that change their server, and layers that move during a run.
+Tested in tests/learning/splits/test_policies.py.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 The paper's: the split follows a client's compute, memory and link. Our reading: each of the three is taken over the
 best client's, the score s_n in (0, 1] is their weighted mean, and p_n = p_min + round(s_n (p_max - p_min)), less where Parts 1
 and 3 do not fit the client's memory. Does not model: the load of the edge server; ``latency`` does.
+Tested in tests/learning/splits/test_policies.py.
 """
 
 from __future__ import annotations

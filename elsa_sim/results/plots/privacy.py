@@ -30,6 +30,8 @@ WIDTH, LABEL = 78, 46
 ATTACKS = {"nearest_mean": "nearest class mean", "complement": "nearest mean in the complement",
            "discriminant": "linear discriminant", "procrustes": "Procrustes, then discriminant",
            "inversion": "trained inversion"}  # fmt: skip
+#: Its columns that are none; all others are attacks of plugins.
+_NO_ATTACK = {"chain", "codecs", "bytes_per_token", "rouge_l", "cosine", "mse", "tokens", "recovered", "of_clean"}
 
 
 @styled
@@ -42,9 +44,11 @@ def tokens_recovered(run: Results, ax: Axes | None = None) -> Axes:
               for chain, codecs, size in zip(rows["chain"], rows["codecs"], rows["bytes_per_token"], strict=True)]  # fmt: skip
     ax = axes(ax, 7.2, 0.9 + 0.13 * sum(2 + label.count("\n") for label in labels))
     ax.hlines(range(len(rows)), 0, 100.0 * rows["recovered"], color="#dddddd", linewidth=3.0, zorder=1)
-    for i, (attack, name) in enumerate(ATTACKS.items()):
-        if rows[attack].notna().any():
-            ax.scatter(100.0 * rows[attack], range(len(rows)), marker=MARKERS[i], s=24, color=CYCLE[i],
+    others = [str(column) for column in rows.columns if column not in ATTACKS and column not in _NO_ATTACK]
+    for i, attack in enumerate([*ATTACKS, *others]):
+        if attack in rows and rows[attack].notna().any():
+            name, look = ATTACKS.get(attack, attack.replace("_", " ")), i % len(MARKERS)
+            ax.scatter(100.0 * rows[attack], range(len(rows)), marker=MARKERS[look], s=24, color=CYCLE[look],
                        edgecolors="white", linewidths=0.4, label=name, zorder=3)  # fmt: skip
     ax.set_yticks(range(len(rows)), labels)
     ax.set_ylim(len(rows) - 0.5, -0.5)

@@ -47,6 +47,8 @@ def test_edge_weights_by_hand() -> None:
     assert value(edge, kept, new) == pytest.approx((10 * 1 + 10 * 2 + 40 * 8) / 60)
     broken = [*new[:2], adapters(float("nan"))[0], new[3]]  # what is in quarantine is not looked at
     assert value(edge, kept, broken) == value(edge, kept, new)
+    nobody_left_out = AggregationWeights(("a", "b", "c"), weights.scored).edge(("a", "b", "c"), SAMPLES)
+    assert value(nobody_left_out, kept, new[:3]) == pytest.approx((10 * 1 + 10 * 2 + 6 * 4) / 26)
     alone = weights.edge(("c",), SAMPLES)
     assert value(alone, kept, [new[2]]) == 9  # nobody counts: the adapters stay
 

@@ -62,7 +62,9 @@ def test_what_is_sent_has_the_shape_of_what_was_trained_and_changes_nothing(beha
         assert all(torch.equal(received.value[name], adapters(0).value[name]) for name in SPEC)
         assert all(torch.equal(trained.value[name], adapters(1).value[name]) for name in SPEC)
     labels = np.arange(5)
-    assert behaviour.relabels == bool((behaviour.labels(labels, 5, np.random.default_rng(0)) != labels).any())
+    held = behaviour.labels(labels, 5, np.random.default_rng(0))
+    assert sorted(held.tolist()) == [0, 1, 2, 3, 4]
+    assert behaviour.relabels == bool((held != labels).any())
 
 
 def test_a_share_of_the_clients_by_turns() -> None:
@@ -110,6 +112,21 @@ def test_the_size_of_noise(added: bool, scale: float) -> None:
     assert not torch.equal(other["a"], sent["a"])
 
 
+def test_the_nth_noise_is_that_of_its_number() -> None:
+    """The seed says what is drawn, whether it is added or sent alone; the work is 20 operations for each number."""
+    for options, scale, added in (({}, 1.0, True), ({"noise": "added", "noise_scale": 0.5}, 0.5, True),
+                                  ({"noise": "replaced"}, 1.0, False)):  # fmt: skip
+        client = MisbehavingClient(Noise(**options), "client3", Streams(7))  # type: ignore[arg-type]
+        for number in (1, 2):
+            sent = client.sent(adapters(0), adapters(1))
+            expected = noisy(adapters(1), scale, added, Streams(7).integer("noise", "client3", number))
+            assert torch.equal(value(sent)["a"], value(expected)["a"])
+            assert isinstance(sent, Work)
+            assert sent.flops == 20 * 6500
+    alone, added_to = (value(noisy(adapters(1), 2.0, added, 5)) for added in (False, True))
+    torch.testing.assert_close(added_to["a"], adapters(1).value["a"] + alone["a"])
+
+
 def test_noise_is_new_every_time_and_another_for_everyone() -> None:
     sent = []
     for name in ("client0", "client1"):
@@ -126,6 +143,8 @@ def test_stale_replayers_lag_behind() -> None:
     assert [trained.index(client.sent(adapters(9), each)) for each in trained] == [0, 0, 0, 1, 2, 3]  # type: ignore[arg-type]
     assert client.sent(adapters(9), adapters(8), upload=False) is trained[3]
     assert client.sent(adapters(9), trained[0]) is trained[4]
+    client = MisbehavingClient(Stale(), "client0", Streams(0))  # five, where nobody says
+    assert [trained.index(client.sent(adapters(9), each)) for each in (*trained, trained[0])] == [0] * 6 + [1]  # type: ignore[arg-type]
 
 
 def test_free_riders_send_what_they_got_and_flippers_what_they_trained() -> None:
@@ -157,6 +176,26 @@ def test_options_of_a_kind_go_before_those_of_the_section() -> None:
     assert options.clients["client0"] == Noise()  # what is written out again leaves open what was left open
     plain = UnreliableOptions(clients={"client0": "noise", "client1": "stale"}).of(NAMES, Streams(0))  # type: ignore[dict-item]
     assert list(plain.values()) == [Noise(noise="added", noise_scale=1.0), Stale(stale_uploads=5)]
+
+
+@pytest.mark.parametrize(
+    ("clients", "valid"), [(3, "client0, client1, client2"), (4, "client0, client1, client2, ...")]
+)
+def test_an_unknown_client_is_told_who_there_is(clients: int, valid: str) -> None:
+    with pytest.raises(InputFaults) as error:
+        UnreliableOptions(clients={"clint0": "stale"}).of(NAMES[:clients], Streams(0))  # type: ignore[dict-item]
+    assert str(error.value) == f"clients.clint0: there is no client 'clint0'; valid: {valid}"
+
+
+def test_attacks_may_be_small_but_not_nothing() -> None:
+    assert UnreliableOptions(noise_scale=0.01).noise_scale == 0.01
+    for options in (UnreliableOptions, Noise):
+        with pytest.raises(ValidationError):
+            options(noise_scale=0.0)
+    assert (SignFlip(factor=0.1).factor, Stale(stale_uploads=1).stale_uploads) == (0.1, 1)
+    for make in (lambda: SignFlip(factor=0.0), lambda: Stale(stale_uploads=0)):
+        with pytest.raises(ValidationError):
+            make()
 
 
 def test_somebody_has_to_do_something() -> None:

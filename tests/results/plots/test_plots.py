@@ -300,6 +300,16 @@ def test_every_attack_on_every_chain_is_drawn() -> None:
         plots.tokens_recovered(run())
 
 
+def test_attacks_of_plugins_are_drawn_and_those_that_were_not_made_are_not() -> None:
+    one = attacked("a", 0.9, 0.5, 1.0)
+    assert one.privacy is not None
+    more = one.privacy.drop(columns=["inversion", "complement"]).assign(most_frequent=[0.1, 0.1], rouge_l=[0.5, 0.5])
+    legend = plots.tokens_recovered(replace(one, privacy=more)).get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["nearest class mean", "linear discriminant",
+        "Procrustes, then discriminant", "most frequent"]  # fmt: skip
+
+
 @pytest.mark.parametrize("draw", [plots.privacy_trade_off, lambda runs: plots.tokens_recovered(runs[1])])
 def test_long_chains_leave_the_axes_their_place(draw: Callable[[list[R.Results]], Axes]) -> None:
     long = attacked(

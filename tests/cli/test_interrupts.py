@@ -1,0 +1,33 @@
+"""SIGTERM and Ctrl-C end a command in the same way, once, and leave the signals as they were."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from elsa_sim.cli.interrupts import interruptible
+
+BOTH = (signal.SIGINT, signal.SIGTERM)
+
+
+def interrupted(number: signal.Signals) -> None:
+    with interruptible():
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            assert [signal.getsignal(each) for each in BOTH] == [signal.SIG_IGN] * 2  # a second one changes nothing
+
+
+@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("before", [signal.SIG_IGN, signal.SIG_DFL])
+def test_a_signal_is_an_interrupt_once(number: signal.Signals, before: signal.Handlers) -> None:
+    kept = {each: signal.signal(each, before) for each in BOTH}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(number)
+        assert [signal.getsignal(each) for each in BOTH] == [before] * 2
+    finally:
+        for each, handler in kept.items():
+            signal.signal(each, handler)
