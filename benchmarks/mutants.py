@@ -123,7 +123,8 @@ def main() -> None:
             sys.exit(f"no mutants of {room} could be made:\n{made[-3000:]}")
         names = sorted(every)
         if options.sample:
-            names = sorted(random.Random(options.seed).sample(names, min(options.sample, len(names))))
+            random.Random(options.seed).shuffle(names)  # so that a larger sample goes on from a smaller one
+            names = sorted(names[: options.sample])
         left = [name for name in names if every[name] == "not checked"]
         for start in range(0, len(left), 200):
             mutmut(folder, "run", "--max-children", str(options.children), *left[start : start + 200])

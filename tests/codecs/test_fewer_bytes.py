@@ -8,9 +8,10 @@ import pytest
 import torch
 from exchange import MadeUp, Pair, hidden, spec_of
 from pydantic import ValidationError
+from torch.utils.flop_counter import FlopCounterMode
 
 from elsa_sim.codecs import bits
-from elsa_sim.codecs.adaptive import ERRORS, STEPS, Adaptive, allocation
+from elsa_sim.codecs.adaptive import ERRORS, GRADIENT_BITS, STEPS, Adaptive, allocation
 from elsa_sim.codecs.base import (
     Codec,
     Keys,
@@ -251,6 +252,43 @@ class TestAdaptive:
             assert sum(t.numel() * t.element_size() for t in pair.pipeline) <= 30 * budget
         assert errors == sorted(errors, reverse=True)
 
+    def test_gradients_have_equal_steps_of_their_largest_coordinate(self) -> None:
+        """2^b levels over +-gain: an error of at most half a step, and a little of the gain's rounding."""
+        x, directions = hidden(rows=30), MadeUp(48).basis(0, 0, "variance").directions
+        y = Pair([Adaptive(bytes_per_token=14)]).send(x, "gradient")
+        kept = 12 * 8 // GRADIENT_BITS  # the gain takes the other two bytes
+        assert 10 < kept < 48
+        there, back = x @ directions, y @ directions
+        largest = there[:, :kept].abs().amax(1, keepdim=True)
+        assert ((back - there)[:, :kept].abs() <= largest * (2.0**-GRADIENT_BITS + 2**-10)).all()
+        assert back[:, kept:].abs().max() < 1e-4
+
+    @pytest.mark.parametrize("message", ["activation", "gradient"])
+    def test_no_more_directions_than_the_rank(self, message: str) -> None:
+        x, basis = hidden(rows=30), MadeUp(48).basis(0, 0, "variance")
+        y = Pair([Adaptive(rank=3, bytes_per_token=40)]).send(x, message)
+        inside = (y if message == "gradient" else y - basis.mean) @ basis.directions
+        assert inside[:, :3].abs().min(1).values.max() > 0.01
+        assert inside[:, 3:].abs().max() < 1e-4
+
+    @pytest.mark.parametrize(
+        "codec", [Adaptive(bytes_per_token=40), Adaptive(rank=5, bytes_per_token=40), Adaptive(bytes_per_token=4)]
+    )
+    def test_flops_are_those_of_the_products_and_a_little(self, codec: Adaptive) -> None:
+        """Those of the matrix products at most twice: it counts all directions that may have bits."""
+        x, context = hidden(rows=30), MessageContext("gradient", True)
+        (made,) = resolved([codec], context, MadeUp(48))
+        with FlopCounterMode(display=False) as there:
+            data, _ = made.encode(x, None, context)
+        with FlopCounterMode(display=False) as back:
+            made.decode(data, spec_of(x), None, context)
+        coordinates = min(codec.rank, 48, 8 * data.main.shape[1])
+        told = made.flops(spec_of(x), context)
+        assert told[0] == told[1] == 2 * 30 * 48 * coordinates + 30 * (48 + 6 * coordinates)
+        for done in (there, back):
+            assert done.get_total_flops() <= 2 * 30 * 48 * coordinates
+            assert codec.rank > 5 or done.get_total_flops() == 2 * 30 * 48 * coordinates
+
     def test_the_budget_changes_over_rounds(self) -> None:
         codec = Adaptive(bytes_per_token=10, last_bytes_per_token=40, over_rounds=4)
         assert [codec.budget(round) for round in range(1, 7)] == [10, 20, 30, 40, 40, 40]
@@ -312,6 +350,8 @@ def test_rank_of_a_spectrum() -> None:
         ([Subspace(), SSOP()], "activation", 1, "'ssop' rotates hidden states"),
         ([Quantize(), TopK()], "gradient", 1, "takes floating-point numbers, but 'quantize' before it makes uint8"),
         ([Adaptive(bytes_per_token=9), Int8()], "activation", 1, "but 'adaptive' before it makes uint8"),
+        ([Sketch(), Subspace(cut="first")], "activation", 1, "not what 'sketch' makes"),
+        ([Sketch(), Subspace(cut="second")], "activation", 1, "not what 'sketch' makes"),
     ],
 )
 def test_senseless_chains_are_refused(chain: list[Codec], message: str, position: int, reason: str) -> None:

@@ -23,7 +23,7 @@ from elsa_sim.learning.tasks.text_file import TextFile
 CONTEXT = Context(Streams(0))
 MAKE = """
 import hashlib, random
-from elsa_sim.learning.tokenizers import learned
+from elsa_sim.learning.backbone.tokenizers import learned
 draw = random.Random(1)
 words = ["".join(draw.choices("abcdefghijklmnopqrst", k=draw.randint(2, 9))) for _ in range(1500)]
 texts = [" ".join(draw.choices(words, k=10)) for _ in range(800)]
