@@ -15,8 +15,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class ElsaError(Exception):
@@ -83,3 +85,14 @@ class OutOfMemory(RunFailed):
 
 class Lost(RunFailed):
     """A message was given up, or a device went away with its work; a protocol may go on without it."""
+
+
+def unexpected(error: BaseException) -> str:
+    """An exception that nobody raised on purpose, in one line: what it is, and the file and line that it comes from."""
+    origin = error
+    while type(origin.__cause__) is type(error):  # SimPy raises a copy, whose cause is the one that was raised
+        origin = origin.__cause__
+    frames = traceback.extract_tb(origin.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}{where}" if said else f"{type(error).__name__}{where}"

@@ -20,7 +20,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from .errors import InputError
+from .errors import InputError, unexpected
 
 T = TypeVar("T")
 
@@ -96,7 +96,10 @@ def load_plugin(module: str) -> None:
     try:
         importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        raise InputError(f"plugin {module!r} cannot be imported: {type(error).__name__}: {error}") from error
+        if isinstance(error, ModuleNotFoundError) and error.name in (module, module.partition(".")[0]):
+            where = "it is looked for where Python looks, in the current folder and beside the scenario"
+            raise InputError(f"there is no plugin {module!r}: {where}; name it without .py") from error
+        raise InputError(f"plugin {module!r} cannot be imported: {unexpected(error)}") from error
 
 
 def load_entry_points() -> None:

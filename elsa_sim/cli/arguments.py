@@ -27,11 +27,16 @@ Plugins = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
-def load_plugins(modules: list[str]) -> None:
-    """Import plugin modules; like with `python -m`, one may lie in the current folder."""
+def load_plugins(modules: list[str], beside: Path | None = None) -> None:
+    """Import plugin modules: installed ones, or files in the current folder or in that of the scenario ``beside`` them.
+
+    The two folders come last: a file in them hides no installed module.
+    """
     from ..base.registry import load_plugin
 
-    sys.path.insert(0, str(Path.cwd()))
+    for folder in dict.fromkeys((Path.cwd(), *([] if beside is None else [beside.resolve().parent]))):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
     for module in modules:
         load_plugin(module)
 
@@ -41,7 +46,7 @@ def load_scenario(path: Path, changes: list[str], seed: int | None, plugins: lis
     from ..run import checks
     from ..scenario import model
 
-    load_plugins(plugins)
+    load_plugins(plugins, path)
     loaded = model.examine(path, changes, seed)
     if loaded.faults:
         checks.check(loaded)  # raises these and those of the sections that can be built

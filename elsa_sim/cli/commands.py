@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ..base.errors import ElsaError, InputError, RunFailed
+from ..base.errors import ElsaError, InputError, RunFailed, unexpected
 from ..version import __version__
 from .check import check, list_, schema
 from .network import network
@@ -40,6 +40,8 @@ def main() -> None:
         from ..run.host_memory import exhausted
 
         _fail(exhausted(error) or RunFailed(str(error)), 3)
+    except Exception as error:  # of a plugin, or a slip of this program: never a traceback
+        _fail(RunFailed(f"this should not happen: {unexpected(error)}"), 3)
 
 
 def _fail(error: ElsaError, status: int) -> None:

@@ -54,7 +54,7 @@ def run(
         raise typer.Exit(130) from None
     if not quiet:
         tables.console().print(tables.closing(results))
-        told = f"Run directory: {folder}  ({len(figures)} figures in {folder / 'figures'})"
+        told = f"Run directory: {folder}  ({len({path.stem for path in figures})} figures in {folder / 'figures'})"
         tables.console().print(told, highlight=False)
 
 

@@ -50,7 +50,7 @@ def study(
     """Play a grid of scenarios and seeds in parallel; resumes where it stopped. Writes one table and its figures."""
     from .. import study as studies
 
-    load_plugins(plugin)
+    load_plugins(plugin, study_file)
     name = study_file.resolve().parent.name if study_file.stem == "study" else study_file.stem
     folder = out or Path("studies") / name
     found = studies.read(study_file, tuple(changes))

@@ -30,13 +30,14 @@ def faults(aggregators: Iterable[Aggregator], more: str = "") -> Iterator[Fault]
         worst = min((each for each in short if each.key == key), key=lambda each: each.members)
         what = f"{worst.server} aggregates at most {worst.members} at once ({worst.what})"
         what += f"; {worst.rule.kind} needs at least {worst.rule.least}"
-        yield Fault(key, f"{what}; valid there: {', '.join(_valid(worst.members))}{more}")
+        yield Fault(key, f"{what}; valid there: {', '.join(_valid(worst))}{more}")
 
 
-def _valid(members: int) -> list[str]:
-    """The rules that do with so many members, as they are without options."""
+def _valid(refused: Aggregator) -> list[str]:
+    """The rules that do with the members there are, as they are without options; not the one that was refused."""
     optional = [
         kind for kind, rule in sorted(Aggregation.members.items())
         if not any(field.is_required() for field in rule.model_fields.values())
     ]  # fmt: skip
-    return [kind for kind in optional if Aggregation.members[kind]().least <= members]  # type: ignore[attr-defined]
+    least = {kind: Aggregation.members[kind]().least for kind in optional}  # type: ignore[attr-defined]
+    return [kind for kind in optional if least[kind] <= refused.members and kind != refused.rule.kind]

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import simpy
 
-from ..base.errors import InputError, InvariantViolation, RunFailed
+from ..base.errors import InputError, InvariantViolation, RunFailed, unexpected
 from ..results import metrics, staleness
 from ..results.event_table import Recorder
 from ..results.metrics import Results
@@ -88,9 +88,12 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     except (RunFailed, KeyboardInterrupt) as error:
         failure, violations = error, []
     except (MemoryError, RuntimeError, OSError) as error:
-        failure, violations = exhausted(error, None if world is None else world.now), []
-        if failure is None:
-            raise
+        failure = exhausted(error, None if world is None else world.now)
+        failure, violations = failure or _broken(error, world), []
+    except InputError:
+        raise
+    except Exception as error:  # of a plugin, or a slip of this program
+        failure, violations = _broken(error, world), []
     finally:
         torch.set_num_threads(threads)
         if world is not None:
@@ -202,6 +205,14 @@ def versions() -> dict[str, str]:
 
     packages = ("torch", "transformers", "peft", "numpy", "simpy", "networkx")
     return {"elsa-sim": __version__, "python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _broken(error: Exception, world: World | None) -> RunFailed:
+    """What ends a run that raised what nobody raises on purpose; the exception itself is its cause."""
+    when = "while it was built" if world is None else f"at {world.now:g} s"
+    failure = RunFailed(f"the run broke off {when}: {unexpected(error)}")
+    failure.__cause__ = error
+    return failure
 
 
 def _outcome(failure: BaseException | None) -> str:

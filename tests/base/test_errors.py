@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from elsa_sim.base import errors
@@ -35,3 +37,18 @@ def test_all_faults_are_listed() -> None:
     assert str(ScenarioError("x.yaml", faults)) == "x.yaml: 2 faults\n  line 1: a: wrong\n  line 2: b: wrong, too"
     assert str(ScenarioError("x.yaml", faults[:1])).splitlines()[0] == "x.yaml: 1 fault"
     assert InputFaults(faults).faults == ScenarioError("x.yaml", faults).faults == tuple(faults)
+
+
+def test_what_nobody_raises_on_purpose_is_told_in_one_line_with_its_place() -> None:
+    def slip() -> None:
+        raise KeyError("no\nsuch")
+
+    try:
+        slip()
+    except KeyError as error:
+        kept = error
+    assert re.fullmatch(r"KeyError: 'no.*such' \(test_errors\.py, line \d+\)", errors.unexpected(kept))
+    copy = KeyError(*kept.args)
+    copy.__cause__ = kept  # as SimPy does
+    assert errors.unexpected(copy) == errors.unexpected(kept)
+    assert errors.unexpected(ValueError()) == "ValueError"

@@ -66,6 +66,8 @@ class StepPattern:
         allowed = (["client"], ["server"], ["client", "server"], ["client", "server", "client"])
         if held not in allowed or self.parts[0].auxiliary:
             raise ValueError(f"a step has parts at {', '.join(map(' then '.join, allowed))}; got {' then '.join(held)}")
+        if self.server not in (None, "edge", "cloud"):
+            raise ValueError(f"a server is at the edge or the cloud, not at {self.server!r}")
         if ("server" in held) != (self.server is not None) or (self.crossings and not self.split):
             raise ValueError("a step has a server if it has a part there, and crossings if the model is split")
 
