@@ -51,8 +51,12 @@ def prepare(room: str, folder: Path) -> None:
             continue
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    beside = ROOT.parent / "shared"  # data that some tests compare with, where it is there
+    if beside.is_dir() and not (folder / "shared").exists():
+        (folder / "shared").symlink_to(beside)
     tests = [*tests_of(room), "-m", "not processes and not slow"]
     section = {"source_paths": ["elsa_sim"], "only_mutate": [f"elsa_sim/{room}/*"], "also_copy": [*COPIED],
+               "pytest_add_cli_args": ["--hypothesis-seed=0"],
                "pytest_add_cli_args_test_selection": tests}  # fmt: skip
     lines = [f"{key} = {json.dumps(value)}" for key, value in section.items()]
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
