@@ -126,7 +126,7 @@ def _index(key: str | int, items: Sequence[Any], where: Place) -> int:
 
 
 def read(path: str | Path) -> Document:
-    """The document in the file ``path``; :func:`elsa_sim.validation.examine` reports its faults of single keys.
+    """The document in the file ``path``; :func:`.validation.examine` reports its faults of single keys.
 
     Raises:
         ScenarioError: the file cannot be read, is not UTF-8, not YAML, too large, or not one mapping.

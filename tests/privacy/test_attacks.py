@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from scipy.stats import ortho_group
+from scipy.stats import multivariate_normal, ortho_group
 
 from elsa_sim.base.streams import Streams
 from elsa_sim.privacy.attacks.complement import Complement, complement
@@ -122,6 +122,29 @@ def test_inversion_uses_the_context() -> None:
     assert share(discriminant(Known.of(public, tokens), private)[1::2], truth[1::2]) < 0.2
 
 
+def test_the_discriminant_is_the_likeliest_class() -> None:
+    """Gaussians about the shrunk means, each with its own variance, and a prior by how often a token was seen."""
+    public, private = states(200, 1, 1.5), states(100, 2, 1.5)
+    known = Known.of(public[0][:120], public[1][:120])
+    whiten, means, spread = known.shape
+    y = (private[0].double() @ whiten).numpy()
+    scores = [
+        multivariate_normal.logpdf(y, mean.numpy(), float(each) * np.eye(WIDTH)) + np.log(float(count))
+        for mean, each, count in zip(means, spread, known.counts, strict=True)
+    ]
+    assert len(set(known.counts.tolist())) > 3  # or the prior would say nothing
+    expected = known.classes[torch.from_numpy(np.argmax(scores, axis=0))]
+    assert torch.equal(discriminant(known, private[0]), expected)
+
+
+def test_the_complement_is_that_of_deviations_from_the_mean() -> None:
+    """A common offset is not a direction that varies."""
+    x, _ = states(600, 1, strong=30.0)
+    rest = complement(x + 1e3 * torch.eye(WIDTH)[5], 1)
+    assert float(rest[0].norm()) < 0.1  # the first axis varies most, and is left out
+    assert float(rest[5].norm()) > 0.9
+
+
 # -- as members of their family ------------------------------------------------------------------------------------------
 
 
@@ -169,6 +192,17 @@ def test_what_an_attack_leaves_open_is_the_sections() -> None:
     assert Inversion(width=32).completed(section) == Inversion(steps=7, width=32, lr=0.5)
     assert Inversion(width=32).completed(PrivacyOptions(inversion=None)) is None
     assert [attack.completed(section) for attack in section.attacks[:4]] == list(section.attacks[:4])
+
+
+def test_whole_texts_are_read_by_the_trained_attack_alone() -> None:
+    assert [attack.kind for attack in PrivacyOptions().attacks if attack.reads_texts] == ["inversion"]
+    assert Inversion(steps=1, width=8, lr=1e-9).width == 8
+    for wrong in ({"steps": 0}, {"width": 7}, {"lr": 0.0}):
+        with pytest.raises(ValidationError):
+            Inversion(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError):
+        Complement(rank=0)
+    assert Complement(rank=1).rank == 1
 
 
 def test_each_attack_is_one_column() -> None:

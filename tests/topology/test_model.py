@@ -59,14 +59,32 @@ def test_routes_do_not_depend_on_the_order_of_links(topology: Topology, order: o
 
 
 @given(topology=MESHES)
-def test_the_nearest_is_the_first_of_least_latency(topology: Topology) -> None:
+def test_the_nearest_is_that_of_least_latency_then_fewest_hops_then_first_by_name(topology: Topology) -> None:
     for name in topology.names():
         there = tuple(other for other in topology.names() if nx.has_path(topology.graph, name, other))
         for count in range(1, len(there) + 1):
             candidates = there[-count:]
-            ms = [round(1000 * topology.latency(name, each)) for each in candidates]
-            expected = name if name in candidates else candidates[ms.index(min(ms))]
-            assert topology.nearest(name, candidates) == expected
+            order = [(round(1000 * topology.latency(name, each)), len(topology.route(name, each)), natural(each))
+                     for each in candidates]  # fmt: skip
+            expected = name if name in candidates else candidates[order.index(min(order))]
+            assert topology.nearest(name, candidates) == topology.nearest(name, candidates[::-1]) == expected
+
+
+def test_without_latencies_the_nearest_is_the_one_that_there_is_a_link_to() -> None:
+    """Two edge servers under a cloud, a client under each: everything is 0 s away."""
+    nodes = [
+        Node("cloud", "cloud"),
+        *(Node(f"e{i}", "edge") for i in (0, 1)),
+        *(Node(f"c{i}", "client") for i in (0, 1)),
+    ]
+    links = [
+        link for i in (0, 1) for link in (Link(f"e{i}", "cloud", 1e6, 1e6, 0.0), Link(f"c{i}", f"e{i}", 1e6, 1e6, 0.0))
+    ]
+    topology = Topology(tuple(nodes), tuple(links))
+    assert [topology.nearest(f"c{i}", ("e0", "e1")) for i in (0, 1)] == ["e0", "e1"]
+    apart = topology.distances(["c0", "c1"], ["e0", "e1"])
+    assert apart.argmin(1).tolist() == [0, 1]
+    assert apart.max() < 1e-12
 
 
 def test_ties_are_broken_by_name() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any, Literal
 from unittest.mock import patch
@@ -113,46 +113,6 @@ def test_who_is_interrupted_while_waiting_is_waited_for_no_more(when: float) -> 
     assert env.now == 3.0
 
 
-class _Split(Protocol):
-    """Clients in parallel, one server part; as an author may write it at first, or with a replica."""
-
-    kind: Literal["first_try"] = "first_try"
-    pattern = head_at("cloud", shared=True)
-    exclusive: bool = False
-
-    def run(self, world: World) -> Verb:
-        theta = world.model.initial()
-        if world.evaluate(theta, round=0):
-            return
-        part = world.split_clients[0].served
-        self_rest = [world.model.take(part, theta)]
-        replica = Replica(world.env, self_rest[0])
-        optimizer = world.model.optimizer(self.lr, 0.0)
-
-        def learn(rest: Any, h: Any, batch: Any) -> Verb:
-            work = world.model.learn(rest, h, batch, optimizer)
-            _, *after, loss = yield from world.compute(world.cloud, work, round=1, step=1)
-            world.stepped(loss)
-            return loss, rest.stepped(*after)
-
-        def train(client: Any) -> Verb:
-            (first,) = client.own
-            for _ in range(self.local_steps):
-                batch = next(client.batches)
-                bottom = world.model.take(first, theta)
-                h, _ = yield from world.compute(client.name, world.model.forward(bottom, batch, batch.lengths))
-                h = yield from world.send(client.name, world.cloud, h, "activation", round=1)
-                if self.exclusive:
-                    yield from replica.step(partial(learn, h=h, batch=batch))
-                else:
-                    _, self_rest[0] = yield from learn(self_rest[0], h, batch)
-
-        tasks = {client.name: partial(train, client) for client in world.split_clients}
-        yield from run_round(world, tasks, WaitOptions(), round=1, at=world.cloud)
-        done = replica.trained if self.exclusive else self_rest[0]
-        world.evaluate(theta.merge([theta.pick(world.model.names([first_of(world)])), done.adapters]), round=1)
-
-
 def first_of(world: World) -> Any:
     (first,) = world.split_clients[0].own
     return first
@@ -162,9 +122,51 @@ SLOW = ("devices.cloud.speed=0.2 GFLOP/s", "split={policy: fixed, p: 1}")  # the
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _registered() -> Any:
+def _first_try() -> Iterator[None]:
+    """A protocol of this module only: it is registered while its tests run."""
+
+    class Split(Protocol):
+        """Clients in parallel, one server part; as an author may write it at first, or with a replica."""
+
+        kind: Literal["first_try"] = "first_try"
+        pattern = head_at("cloud", shared=True)
+        exclusive: bool = False
+        """Whether its server's part is a replica."""
+
+        def run(self, world: World) -> Verb:
+            theta = world.model.initial()
+            if world.evaluate(theta, round=0):
+                return
+            part = world.split_clients[0].served
+            self_rest = [world.model.take(part, theta)]
+            replica = Replica(world.env, self_rest[0])
+            optimizer = world.model.optimizer(self.lr, 0.0)
+
+            def learn(rest: Any, h: Any, batch: Any) -> Verb:
+                work = world.model.learn(rest, h, batch, optimizer)
+                _, *after, loss = yield from world.compute(world.cloud, work, round=1, step=1)
+                world.stepped(loss)
+                return loss, rest.stepped(*after)
+
+            def train(client: Any) -> Verb:
+                (first,) = client.own
+                for _ in range(self.local_steps):
+                    batch = next(client.batches)
+                    bottom = world.model.take(first, theta)
+                    h, _ = yield from world.compute(client.name, world.model.forward(bottom, batch, batch.lengths))
+                    h = yield from world.send(client.name, world.cloud, h, "activation", round=1)
+                    if self.exclusive:
+                        yield from replica.step(partial(learn, h=h, batch=batch))
+                    else:
+                        _, self_rest[0] = yield from learn(self_rest[0], h, batch)
+
+            tasks = {client.name: partial(train, client) for client in world.split_clients}
+            yield from run_round(world, tasks, WaitOptions(), round=1, at=world.cloud)
+            done = replica.trained if self.exclusive else self_rest[0]
+            world.evaluate(theta.merge([theta.pick(world.model.names([first_of(world)])), done.adapters]), round=1)
+
     yield
-    Protocol.members.pop("first_try", None)
+    del Protocol.members["first_try"]
 
 
 def test_a_step_from_a_copy_that_another_replaced_fails_the_run() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor
 
 from elsa_sim.learning.aggregation.base import Adapters, Aggregation
@@ -238,6 +239,19 @@ def test_a_member_of_weight_two_is_two_members(rule: Aggregation, weights: list[
     same(rule.aggregate(values, weights, BASE), rule.aggregate(copies, [1.0] * len(copies), BASE))
 
 
+@every
+def test_a_linear_rule_is_the_weighted_sum_of_any_groups(rule: Aggregation) -> None:
+    """Only then may a server merge groups of changes one after another."""
+    values, weights = contributions(6), [1.0, 2.0, 3.0, 1.0, 1.0, 2.0]
+    values[0] = {name: 100.0 * t for name, t in values[0].items()}
+    none = {name: torch.zeros_like(t) for name, t in BASE.items()}
+    whole = flat(rule.aggregate(values, weights, none)) * sum(weights)
+    parts = sum(
+        flat(rule.aggregate(values[i : i + 3], weights[i : i + 3], none)) * sum(weights[i : i + 3]) for i in (0, 3)
+    )
+    assert rule.linear == torch.allclose(whole, torch.as_tensor(parts), atol=1e-3)
+
+
 # -- oracles ------------------------------------------------------------------------------------------------------------
 
 
@@ -334,3 +348,25 @@ def test_krum_keeps_out_those_who_are_near_each_other_but_far_from_most() -> Non
 )  # fmt: skip
 def test_members_that_a_rule_needs(rule: Aggregation, least: int) -> None:
     assert rule.least == least
+
+
+def test_options_and_their_bounds() -> None:
+    defaults = {
+        rule.kind: rule.model_dump(exclude={"kind"}) for rule in RULES[::-1]
+    }  # the defaults come first in RULES
+    assert defaults == {
+        "mean": {},
+        "median": {},
+        "trimmed_mean": {"trim": 1},
+        "outlier": {"factor": 2.0},
+        "norm_clipping": {"factor": 1.0},
+        "krum": {"byzantine": 1, "keep": 1},
+    }
+    least: list[tuple[type[Any], str, float]] = [(TrimmedMean, "trim", 1), (Outlier, "factor", 1.0), (Krum, "byzantine", 0),
+                                                 (Krum, "keep", 1)]  # fmt: skip
+    for rule, option, value in least:
+        assert getattr(rule(**{option: value}), option) == value
+        with pytest.raises(ValidationError):
+            rule(**{option: value - 1})
+    with pytest.raises(ValidationError):
+        NormClipping(factor=0.0)

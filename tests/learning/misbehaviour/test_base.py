@@ -192,6 +192,7 @@ def test_attacks_may_be_small_but_not_nothing() -> None:
     for options in (UnreliableOptions, Noise):
         with pytest.raises(ValidationError):
             options(noise_scale=0.0)
+    assert SignFlip().factor == 1.0
     assert (SignFlip(factor=0.1).factor, Stale(stale_uploads=1).stale_uploads) == (0.1, 1)
     for make in (lambda: SignFlip(factor=0.0), lambda: Stale(stale_uploads=0)):
         with pytest.raises(ValidationError):

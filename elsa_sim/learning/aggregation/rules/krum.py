@@ -53,7 +53,7 @@ class Krum(Aggregation):
         squares = torch.stack([(rows - row).square().sum(1) for row in rows])
         squares = torch.nan_to_num(squares, nan=torch.inf, posinf=torch.inf).fill_diagonal_(torch.inf)
         nearest = max(1, members - self.byzantine - 2)
-        return squares.sort(dim=1).values[:, : min(nearest, max(1, members - 1))].sum(1)
+        return squares.sort(dim=1).values[:, :nearest].sum(1)
 
     def flops(self, members: int, elements: int) -> float:
         return 1.5 * elements * members * (members - 1) + 2.0 * elements * min(self.keep, members)
