@@ -217,7 +217,7 @@ def test_a_plugin_that_fails_is_an_input_error(plugins: Path, source: str, reaso
 
 @pytest.mark.parametrize("name", ["", ".", ".relative", "no such module", "a/b.py", "nowhere.at.all", "x\0y"])
 def test_a_name_that_is_no_module_is_an_input_error(name: str) -> None:
-    with pytest.raises(InputError, match="there is no plugin|cannot be imported"):
+    with pytest.raises(InputError, match=r"there is no plugin|cannot be imported"):
         load_plugin(name)
 
 
