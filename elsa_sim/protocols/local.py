@@ -64,11 +64,15 @@ def trains(world: World, client: Client, steps: int) -> int:
 class SplitTrainer:
     """Split training of clients with a server: Parts 1 and 3 on the client, Part 2 (one replica per client) on the server.
 
+    It trains after the ``u_shaped`` patterns; a protocol with another pattern has a step of its own.
+
     Keeps each client's optimizer moments between calls if ``keep`` says so: those of Parts 1 and 3 belong to the
     client, those of Part 2 to its server, so a client that comes to another server starts them afresh.
     """
 
     def __init__(self, world: World, optimizer: Optimizer, keep: bool) -> None:
+        if not world.split_clients[0].pattern.tail:
+            raise TypeError("SplitTrainer trains Parts 1 and 3 on the client: the protocol's step pattern must be u_shaped")
         self.world, self.optimizer, self.keep = world, optimizer, keep
         #: That of Part 2.
         self.serving = optimizer
