@@ -72,7 +72,9 @@ class SplitTrainer:
 
     def __init__(self, world: World, optimizer: Optimizer, keep: bool) -> None:
         if not world.split_clients[0].pattern.tail:
-            raise TypeError("SplitTrainer trains Parts 1 and 3 on the client: the protocol's step pattern must be u_shaped")
+            raise TypeError(
+                "SplitTrainer trains Parts 1 and 3 on the client: the protocol's step pattern must be u_shaped"
+            )
         self.world, self.optimizer, self.keep = world, optimizer, keep
         #: That of Part 2.
         self.serving = optimizer

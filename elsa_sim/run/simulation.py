@@ -56,7 +56,8 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
     Raises:
         ScenarioError: the scenario has faults.
         InputError: ``folder`` cannot be written to.
-        RunFailed: an invariant does not hold, training diverged, or memory ran out; what was recorded is in ``folder``.
+        RunFailed: an invariant does not hold, training diverged, memory ran out, or something raised what nobody raises on
+            purpose (its ``__cause__``); what was recorded is in ``folder``.
         KeyboardInterrupt: passed on after the run directory was completed.
     """
     begin = time.perf_counter()

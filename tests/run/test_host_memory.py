@@ -15,7 +15,7 @@ import pytest
 import torch
 from small_runs import TEXT, loaded, played, transfers
 
-from elsa_sim.base.errors import OutOfMemory
+from elsa_sim.base.errors import OutOfMemory, RunFailed
 from elsa_sim.cli import commands
 from elsa_sim.learning.execution import pools
 from elsa_sim.learning.execution.pools import LocalPool
@@ -100,10 +100,11 @@ def test_weights_that_do_not_fit_fail_the_run(monkeypatch: Patch, tmp_path: Path
     assert metrics.load(tmp_path).summary["outcome"].startswith("failed: host memory ran out")
 
 
-def test_other_mistakes_come_through(monkeypatch: Patch) -> None:
+def test_other_mistakes_are_not_taken_for_it(monkeypatch: Patch) -> None:
     lacking(monkeypatch, RuntimeError("shapes do not match"))
-    with pytest.raises(RuntimeError, match="shapes do not match"):
+    with pytest.raises(RunFailed, match="RuntimeError: shapes do not match") as told:
         played("execution.executor=serial")
+    assert not isinstance(told.value, OutOfMemory)
 
 
 def elsa(monkeypatch: Patch, *args: str) -> Any:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_runs import Interrupting, known, loaded, played, same_rows, transfers, work
 
-from elsa_sim.base.errors import Divergence, InputError, ScenarioError
+from elsa_sim.base.errors import Divergence, InputError, RunFailed, ScenarioError
 from elsa_sim.results import event_table, metrics
 from elsa_sim.run import simulation
 from elsa_sim.world.world import World
@@ -109,15 +109,18 @@ def test_an_earlier_run_leaves_no_trace(tmp_path: Path) -> None:
 
 
 def test_a_programs_mistake_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What is not a failure of the run comes through as it is, and what was recorded can be read."""
+    """It fails the run, as its cause, with its place; and what was recorded can be read."""
 
     def wrong(self: World, *args: object, **more: object) -> bool:
         raise ZeroDivisionError
 
     played(TIMING, folder=tmp_path)
     monkeypatch.setattr(World, "stepped", wrong)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(
+        RunFailed, match=r"the run broke off at 0\.\d+ s: ZeroDivisionError \(test_simulation\.py, line \d+\)"
+    ) as told:
         played(TIMING, folder=tmp_path)
+    assert isinstance(told.value.__cause__, ZeroDivisionError)
     assert metrics.load(tmp_path).summary["complete"] is False
 
 
