@@ -28,7 +28,7 @@ def console() -> Any:
 
 def closing(results: Results) -> Table:
     """The closing table of a run."""
-    from ..base.units import format_bytes, format_energy, format_seconds
+    from ..base.units import format_bytes, format_seconds
 
     summary = results.summary
     table = titled(f"{summary['name']}: {summary['protocol']}, seed {summary['seed']}, {summary['rounds']} rounds")
@@ -54,13 +54,28 @@ def closing(results: Results) -> Table:
         table.add_row("missing from rounds", str(summary["missing"]))
     for name, told in _updates(summary["updates"]) if "updates" in summary else ():
         table.add_row(name, told)
-    table.add_row("energy", format_energy(summary["energy_j"]))
+    for name, told in _energy(summary["energy_j"]):
+        table.add_row(name, told)
     host = summary["host"]
     share = f"{100 * host['math_s'] / host['wall_s']:.0f} % of it tensor math" if host["wall_s"] else ""
     table.add_row("host time", f"{format_seconds(host['wall_s'])}  ({share})")
     table.add_row("peak memory of the host", format_bytes(host["peak_rss_bytes"]))
     table.add_row("invariants", str(summary["invariants"]))
     return table
+
+
+def _energy(spent: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the training itself took, by role, and what devices drew while they did nothing."""
+    from ..base.units import format_energy
+
+    def told(joules: Mapping[str, float]) -> str:
+        parts = f"computing {format_energy(joules['compute'])}, radio {format_energy(joules['radio'])}"
+        return f"{format_energy(joules['marginal'])}  ({parts})"
+
+    yield "energy without idle", told(spent)
+    for role, joules in spent["by_role"].items():
+        yield f"  {role}", told(joules)
+    yield "  idle draw on top", format_energy(spent["idle"])
 
 
 def _updates(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
