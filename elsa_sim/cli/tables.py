@@ -36,7 +36,9 @@ def closing(results: Results) -> Table:
     if summary["time_to_target_s"] is not None:
         table.add_row("time to target accuracy", format_seconds(summary["time_to_target_s"]))
     if summary["accuracy"] is not None:
-        table.add_row("test accuracy", f"{summary['accuracy']:.4f}  (best {summary['best_accuracy']:.4f})")
+        clean = summary.get("clean_accuracy")
+        without = "" if clean is None else f"; without codecs {clean:.4f}"
+        table.add_row("test accuracy", f"{summary['accuracy']:.4f}  (best {summary['best_accuracy']:.4f}{without})")
     for name in ("macro_f1", "loss", "perplexity"):
         if summary.get(name) is not None:
             table.add_row(f"test {name}".replace("_", "-"), f"{summary[name]:.4g}")
@@ -61,6 +63,8 @@ def closing(results: Results) -> Table:
     table.add_row("host time", f"{format_seconds(host['wall_s'])}  ({share})")
     table.add_row("peak memory of the host", format_bytes(host["peak_rss_bytes"]))
     table.add_row("invariants", str(summary["invariants"]))
+    for line in summary.get("warnings", ()):
+        table.add_row("warning", line)
     return table
 
 

@@ -57,6 +57,11 @@ class Plan:
     layout: Layout | None = None
 
     @property
+    def trainers(self) -> tuple[str, ...]:
+        """The clients that are to train."""
+        return self.topology.names("client") if self.scenario.protocol.pattern.trained_at("client") else ()
+
+    @property
     def played(self) -> Topology:
         """The topology that messages cross: with a link from each wireless client to each station."""
         return self.topology if self.layout is None else self.layout.extended

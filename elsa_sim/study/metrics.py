@@ -53,6 +53,7 @@ OPEN: Mapping[str, str] = {
     "privacy.": "",
     "clustering.": "",
     "updates.": "",
+    "training.": "",
     "client_accuracy_": "",
 }
 #: Told by the table of rounds for the study's own target.
