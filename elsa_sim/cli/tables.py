@@ -93,21 +93,12 @@ def _updates(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def planned(loaded: Loaded, plan: Plan) -> Table:
-    """What a scenario would run."""
-    scenario, topology = loaded.scenario, plan.topology
-    counts = [len(samples) for samples in plan.samples]
+    """What a scenario would run, as it was understood."""
+    from ..run import understood
+
     table = titled(f"{loaded.document.source}: fine")
-    table.add_row("protocol", scenario.protocol.kind)
-    table.add_row("backbone", f"{scenario.backbone.name}, {plan.source.layers} layers")
-    for row in _cuts(plan):
-        table.add_row("cut", row)
-    roles = ((role, len(topology.names(role))) for role in ("client", "edge", "cloud", "router"))
-    table.add_row("nodes", ", ".join(f"{count} {role}" for role, count in roles if count))
-    table.add_row("links", str(len(topology.links)))
-    table.add_row("training samples", f"{sum(counts)}, per client {min(counts)} to {max(counts)}")
-    table.add_row("test samples", str(len(plan.texts.test)))
-    for note in scenario.protocol.notes(timing=scenario.execution.mode == "timing"):
-        table.add_row("note", note)
+    for name, text in understood.rows(plan):
+        table.add_row(name, text)
     return table
 
 
@@ -173,16 +164,6 @@ def optimised(found: Found) -> Table:
     for system, seconds in means.iloc[1:].items():
         table.add_row(str(system), f"{format_seconds(seconds)}  ({seconds / means.iloc[0]:.2f} times as long)")
     return table
-
-
-def _cuts(plan: Plan) -> Iterator[str]:
-    """The cut of every client and why; one line for those that have it in common."""
-    together: dict[tuple[int, int, str], list[str]] = {}
-    for name, cut in (plan.cuts or {}).items():
-        together.setdefault((cut.p, cut.q, cut.why), []).append(name)
-    for (p, q, why), names in together.items():
-        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        yield f"{shown}: client {p} + {q} layers, server {plan.source.layers - p - q}; {why}"
 
 
 def titled(title: str) -> Table:

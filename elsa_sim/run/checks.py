@@ -29,7 +29,7 @@ from ..protocols.base import Protocol
 from ..scenario.model import Loaded, Scenario
 from ..scenario.validation import in_order
 from ..topology import Topology
-from . import memory
+from . import effects, memory
 from .cost_inputs import Needs, needs, radio_of, resources, set_demands
 
 if TYPE_CHECKING:
@@ -99,6 +99,9 @@ def check(loaded: Loaded) -> Plan:
     if wireless is not None:
         layout = attempt("wireless", lambda: wireless.layout(_is(topology), context.streams), topology)
     source = attempt("backbone", lambda: locate(scenario.backbone, context))
+    for section, fault in effects.of_sections(scenario, protocol) if protocol is not None else ():
+        if section not in loaded.unsound:
+            faults.extend(loaded.located([fault], section))
     if protocol is not None and protocol.pattern.split:
         attempt("split", lambda: scenario.split.check(_is(source).layers, scenario.protocol.pattern), source)
     texts = attempt("task", lambda: scenario.task.read(context))
@@ -118,6 +121,7 @@ def check(loaded: Loaded) -> Plan:
         faults.extend(loaded.located(protocol.faults(topology, scenario.task), "protocol"))
     if topology is not None and protocol is not None and edge_of:
         faults.extend(loaded.located(protocol.aggregation_faults(edge_of, topology.cloud), "protocol"))
+        faults.extend(loaded.located(effects.of_waiting(protocol, edge_of, topology.cloud), "protocol"))
     cuts: dict[str, Cut] | None = None
     outline: Outline | None = None
     wanted: dict[str | None, Needs] = {}
