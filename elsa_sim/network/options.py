@@ -13,9 +13,8 @@ from ..base.errors import Fault, InputFaults
 from ..base.registry import Items, Options
 from ..links import LinkModel, MaxMin
 from ..topology import Topology
-from ..topology.limits import LEAST_CHANGE, Duration, Header, Moment, Segment
+from ..topology.limits import Duration, Header, MeanTime, Moment, Segment
 
-Interval = Annotated[Duration, Ge(LEAST_CHANGE)]
 Model = Annotated[SerializeAsAny[LinkModel], member_of(LinkModel)]
 
 
@@ -47,9 +46,9 @@ class Failure(Options):
     """Names of the two ends of the one link that fails."""
     node: str | None = None
     """Name of a node whose links fail, all at once."""
-    mtbf: Interval
+    mtbf: MeanTime
     """Mean time between failures: from a repair to the next failure."""
-    mttr: Interval
+    mttr: MeanTime
     """Mean time to repair."""
     times: Literal["exponential", "fixed"] = "exponential"
     """Exponential times begin in a random state; fixed ones with the links in working order."""

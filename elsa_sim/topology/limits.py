@@ -6,40 +6,54 @@ in infinite times and runs without end.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Gt
+from pydantic import AfterValidator, WithJsonSchema
 
-from ..base.units import Bandwidth, Seconds, Size
+from ..base.units import bounded
 
-LEAST_BANDWIDTH, MOST_BANDWIDTH = 1.0, 1e15
-"""bit/s; all fibres of one cable carry some 1e15."""
-MOST_LATENCY = 1e5
-"""s; light takes 8e4 s to the farthest probe in space."""
-MOST_TIME = 1e8
-"""s; three years of simulated time. Clock times since 1970 are larger."""
+LEAST_BANDWIDTH, MOST_BANDWIDTH = 1.0, 1e15  # bit/s
+MOST_LATENCY = 1e5  # s
+MOST_TIME = 1e8  # s
 MOST_LOSS = 0.99
-"""Each byte is then sent 1 / (1 - 0.99) = 100 times on average."""
-LEAST_CHANGE = 1e-5
-"""s; a bandwidth that changes forever, and faster than this on average, makes more events than a run can play."""
-MOST_PACKET = 65_535.0
-"""bytes; the longest IP packet."""
-MOST_BYTES = 1e18
-"""bytes of one message."""
-MOST_NAME = 255
-"""Characters of a name."""
+LEAST_CHANGE = 1e-5  # s
+MOST_PACKET = 65_535.0  # bytes
+MOST_BYTES = 1e18  # bytes
+MOST_NAME = 255  # characters
 
-PositiveBandwidth = Annotated[Bandwidth, Ge(LEAST_BANDWIDTH), Le(MOST_BANDWIDTH)]
+DEAD = "0 bit/s from the start of the run on never carries anything; a profile or trace must have a bandwidth above 0 somewhere"
+_CABLE = "all fibres of a cable together carry some 1e15"
+_YEARS = "some three years; times count from the start of the run, not from 1970"
+_EVENTS = "what changes forever, and faster, makes more events than a run can play"
+
+PositiveBandwidth = Annotated[
+    float, *bounded("bandwidth", LEAST_BANDWIDTH, MOST_BANDWIDTH, f"{_CABLE}; an outage is a profile entry of 0")
+]
 """Of a link that carries something."""
-BandwidthOrOutage = Annotated[Bandwidth, Le(MOST_BANDWIDTH)]
+BandwidthOrOutage = Annotated[float, *bounded("bandwidth", 0.0, MOST_BANDWIDTH, _CABLE)]
 """An entry of a profile; 0 is an outage."""
-Latency = Annotated[Seconds, Le(MOST_LATENCY)]
-Moment = Annotated[Seconds, Le(MOST_TIME)]
-Duration = Annotated[Seconds, Gt(0), Le(MOST_TIME)]
-Loss = Annotated[float, Ge(0.0), Le(MOST_LOSS)]
-Header = Annotated[Size, Le(MOST_PACKET)]
-Segment = Annotated[Size, Ge(1), Le(MOST_PACKET)]
+Latency = Annotated[float, *bounded("time", 0.0, MOST_LATENCY, "light takes 8e4 s to the farthest probe in space")]
+"""Latency or jitter."""
+Moment = Annotated[float, *bounded("time", 0.0, MOST_TIME, _YEARS)]
+Duration = Annotated[Moment, Gt(0)]
+MeanTime = Annotated[float, *bounded("time", LEAST_CHANGE, MOST_TIME, _EVENTS)]
+"""Between changes that never end."""
+Header = Annotated[float, *bounded("size", 0.0, MOST_PACKET, "the longest IP packet")]
+Segment = Annotated[float, *bounded("size", 1.0, MOST_PACKET, "the longest IP packet")]
+
+
+def _loss(value: float) -> float:
+    fault = loss_fault(value)
+    if fault:
+        raise ValueError(fault)
+    return value
+
+
+Loss = Annotated[float, AfterValidator(_loss), WithJsonSchema({"type": "number", "minimum": 0.0, "maximum": MOST_LOSS})]
+"""Probability that a packet is lost."""
 
 
 def bandwidth_fault(value: float) -> str | None:
@@ -61,7 +75,7 @@ def loss_fault(value: float) -> str | None:
     """What is wrong with the probability that a packet is lost, or ``None``."""
     if 0.0 <= value <= MOST_LOSS:
         return None
-    return f"must be a probability of at least 0 and at most {MOST_LOSS:g}, got {value:g}: each byte is sent 1 / (1 - loss) times"
+    return f"must be a probability of at least 0 and at most {MOST_LOSS:g}, got {value:g} (each byte is sent 1 / (1 - loss) times)"
 
 
 def profile_fault(profile: tuple[tuple[float, float], ...], period: float | None) -> str | None:
@@ -73,7 +87,7 @@ def profile_fault(profile: tuple[tuple[float, float], ...], period: float | None
         return f"the bandwidths of a profile are at least 0 and at most {MOST_BANDWIDTH:g} bit/s"
     if any(0.0 < bandwidth < LEAST_BANDWIDTH for _, bandwidth in profile):
         return f"a bandwidth of a profile is 0 (an outage) or at least {LEAST_BANDWIDTH:g} bit/s"
-    if any(after <= before for before, after in zip(times, times[1:], strict=False)):
+    if any(after <= before for before, after in itertools.pairwise(times)):
         return "the times of a profile must increase"
     if period is not None and not times:
         return "a period needs a profile"
@@ -82,13 +96,14 @@ def profile_fault(profile: tuple[tuple[float, float], ...], period: float | None
             f"the period must be longer than the last time of the profile, {times[-1]:g} s, and at most {MOST_TIME:g} s"
         )
     if period is not None and period < LEAST_CHANGE * len(times):
-        return (f"{len(times)} bandwidths in a period of {period:g} s change the link more than {1 / LEAST_CHANGE:g} times a second, "
-                f"forever; the period must be at least {LEAST_CHANGE * len(times):g} s")  # fmt: skip
-    if times and times[0] == 0 and not any(bandwidth for _, bandwidth in profile):
-        return (
-            "a profile that is 0 from the start on never carries anything; it must have a bandwidth above 0 somewhere"
-        )
-    return None
+        return (f"the period must be at least {LEAST_CHANGE * len(times):g} s for {len(times)} bandwidths, got {period:g} s "
+                f"({_EVENTS})")  # fmt: skip
+    return DEAD if period is not None and is_dead(profile) else None
+
+
+def is_dead(profile: tuple[tuple[float, float], ...]) -> bool:
+    """Whether a link with this profile never carries anything."""
+    return bool(profile) and profile[0][0] == 0 and not any(bandwidth for _, bandwidth in profile)
 
 
 def name_fault(name: str) -> str | None:

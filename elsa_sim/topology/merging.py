@@ -82,8 +82,10 @@ def _one(group: list[RawLink]) -> tuple[RawLink, list[str]]:
             )
     latencies = [_lowest(ways[way]) for way in (True, False)]
     if latencies[0] != latencies[1]:
-        said.append(f"{_name(first)}: its directions have the latencies {_said(latencies[0])} and {_said(latencies[1])}, and a link "
-                    "has one; make them equal")  # fmt: skip
+        there, back = map(_said, latencies)
+        said.append(
+            f"{_name(first)}: its directions have the latencies {there} and {back}, and a link has one; make them equal"
+        )
     up = _total([edge.up if edge.u == first.u else _backward(edge) for edge in ways[True]])
     down = _total([_backward(edge) if edge.u == first.u else edge.up for edge in ways[False]])
     return replace(first, up=up, down=down, latency=latencies[0]), said

@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from ..base.registry import Items, Options
-from ..base.units import Seconds
-from .limits import BandwidthOrOutage, Duration, Latency, Loss, PositiveBandwidth, profile_fault
+from .limits import DEAD, BandwidthOrOutage, Duration, Latency, Loss, Moment, PositiveBandwidth, is_dead, profile_fault
 from .spellings import UNIT_OF
 
 Duplex = Literal["full", "half"]
-Entry = Items[tuple[Seconds, BandwidthOrOutage]]
+Entry = Items[tuple[Moment, BandwidthOrOutage]]
 Profile = tuple[tuple[float, float], ...]
 
 
@@ -108,6 +107,8 @@ class LinkOptions(Options):
     @model_validator(mode="after")
     def _in_order(self) -> LinkOptions:
         fault = profile_fault(self.profile, self.period)
+        if is_dead(self.profile) or is_dead(self.profile_down or ()):
+            fault = DEAD
         below = profile_fault(self.profile_down or (), self.period_down)
         if below:
             fault = f"profile_down: {below}"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
+from .limits import DEAD, is_dead
 from .reading import as_text, read_bytes
 from .spellings import UNIT_OF, unit_in
 
@@ -40,6 +41,9 @@ def read_columns(context: Context, name: str, key: str, units: dict[str, str | N
     try:
         lines = _cells(text)
         first = next(lines, None)
+        if first is not None and len(first[1]) == 1 and first[1][0].isdecimal() and value == "bandwidth":
+            raise InputFaults([Fault(key, f"{name}: line {first[0]}: expected a time and a bandwidth, got {first[1][0][:60]!r}; if "
+                                     f"it is a Mahimahi file, say trace: {{file: {name}, format: mahimahi}}")])  # fmt: skip
         header = first[1] if first is not None and not any(map(_is_number, first[1])) else None
         factors, swapped = _units(header, units, value, name, said)
         rows = [] if first is None or header is not None else [first]
@@ -50,8 +54,8 @@ def read_columns(context: Context, name: str, key: str, units: dict[str, str | N
         said.append(f"more than {MOST_ROWS} rows")
     if not found and len(said) < 2:
         said.append(f"there are no rows of a time and a {value}")
-    if found and value == "bandwidth" and not any(number for _, number in found):
-        said.append("every bandwidth is 0; such a link never carries anything")
+    if value == "bandwidth" and is_dead(tuple(found)):
+        said.append(DEAD)
     if said:
         raise InputFaults([Fault(key, f"{name}: {message}") for message in said])
     return tuple((time * factors[0], number * factors[1]) for time, number in found)
@@ -75,44 +79,46 @@ def _cells(text: str) -> Iterator[tuple[int, list[str]]]:
             yield number, cells
 
 
-def _units(header: list[str] | None, units: dict[str, str | None], value: str, name: str,
-           said: list[str]) -> tuple[tuple[float, float], bool]:  # fmt: skip
+def _units(
+    header: list[str] | None, units: dict[str, str | None], value: str, name: str, said: list[str]
+) -> tuple[tuple[float, float], bool]:
     """The factors to SI units of both columns, and whether the time is the second; what is not clear is ``said``."""
     if header is not None and len(header) != 2:
         said.append(f"the header {_shown(header)} has {len(header)} columns; expected two, a time and a {value}")
         return (1.0, 1.0), False
-    swapped = header is not None and value == "bandwidth" and unit_in(header[0], value) is not None
-    order = ("time", value) if not swapped else (value, "time")
-    factors: dict[str, float] = {}
+    swapped = header is not None and value in UNIT_OF and unit_in(header[0], value) is not None
+    order = (value, "time") if swapped else ("time", value)
+    factors = dict.fromkeys(order, 1.0)
     missing: list[str] = []
     for i, quantity in enumerate(order):
         if quantity not in UNIT_OF:
-            factors[quantity] = 1.0
             continue
-        stated = units.get(quantity)
-        own = None if header is None else unit_in(header[i], quantity)
-        if (
-            own is not None
-            and quantity == "time"
-            and value == "bandwidth"
-            and unit_in(header[i] if header else "", value)
-        ):
-            own = None  # "bits per second" is no time
-        asked = None if stated is None else UNIT_OF[quantity](stated)
-        if own is not None and asked is not None and not math.isclose(own, asked):
-            said.append(
-                f"the header {_shown(header or [])} and the scenario ({quantity}: {stated}) name different units"
-            )
-        found = own if asked is None else asked
+        asked = units.get(quantity)
+        factor = None if asked is None else UNIT_OF[quantity](asked)
+        own = None if header is None else _stated(header[i], quantity, value)
+        if own is not None and factor is not None and not math.isclose(own, factor):
+            shown = _shown(header or [])
+            said.append(f"the header {shown} and the scenario ({quantity}: {asked}) name different units")
+        found = factor if own is None else own
         if found is None:
             missing.append(quantity)
-        factors[quantity] = 1.0 if found is None else found
+        else:
+            factors[quantity] = found
     if missing:
-        has = "there is no header" if header is None else f"the header {_shown(header)} does not say"
+        has = "there is no header that says" if header is None else f"the header {_shown(header)} does not say"
         write = ", ".join({"time": "time: s", "bandwidth": "bandwidth: Mbit/s"}[each] for each in missing)
-        said.append(f"{has} the unit of the {' and the '.join(missing)}; write a header such as time_s,bandwidth_mbps, or say in the "
-                    f"scenario trace: {{file: {name}, {write}}} (or what they are; format: mahimahi or pensieve, if so)")  # fmt: skip
+        said.append(
+            f"{has} the unit of the {' and the '.join(missing)}; write a header such as time_s,bandwidth_mbps, or say in "
+            f"the scenario trace: {{file: {name}, {write}}} (or what they are, or format: mahimahi or pensieve)"
+        )
     return (factors["time"], factors[value]), swapped
+
+
+def _stated(heading: str, quantity: str, value: str) -> float | None:
+    """The unit in the heading of a column; that of "bits per second" is none of time."""
+    if quantity == "time" and value in UNIT_OF and unit_in(heading, value) is not None:
+        return None
+    return unit_in(heading, quantity)
 
 
 def _shown(header: list[str]) -> str:

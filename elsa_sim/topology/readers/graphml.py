@@ -57,7 +57,7 @@ def read_graphml(root: Element, asked: Asked) -> Read:
 
 
 def _key(key: Element) -> _Key:
-    name = key.get("yfiles.type") or key.get("attr.name") or key.get("id", "")
+    name = key.get("yfiles.type") or key.get("attr.name") or key.get("id") or ""
     defaults = inner(key, "default")
     default = (defaults[0].text or "").strip() if defaults and not len(defaults[0]) else None
     return _Key(name, key.get("for", "all"), default, key.get("yfiles.type") is not None)

@@ -1,8 +1,8 @@
 """What the attributes of an edge say about its bandwidth and latency, in files of other programs.
 
-Understood, the first that is there: ``up``/``down``/``bandwidth`` (bit/s, or with a unit); ``capacity`` (with a unit);
-the Zoo's ``LinkSpeedRaw`` (bit/s), its ``LinkSpeed`` with ``LinkSpeedUnits``, and a ``LinkLabel`` or ``label`` that is a speed and
-nothing else: ``10 Gbps``, ``2 x 10 Mbps``, ``10 Gbit/s + 155 Mbps``. What looks like a speed and is not plainly one (``34-155 Mbps``,
+Understood, the first that is there: ``up``/``down``/``bandwidth`` (bit/s, or with a unit); ``capacity`` (with a unit); the
+Zoo's ``LinkSpeedRaw`` (bit/s), its ``LinkSpeed`` with ``LinkSpeedUnits``, and a ``LinkLabel`` or ``label`` that is a speed and no
+more: ``10 Gbps``, ``2 x 10 Mbps``, ``10 Gbit/s + 155 Mbps``. What looks like a speed and is not plainly one (``34-155 Mbps``,
 ``< 10 Gbps``, ``10Mb``) is unclear, and the scenario has to decide. Designations of carriers (``OC-192``) are not speeds.
 """
 
