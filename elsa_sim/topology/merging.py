@@ -1,6 +1,6 @@
 """Several edges between two nodes, in files that may have them, as one link.
 
-Tested in tests/topology/test_files.py.
+Tested in tests/topology/readers/test_graphml.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Graphs whose nodes and edges have attributes of any name, as GraphML and GML have them, made into a network.
 
-Tested in tests/topology/test_files.py.
+Tested in tests/topology/readers/test_graphml.py.
 """
 
 from __future__ import annotations

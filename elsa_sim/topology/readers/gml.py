@@ -1,7 +1,4 @@
-"""GML files, those of the Topology Zoo included.
-
-Tested in tests/topology/test_files.py.
-"""
+"""GML files, those of the Topology Zoo included."""
 
 from __future__ import annotations
 
@@ -73,20 +70,20 @@ def _parse(text: str) -> Block:
         if match is None:
             raise ValueError(f"a quotation mark at character {at} has no end")
         at = match.end()
-        kind = match.lastgroup
-        if kind is None:  # a comment
+        token = match.lastgroup
+        if token is None:  # a comment
             continue
-        if kind == "word" and key is None:
+        if token == "word" and key is None:
             key = match["word"]
-        elif kind in ("word", "text") and key is not None:
+        elif token in ("word", "text") and key is not None:
             stack[-1].append((key, match["word"] or html.unescape(match["text"] or "")))
             key = None
-        elif kind == "open" and key is not None and len(stack) <= MOST_DEPTH:
+        elif token == "open" and key is not None and len(stack) <= MOST_DEPTH:
             block: Block = []
             stack[-1].append((key, block))
             stack.append(block)
             key = None
-        elif kind == "close" and key is None and len(stack) > 1:
+        elif token == "close" and key is None and len(stack) > 1:
             stack.pop()
         else:
             raise ValueError(f"unexpected {match[0].strip()[:40]!r} at character {match.start()}")

@@ -1,7 +1,4 @@
-"""GraphML files, those of the Topology Zoo and of yEd included.
-
-Tested in tests/topology/test_files.py.
-"""
+"""GraphML files, those of the Topology Zoo and of yEd included."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """XML files: their root element, in whatever encoding they declare; and which format it is.
 
-Tested in tests/topology/test_files.py.
+Tested in tests/topology/readers/test_graphml.py.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """XML files of SNDlib, the library of network design problems (Orlowski et al. 2010).
 
 Demands and costs are not read: what is simulated is the network alone.
-
-Tested in tests/topology/test_files.py.
 """
 
 from __future__ import annotations
