@@ -30,7 +30,7 @@ from .options import LinkOptions
 from .readers import READERS, Asked, RawLink, Read
 from .reading import read_bytes
 from .source import Count, TopologySource, access_links, checked
-from .spellings import UNIT_OF
+from .spellings import UNIT_OF, unit_fault
 from .traces import traced
 
 EARTH_RADIUS_M = 6_371_000.0
@@ -66,9 +66,9 @@ class TopologyFile(TopologySource):
     def _units(self) -> TopologyFile:
         for option, quantity in (("capacity_unit", "bandwidth"), ("delay_unit", "time")):
             unit = getattr(self, option)
-            if unit is not None and UNIT_OF[quantity](unit) is None:
-                usual = "bit/s, kbit/s, Mbit/s or MB/s" if quantity == "bandwidth" else "s, ms or us"
-                raise ValueError(f"{option}: {unit!r} is not a unit of {quantity}, such as {usual}")
+            fault = None if unit is None else unit_fault(unit, quantity)
+            if fault:
+                raise ValueError(f"{option}: {fault}")
         return self
 
     def build(self, context: Context) -> Topology:

@@ -5,24 +5,41 @@ Tested in tests/topology/test_generators.py and tests/topology/test_traces.py.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from ..base.registry import Items, Options
 from .limits import DEAD, BandwidthOrOutage, Duration, Latency, Loss, Moment, PositiveBandwidth, is_dead, profile_fault
-from .spellings import UNIT_OF
+from .spellings import UNIT_OF, unit_fault
 
 Duplex = Literal["full", "half"]
 Entry = Items[tuple[Moment, BandwidthOrOutage]]
 Profile = tuple[tuple[float, float], ...]
 
 
-class TraceFile(Options):
-    """A file of bandwidths over time. Units are those of its header, of ``time`` and ``bandwidth``, or of its format."""
+class _ByPath:
+    """A bare path stands for a mapping with that ``file``."""
 
-    file: str
-    """Path of the file."""
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: {"file": value} if isinstance(value, str) else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
+
+
+class _TraceForm(Options):
     format: Literal["columns", "mahimahi", "pensieve"] = "columns"
     """``columns``: a time and a bandwidth per line, held until the next; ``pensieve``: the same in s and Mbit/s, without a
     header; ``mahimahi``: a whole ms per line, at which 1500 bytes may go, beginning again at the last."""
@@ -34,38 +51,64 @@ class TraceFile(Options):
     """Of ``mahimahi``: the bandwidth is what may go in each interval of this length, over its length; whole ms."""
 
     @model_validator(mode="after")
-    def _units(self) -> TraceFile:
+    def _units(self) -> Self:
         for quantity in UNIT_OF:
             unit = getattr(self, quantity)
             if unit is not None and self.format != "columns":
                 raise ValueError(f"the format {self.format} has units of its own; leave {quantity} out")
-            if unit is not None and UNIT_OF[quantity](unit) is None:
-                usual = {"time": "s, ms or us", "bandwidth": "bit/s, kbit/s, Mbit/s or MB/s"}[quantity]
-                raise ValueError(f"{quantity}: {unit!r} is not a unit of {quantity}, such as {usual}")
-        if "interval" in self.model_fields_set and self.format != "mahimahi":
+            fault = None if unit is None else unit_fault(unit, quantity)
+            if fault:
+                raise ValueError(f"{quantity}: {fault}")
+        if self.format != "mahimahi" and self.interval != _TraceForm.model_fields["interval"].default:
             raise ValueError("an interval is of the format mahimahi only")
         if abs(self.interval * 1e3 - round(self.interval * 1e3)) > 1e-6:
             raise ValueError(f"the interval must be whole ms, got {self.interval:g} s")
         return self
 
 
-def _a_file(value: Any) -> Any:
-    return {"file": value} if isinstance(value, str) else value
+class TraceFile(_TraceForm):
+    """A file of bandwidths over time. Units are those of its header, of ``time`` and ``bandwidth``, or of its format."""
+
+    file: str
+    """Path of the file."""
 
 
-class TraceDirections(Options):
-    """A trace for each direction; that of a direction left out stays as stated."""
+ATrace = Annotated[TraceFile, _ByPath()]
 
-    up: Annotated[TraceFile, BeforeValidator(_a_file)] | None = None
-    """Trace of the direction towards the cloud: a path, or a mapping."""
-    down: Annotated[TraceFile, BeforeValidator(_a_file)] | None = None
+
+class Trace(_TraceForm):
+    """One file of bandwidths, or one for each direction; a direction left out stays as stated."""
+
+    file: str | None = None
+    """Path of the file."""
+    up: ATrace | None = None
+    """Trace of the direction towards the cloud: a path, or a mapping with ``file``."""
+    down: ATrace | None = None
     """Trace of the direction towards the client."""
 
     @model_validator(mode="after")
-    def _any(self) -> TraceDirections:
-        if self.up is None and self.down is None:
-            raise ValueError("a trace names a file, or up, or down")
+    def _one_or_two(self) -> Trace:
+        two = self.up is not None or self.down is not None
+        if two == (self.file is not None):
+            raise ValueError("a trace names a file, or one for up or down or both")
+        if two and (self.time, self.bandwidth, self.format) != (None, None, "columns"):
+            raise ValueError("a trace of each direction has a format and units of its own: up: {file: ..., time: ...}")
         return self
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: SerializerFunctionWrapHandler) -> Any:
+        given = handler(self)
+        rest = {key for key, value in given.items() if value != type(self).model_fields[key].get_default()}
+        return given["file"] if rest == {"file"} else given
+
+    def files(self) -> tuple[TraceFile | None, TraceFile | None]:
+        """Of the direction up, and of down if it has one of its own."""
+        if self.file is None:
+            return self.up, self.down
+        own = TraceFile(
+            file=self.file, format=self.format, time=self.time, bandwidth=self.bandwidth, interval=self.interval
+        )
+        return own, None
 
 
 class LinkOptions(Options):
@@ -88,7 +131,7 @@ class LinkOptions(Options):
     """A profile of the direction towards the client by itself; ``profile`` is then that of ``up`` only."""
     period_down: Duration | None = None
     """After this time ``profile_down`` begins again."""
-    trace: str | TraceFile | TraceDirections | None = None
+    trace: Annotated[Trace, _ByPath()] | None = None
     """Files, instead of profiles: a path, ``{file, format, time, bandwidth}``, or ``{up: ..., down: ...}``. One file sets
     both directions if ``down`` is left out, else that of ``up``; units are never assumed."""
     repeat: bool | None = None
@@ -116,7 +159,9 @@ class LinkOptions(Options):
             fault = "a link has either a profile or a trace"
         if self.repeat and self.trace is None:
             fault = "repeat needs a trace"
-        if self.duplex == "half" and (self.profile_down is not None or isinstance(self.trace, TraceDirections)):
+        if self.duplex == "half" and (
+            self.profile_down is not None or (self.trace is not None and self.trace.file is None)
+        ):
             fault = "both directions of a half-duplex link share one channel, so its profile or trace is one"
         if self.cell_bandwidth is not None and self.cell is None:
             fault = "cell_bandwidth needs a cell"

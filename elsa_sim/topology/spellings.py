@@ -44,6 +44,14 @@ def time_unit(text: str) -> float | None:
 
 #: quantity -> how its units are read.
 UNIT_OF = {"bandwidth": bandwidth_unit, "time": time_unit}
+_USUAL = {"bandwidth": "bit/s, kbit/s, Mbit/s or MB/s", "time": "s, ms or us"}
+
+
+def unit_fault(text: str, quantity: str) -> str | None:
+    """What is wrong with a unit of a scenario, or ``None``."""
+    return (
+        f"{text!r} is not a unit of {quantity}, such as {_USUAL[quantity]}" if UNIT_OF[quantity](text) is None else None
+    )
 
 
 def unit_in(heading: str, quantity: str) -> float | None:

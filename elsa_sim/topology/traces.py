@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from .limits import profile_fault
-from .options import LinkOptions, Profile, TraceDirections, TraceFile
+from .options import LinkOptions, Profile, TraceFile
 from .trace_files import read_columns, read_mahimahi
 
 _PENSIEVE: dict[str, str | None] = {"time": "s", "bandwidth": "Mbit/s"}
@@ -20,18 +21,16 @@ def traced(options: LinkOptions, context: Context, key: str, faults: list[Fault]
         return options
     read = _Read(context, bool(options.repeat))
     where = f"{key}.trace"
-    if isinstance(trace, TraceDirections):
-        up, period = read.profile(trace.up, f"{where}.up")
-        down, period_down = read.profile(trace.down, f"{where}.down")
-        changes = {"profile": up, "period": period, "profile_down": down, "period_down": period_down}
-    else:
-        one = TraceFile(file=trace) if isinstance(trace, str) else trace
-        up, period = read.profile(one, where)
-        changes = {"profile": up, "period": period}
+    above, below = trace.files()
+    up, period = read.profile(above, where if trace.file is not None else f"{where}.up")
+    changes: dict[str, Any] = {"profile": up, "period": period}
+    if trace.file is None:
+        down, period_down = read.profile(below, f"{where}.down")
+        changes |= {"profile_down": down, "period_down": period_down}
     faults += read.faults
     if read.faults:
         return options
-    return options.model_copy(update={**changes, "trace": None, "repeat": None})
+    return options.model_copy(update=changes | {"trace": None, "repeat": None})
 
 
 @dataclass

@@ -109,6 +109,24 @@ def test_one_client_only(tmp_path: Path) -> None:
     assert topology.link("client1", "cloud").profile == ((0.0, 5e6),)
 
 
+def test_an_override_keeps_the_rest_of_the_trace(tmp_path: Path) -> None:
+    trace = {"file": "t.csv", "time": "ms", "bandwidth": "Mbit/s"}
+    topology = star(tmp_path, "0,4\n1000,8\n", {"client1": {"repeat": True}}, trace=trace)
+    assert topology.link("client0", "cloud").profile == ((0.0, 4e6), (1.0, 8e6))
+    assert topology.link("client1", "cloud").profile == ((0.0, 4e6),)
+    assert topology.link("client1", "cloud").period == 1.0
+
+
+def test_a_plain_path_is_written_as_one() -> None:
+    assert LinkOptions.model_validate({"up": 1e6, "trace": "t.csv"}).model_dump()["trace"] == "t.csv"
+    two = LinkOptions.model_validate(
+        {"up": 1e6, "trace": {"up": "a.csv", "down": {"file": "b", "time": "ms", "bandwidth": "bps"}}}
+    )
+    written = two.model_dump()["trace"]
+    assert written["up"]["file"] == "a.csv", "so that whoever makes paths absolute finds it"
+    assert LinkOptions.model_validate(two.model_dump()) == two
+
+
 def test_a_stated_down_is_not_overruled(tmp_path: Path) -> None:
     found = link(tmp_path, HEAD + "0,5e6\n", down=9e6)
     assert (found.profile, found.profile_down, found.down) == (((0.0, 5e6),), (), 9e6)
@@ -218,7 +236,7 @@ def test_missing_file_empty_file_huge_file_and_single_row(tmp_path: Path) -> Non
         {"trace": {"file": "a", "bandwidth": "Mb"}},
         {"trace": {"file": "a", "format": "mahimahi", "time": "ms"}},
         {"trace": {"file": "a", "format": "mahimahi", "interval": "1.5 ms"}},
-        {"trace": {"file": "a", "interval": "100 ms"}},
+        {"trace": {"file": "a", "interval": "200 ms"}},
         {"trace": {"up": "a"}, "duplex": "half"},
         {"profile_down": [[0, 5]]},
     ],
