@@ -11,8 +11,6 @@ from pydantic import (
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    SerializerFunctionWrapHandler,
-    model_serializer,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
@@ -95,12 +93,6 @@ class Trace(_TraceForm):
             raise ValueError("a trace of each direction has a format and units of its own: up: {file: ..., time: ...}")
         return self
 
-    @model_serializer(mode="wrap")
-    def _short(self, handler: SerializerFunctionWrapHandler) -> Any:
-        given = handler(self)
-        rest = {key for key, value in given.items() if value != type(self).model_fields[key].get_default()}
-        return given["file"] if rest == {"file"} else given
-
     def files(self) -> tuple[TraceFile | None, TraceFile | None]:
         """Of the direction up, and of down if it has one of its own."""
         if self.file is None:
@@ -109,6 +101,23 @@ class Trace(_TraceForm):
             file=self.file, format=self.format, time=self.time, bandwidth=self.bandwidth, interval=self.interval
         )
         return own, None
+
+
+class _PathOrTrace:
+    """A bare path stays as it is; what is none is looked at as a trace alone, so that its faults are those of a trace."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        made = core_schema.nullable_schema(handler.generate_schema(Trace))
+        return core_schema.no_info_wrap_validator_function(
+            lambda value, validate: value if isinstance(value, str) else validate(value),
+            made,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda value: value.model_dump() if isinstance(value, Trace) else value
+            ),
+        )
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
 class LinkOptions(Options):
@@ -131,7 +140,7 @@ class LinkOptions(Options):
     """A profile of the direction towards the client by itself; ``profile`` is then that of ``up`` only."""
     period_down: Duration | None = None
     """After this time ``profile_down`` begins again."""
-    trace: Annotated[Trace, _ByPath()] | None = None
+    trace: Annotated[str | Trace | None, _PathOrTrace()] = None
     """Files, instead of profiles: a path, ``{file, format, time, bandwidth}``, or ``{up: ..., down: ...}``. One file sets
     both directions if ``down`` is left out, else that of ``up``; units are never assumed."""
     repeat: bool | None = None
@@ -160,7 +169,7 @@ class LinkOptions(Options):
         if self.repeat and self.trace is None:
             fault = "repeat needs a trace"
         if self.duplex == "half" and (
-            self.profile_down is not None or (self.trace is not None and self.trace.file is None)
+            self.profile_down is not None or (isinstance(self.trace, Trace) and self.trace.file is None)
         ):
             fault = "both directions of a half-duplex link share one channel, so its profile or trace is one"
         if self.cell_bandwidth is not None and self.cell is None:

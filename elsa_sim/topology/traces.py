@@ -8,7 +8,7 @@ from typing import Any
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from .limits import profile_fault
-from .options import LinkOptions, Profile, TraceFile
+from .options import LinkOptions, Profile, Trace, TraceFile
 from .trace_files import read_columns, read_mahimahi
 
 _PENSIEVE: dict[str, str | None] = {"time": "s", "bandwidth": "Mbit/s"}
@@ -16,9 +16,9 @@ _PENSIEVE: dict[str, str | None] = {"time": "s", "bandwidth": "Mbit/s"}
 
 def traced(options: LinkOptions, context: Context, key: str, faults: list[Fault]) -> LinkOptions:
     """``options`` with the profiles of their trace files, if they name some; what is wrong is added to ``faults``."""
-    trace = options.trace
-    if trace is None:
+    if options.trace is None:
         return options
+    trace = Trace(file=options.trace) if isinstance(options.trace, str) else options.trace
     read = _Read(context, bool(options.repeat))
     where = f"{key}.trace"
     above, below = trace.files()
