@@ -67,7 +67,8 @@ class OnOff(Downtime):
 
 
 class AvailabilityTrace(Downtime):
-    """A CSV file of seconds,state: 0 is away, anything else present, from that time on."""
+    """A file of a time and a state per line: 0 is away, anything else present, from then on. Times are in s, unless a header says
+    ``time_ms`` or the like."""
 
     kind: Literal["trace"] = "trace"
     file: str
@@ -77,7 +78,7 @@ class AvailabilityTrace(Downtime):
     _rows: tuple[Interval, ...] = ()
 
     def loaded(self, context: Context, key: str) -> AvailabilityTrace:
-        rows = read_columns(context, self.file, f"{key}.file", {"time": "s"}, "state")
+        rows = read_columns(context, self.file, f"{key}.file", {}, "state")
         if self.repeat and len(rows) < 2:
             raise InputFaults(
                 [Fault(f"{key}.file", f"{self.file} has {len(rows)} row; one that repeats needs 2 or more")]

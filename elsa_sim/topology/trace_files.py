@@ -30,7 +30,8 @@ def read_columns(context: Context, name: str, key: str, units: dict[str, str | N
     """The rows of a file of a time and a ``value`` each, in s and in bit/s (or as they are, if it is no bandwidth).
 
     Columns are parted by semicolons, tabs, commas or spaces; with the first two, a comma may be the decimal point. Empty
-    lines and lines that begin with ``#`` are skipped. Units are those of the header before the first row, or ``units``.
+    lines and lines that begin with ``#`` are skipped. Units are those of the header before the first row, or ``units``; only
+    times of a ``value`` that is no quantity are in s where neither says.
 
     Raises:
         InputFaults: no such file, not text, no unit, or rows that are not two numbers, not negative, in increasing order
@@ -100,6 +101,8 @@ def _units(
             shown = _shown(header or [])
             said.append(f"the header {shown} and the scenario ({quantity}: {asked}) name different units")
         found = factor if own is None else own
+        if found is None and value not in UNIT_OF:
+            found = 1.0
         if found is None:
             missing.append(quantity)
         else:
