@@ -72,7 +72,10 @@ def _cells(text: str) -> Iterator[tuple[int, list[str]]]:
             delimiter = next((each for each in ";\t," if each in line), " ")
         if "\0" in line:
             raise csv.Error(f"line {number} has a NUL byte")
-        cells = line.split() if delimiter == " " else next(csv.reader([line], delimiter=delimiter, strict=True))
+        if '"' in line and delimiter != " ":
+            cells = next(csv.reader([line], delimiter=delimiter, strict=True))
+        else:
+            cells = line.split(None if delimiter == " " else delimiter)
         cells = [cell.strip() for cell in cells]
         if delimiter in ";\t":
             cells = [cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell for cell in cells]
