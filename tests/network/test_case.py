@@ -178,7 +178,7 @@ def test_load_reads_what_was_written(tmp_path: Path) -> None:
             "less than or equal to 100000000",
         ),
         ({"nodes": ["a", "b", "c", "d>e"]}, "must not have a '>'"),
-        ({"nodes": ["a", "b", "c", "\ud800"]}, "printable"),
+        ({"nodes": ["a", "b", "c", "\ud800"]}, "unicode"),
     ],
 )
 def test_bounds(change: dict[str, Any], message: str) -> None:

@@ -121,6 +121,7 @@ FAULTS: dict[str, tuple[object, str]] = {
     "control": (net(nodes=[*net()["nodes"], {"name": "a\tb"}]), "printable"),
     "surrogate": (json.dumps(net(nodes=[*net()["nodes"], {"name": "\ud800"}])), "printable"),
     "long": (net(nodes=[*net()["nodes"], {"name": "a" * 256}]), "at most 255 characters"),
+    "twice": ('{"nodes": [], "links": [{"u": "a", "v": "b", "up": 5, "up": 6}]}', "the key 'up' twice"),
     "empty": ("", "is empty"),
 }
 

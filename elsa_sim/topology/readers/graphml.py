@@ -46,7 +46,7 @@ def read_graphml(root: Element, asked: Asked) -> Read:
     edges = []
     for edge in inner(graph, "edge"):
         own = edge.get("directed")
-        directed = own == "true" if own is not None else default == "directed" and not _without_arrows(edge)
+        directed = own in ("true", "1") if own is not None else default == "directed" and not _without_arrows(edge)
         edges.append(
             Edge(edge.get("source", ""), edge.get("target", ""), _attributes(edge, keys, "edge", said), directed)
         )

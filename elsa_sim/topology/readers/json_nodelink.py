@@ -18,7 +18,7 @@ def read_json(data: bytes, asked: Asked) -> Read:
     bit/s, s and m.
     """
     try:
-        found = json.loads(data.decode("utf-8-sig"))
+        found = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_once)
     except UnicodeDecodeError as error:
         return Read(said=[f"not UTF-8 text: byte {data[error.start]:#04x} at offset {error.start}"])
     except (ValueError, RecursionError) as error:
@@ -32,6 +32,14 @@ def read_json(data: bytes, asked: Asked) -> Read:
     nodes = [node_of(n, f"nodes[{i}]", said) for i, n in enumerate(_list(found.get("nodes"), "nodes", said))]
     links = [link_of(n, f"links[{i}]", said) for i, n in enumerate(_list(entries, "links", said))]
     return Read([n for n in nodes if n], [n for n in links if n], said)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"an object has the key {twice[:60]!r} twice")
+    return found
 
 
 def _list(value: Any, key: str, said: list[str]) -> list[Any]:
