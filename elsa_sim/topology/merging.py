@@ -28,11 +28,9 @@ def merged(edges: Sequence[RawLink], core: LinkOptions, assume_core: bool) -> Su
     links, said = [], []
     for group in pairs.values():
         wrong, decided = _decided(group, core, assume_core)
-        said += wrong
-        if not wrong:
-            link, wrong = _one(decided)
-            links.append(link)
-            said += wrong
+        link, more = _one(group if wrong else decided)
+        links.append(link)
+        said += wrong + more
     return links, said
 
 

@@ -69,6 +69,14 @@ def test_a_direction_that_is_missing_is_asked_for(tmp_path: Path) -> None:
     )
 
 
+def test_all_that_is_wrong_with_an_edge_is_said_at_once(tmp_path: Path) -> None:
+    text = graphml(edge("a", "c", LinkLabel="10Mb", weight=1), directed=True, names="ca")
+    said = refused(tmp_path, text, "unknown attributes weight")
+    assert len(said) == 3
+    assert "10Mb" in said[1]
+    assert "no edge from 'c' to 'a'" in said[2]
+
+
 def test_directions_that_one_link_cannot_have(tmp_path: Path) -> None:
     differ = [edge("a", "c", bandwidth=5, latency=0.01, loss=0.1), edge("c", "a", bandwidth=5, latency=0.03)]
     said = refused(tmp_path, graphml(*differ, directed=True, names="ca"), "latencies 0.01 s and 0.03 s")
