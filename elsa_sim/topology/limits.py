@@ -75,7 +75,7 @@ def loss_fault(value: float) -> str | None:
     """What is wrong with the probability that a packet is lost, or ``None``."""
     if 0.0 <= value <= MOST_LOSS:
         return None
-    return f"must be a probability of at least 0 and at most {MOST_LOSS:g}, got {value:g} (each byte is sent 1 / (1 - loss) times)"
+    return f"must be a probability of at least 0 and at most {MOST_LOSS:g}, got {value!r} (each byte is sent 1 / (1 - loss) times)"
 
 
 def profile_fault(profile: tuple[tuple[float, float], ...], period: float | None) -> str | None:
