@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import simpy
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Le
 from pydantic import ConfigDict, Field, ValidationError
 
 from ..base.errors import Fault, InputError, InputFaults, InvariantViolation
 from ..base.registry import Items, Options
 from ..topology import Link, Node, Topology, faults_of
-from ..topology.options import Duplex, profile_fault
+from ..topology.limits import LEAST_BANDWIDTH, MOST_BANDWIDTH, MOST_BYTES, MOST_LATENCY, MOST_TIME
+from ..topology.options import Duplex
 from . import Delivery, Network, NetworkOptions
 
 NonNegative = Annotated[float, Ge(0)]
+When = Annotated[float, Ge(0), Le(MOST_TIME)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -28,8 +30,8 @@ class CaseLink(Options):
 
     u: Name
     v: Name
-    bandwidth_bps: Annotated[float, Gt(0)]
-    latency_s: NonNegative = 0.0
+    bandwidth_bps: Annotated[float, Ge(LEAST_BANDWIDTH), Le(MOST_BANDWIDTH)]
+    latency_s: Annotated[float, Ge(0), Le(MOST_LATENCY)] = 0.0
     duplex: Duplex = "full"
     bandwidth_profile: Items[tuple[Items[tuple[NonNegative, NonNegative]], ...]] = ()
 
@@ -40,8 +42,8 @@ class CaseFlow(Options):
     id: Name
     src: Name
     dst: Name
-    bytes: NonNegative
-    start_s: NonNegative = 0.0
+    bytes: Annotated[float, Ge(0), Le(MOST_BYTES)]
+    start_s: When = 0.0
     route: Items[tuple[str, ...]] | None = None
 
 
@@ -107,10 +109,6 @@ def _checked(case: Mapping[str, Any]) -> tuple[Topology, tuple[CaseFlow, ...]]:
     links = [Link(k.u, k.v, k.bandwidth_bps, k.bandwidth_bps, k.latency_s, k.duplex, k.bandwidth_profile)
              for k in parsed.links]  # fmt: skip
     faults = faults_of(nodes, links, "links", roles=False)
-    for i, link in enumerate(links):
-        fault = profile_fault(link.profile, None)
-        if fault:
-            faults.append(Fault(f"links[{i}].bandwidth_profile", fault))
     seen: set[str] = set()
     known = set(parsed.nodes)
     pairs = {pair for link in links for pair in ((link.u, link.v), (link.v, link.u))}
