@@ -78,11 +78,10 @@ def _of_links(links: Sequence[Link]) -> str:
     text = f"{len(links)}: up {_range([x.up for x in links], format_bandwidth)}"
     text += f", down {_range([x.down for x in links], format_bandwidth)}"
     text += f", latency {_range([x.latency for x in links], format_seconds)}"
-    varying = [bandwidth for x in links for _, bandwidth in x.profile]
+    varying = [bandwidth for x in links for _, bandwidth in (*x.profile, *(x.profile_down or ()))]
     if varying:
-        text += (
-            f"; {sum(bool(x.profile) for x in links)} vary from {_range(varying, format_bandwidth)} by profile or trace"
-        )
+        count = sum(bool(x.profile or x.profile_down) for x in links)
+        text += f"; {count} vary from {_range(varying, format_bandwidth)} by profile or trace"
     if any(x.jitter for x in links):
         text += f"; jitter {_range([x.jitter for x in links], format_seconds)}"
     if any(x.loss for x in links):
