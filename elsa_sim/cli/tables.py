@@ -60,6 +60,8 @@ def closing(results: Results) -> Table:
     table.add_row("host time", f"{format_seconds(host['wall_s'])}  ({share})")
     table.add_row("peak memory of the host", format_bytes(host["peak_rss_bytes"]))
     table.add_row("invariants", str(summary["invariants"]))
+    for note in summary.get("notes", ()):
+        table.add_row("note", note)
     return table
 
 
@@ -87,7 +89,7 @@ def planned(loaded: Loaded, plan: Plan) -> Table:
     table.add_row("links", str(len(topology.links)))
     table.add_row("training samples", f"{sum(counts)}, per client {min(counts)} to {max(counts)}")
     table.add_row("test samples", str(len(plan.texts.test)))
-    for note in scenario.protocol.notes(timing=scenario.execution.mode == "timing"):
+    for note in plan.notes:
         table.add_row("note", note)
     return table
 

@@ -18,9 +18,10 @@ from ..base.errors import Fault, InputFaults, ScenarioError
 from ..codecs.base import coupled
 from ..codecs.base import faults as codec_faults
 from ..devices import DeviceOptions
+from ..learning.backbone import weights
 from ..learning.backbone.memory import Outline
 from ..learning.backbone.options import DECODERS, Source, locate
-from ..learning.backbone.tokenizers import vocabulary_for
+from ..learning.backbone.tokenizers import note_files, vocabulary_for
 from ..learning.misbehaviour.base import Misbehaviour
 from ..learning.splits.base import Cut
 from ..learning.tasks.base import Split, Texts, Vocabulary
@@ -55,6 +56,8 @@ class Plan:
     outline: Outline
     needs: Mapping[str | None, Needs]
     layout: Layout | None = None
+    notes: tuple[str, ...] = ()
+    """What a user may not expect of the run."""
 
     @property
     def played(self) -> Topology:
@@ -102,7 +105,8 @@ def check(loaded: Loaded) -> Plan:
         count = len(topology.names("client"))
         rng = context.streams.numpy("partition")
         samples = attempt("partition", lambda: scenario.partition.split(_outline(texts), count, rng))
-    vocabulary = attempt("backbone", lambda: _vocabulary(scenario, _is(source), _is(texts)), source, texts)
+    vocabulary = attempt("backbone", lambda: _vocabulary(scenario, _is(source), _is(texts), context), source, texts)
+    drawn = attempt("backbone", lambda: _weights(scenario, _is(source), _is(texts), context), vocabulary)
     attempt("task", lambda: scenario.task.fits(_is(vocabulary).special, _is(source).architecture.longest), vocabulary)
     if scenario.privacy is not None and not {"privacy", "protocol", "task"} & set(loaded.unsound):
         faults.extend(loaded.located(_privacy_faults(scenario, scenario.privacy), "privacy"))
@@ -149,6 +153,7 @@ def check(loaded: Loaded) -> Plan:
         _is(outline),
         wanted,
         layout,
+        (*scenario.protocol.notes(timing=scenario.execution.mode == "timing"), *_is(texts).notes, *_is(drawn)),
     )
 
 
@@ -219,13 +224,22 @@ def _unreliable(scenario: Scenario, topology: Topology, context: Context) -> dic
     return found
 
 
-def _vocabulary(scenario: Scenario, source: Source, texts: Texts) -> Vocabulary:
+def _vocabulary(scenario: Scenario, source: Source, texts: Texts, context: Context) -> Vocabulary:
     """What the run's tokenizer will know, if the backbone can learn the task at all."""
     if scenario.task.objective == "causal_lm" and not source.architecture.decoder:
         valid = ", ".join(DECODERS)
         message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
         raise InputFaults([Fault("name", message)])
+    note_files(source, scenario.backbone.name, context)
     return vocabulary_for(source, scenario.task, texts)
+
+
+def _weights(scenario: Scenario, source: Source, texts: Texts, context: Context) -> tuple[str, ...]:
+    """Notes on the weights that a run will load, if it can."""
+    causal_lm, timing = scenario.task.objective == "causal_lm", scenario.execution.mode == "timing"
+    return weights.examine(
+        source, scenario.backbone.name, context, causal_lm=causal_lm, labels=texts.labels, timing=timing
+    )
 
 
 def _outline(texts: Texts) -> Split:

@@ -76,13 +76,7 @@ class TopologyFile(TopologySource):
         reader = _READERS.get(PurePath(self.file).suffix.lower())
         if reader is None:
             raise InputFaults([Fault("file", f"{self.file!r} has none of the known endings: {', '.join(_READERS)}")])
-        path = context.file(self.file, "file")
-        try:
-            data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else None
-        except OSError as error:
-            raise InputFaults([Fault("file", f"{path} cannot be read: {error.strerror}")]) from error
-        if data is None:
-            raise InputFaults([Fault("file", f"{path} is larger than {MOST_BYTES} bytes")])
+        data, path = context.read(self.file, "file", most=MOST_BYTES), PurePath(self.file)
         try:
             text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from pathlib import PurePath
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from .options import LinkOptions, profile_fault
 
 MOST_ROWS = 1_000_000
+MOST_BYTES = 64 * 2**20
 
 
 def traced(options: LinkOptions, context: Context, key: str, faults: list[Fault]) -> LinkOptions:
@@ -40,10 +42,10 @@ def read_trace(context: Context, name: str, key: str) -> tuple[tuple[float, floa
     Raises:
         InputFaults: no such file, not text, or rows that are not two numbers, not negative, in increasing order of time.
     """
-    path = context.file(name, key)
+    data, path = context.read(name, key, most=MOST_BYTES), PurePath(name)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
         raise InputFaults([Fault(key, f"{path} cannot be read as UTF-8 text: {error}")]) from error
     rows: list[tuple[float, float]] = []
     said: list[str] = []

@@ -115,6 +115,8 @@ class Texts:
     test: TextSplit
     labels: tuple[str, ...] = ()
     public: TextSplit = field(default_factory=lambda: TextSplit([]))
+    notes: tuple[str, ...] = ()
+    """What a user may not expect of the data."""
 
 
 class Vocabulary(NamedTuple):
