@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from . import files
-from .errors import Fault, InputFaults
+from .errors import Fault, InputError, InputFaults
 from .files import MOST_BYTES, Unreadable, Version
 from .streams import Streams
 
@@ -20,7 +19,7 @@ class Inputs:
 
     def __init__(self) -> None:
         self._digests: dict[str, str] = {}
-        self._left: dict[str, tuple[Path, Version, str]] = {}
+        self._left: dict[str, tuple[Path, Version]] = {}
 
     def was_read(self, name: str, data: bytes, key: str) -> None:
         """``data`` is what the file ``name`` holds.
@@ -33,13 +32,13 @@ class Inputs:
             raise InputFaults([Fault(key, f"{name} changed while it was read")])
 
     def will_be_read(self, name: str, path: Path, key: str) -> None:
-        """Another library will read ``path``: its digest is taken by :meth:`settle`, when that was done.
+        """Another library will read ``path``, or has just done so; its digest is taken by :meth:`settle`.
 
         Raises:
             InputFaults: (at ``key``) it is no regular file.
         """
         try:
-            self._left[name] = (path, files.version(path), key)
+            self._left[name] = (path, files.version(path))
         except (Unreadable, OSError, ValueError) as error:
             why = error if isinstance(error, Unreadable) else f"cannot be read: {error}"
             raise InputFaults([Fault(key, f"{path} {why}")]) from None
@@ -48,23 +47,22 @@ class Inputs:
         """Take the digests of what other libraries have read.
 
         Raises:
-            InputFaults: (at the keys of those files) files that are not what they were when they were checked.
+            InputError: there are files that are not what they were when they were checked.
         """
-        faults = []
-        for name, (path, before, key) in self._left.items():
+        said = []
+        for name, (path, before) in self._left.items():
             try:
                 made, after = files.digest(path)
-                if after != before:
+                if after != before or self._digests.setdefault(name, made) != made:
                     raise Unreadable("changed while the run was built")
-                self._digests[name] = made
-            except Unreadable as error:
-                faults.append(Fault(key, f"{path} {error}"))
-        if faults:
-            raise InputFaults(faults)
+            except Unreadable as why:
+                said.append(f"{path} {why}")
+        if said:
+            raise InputError("; ".join(said))
         self._left.clear()
 
     @property
-    def digests(self) -> Mapping[str, str]:
+    def digests(self) -> dict[str, str]:
         """Name -> SHA-256, by name."""
         return dict(sorted(self._digests.items()))
 

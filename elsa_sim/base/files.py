@@ -81,7 +81,9 @@ def read(path: Path, most: int = MOST_BYTES) -> bytes:
     except (OSError, ValueError) as error:
         raise Unreadable(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if after != before or left != 1:
-        raise Unreadable("changed while it was read, or its length is not known; try again with one that stays as it is")
+        raise Unreadable(
+            "changed while it was read, or its length is not known; try again with one that stays as it is"
+        )
     return b"".join(chunks)
 
 

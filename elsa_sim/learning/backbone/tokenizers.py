@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...base.context import Context
 from ...base.errors import Fault, InputFaults
 from ...base.files import Unreadable, read
 from ..tasks.base import Task, Texts, Vocabulary
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
 
 #: Vocabulary of a tokenizer learned from the task's own training texts.
 LEARNED_VOCABULARY = 4096
-#: Files that transformers may read when it makes a tokenizer.
-FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-         "vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")  # fmt: skip
 #: Classes of tokenizers that are what ``tokenizer.json`` says.
 _PLAIN = {"PreTrainedTokenizer", "TokenizersBackend", "BertTokenizer", "RobertaTokenizer", "DistilBertTokenizer",
           "GPT2Tokenizer", "LlamaTokenizer", "Qwen2Tokenizer"}  # fmt: skip
@@ -47,18 +43,6 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
         _fits(max(tokenizer.get_vocab().values()) + 1, source)
         return tokenizer
     return task.tokenizer(texts) or learned(texts.train.texts, causal=source.architecture.decoder)
-
-
-def note_files(source: Source, name: str, context: Context) -> None:
-    """Add the files of the tokenizer of the backbone ``name`` to the context's inputs.
-
-    Raises:
-        InputFaults: (at ``name``) one of them is no regular file.
-    """
-    if source.tokenizer is not None:
-        for file in FILES:
-            if (path := cached(source.tokenizer, file)) is not None:
-                context.inputs.will_be_read(f"{name}/{file}", path, "name")
 
 
 def vocabulary_for(source: Source, task: Task, texts: Texts) -> Vocabulary:

@@ -15,24 +15,38 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...base import files
-from ...base.context import Context
 from ...base.errors import Fault, InputFaults
 from ...base.files import Unreadable
 from . import tensors
 from .options import Source, cached
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+#: Files that transformers may read when it makes a tokenizer.
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+             "vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")  # fmt: skip
 _MOST_INDEX = 64 * 2**20
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
-def examine(
-    source: Source, name: str, context: Context, *, causal_lm: bool, labels: Sequence[str], timing: bool
-) -> tuple[str, ...]:
-    """Notes on what will be drawn at random, where the weights of the backbone ``name`` fit its configuration.
+def files_of(source: Source, *, timing: bool) -> dict[str, Path]:
+    """The files of a backbone that are there, by their names: those of configuration, tokenizer, and weights.
 
-    The files are added to the context's inputs (``timing``: nothing will be loaded, so they are not). ``labels`` are the
-    names of the classes, in order.
+    Not those of weights that nobody loads: with ``timing``, or where they are drawn at random.
+
+    Raises:
+        InputFaults: (at ``name``) the index of the weights cannot be read, or names files that are not there.
+    """
+    if source.tokenizer is None:
+        return {}
+    named = ((name, cached(source.tokenizer, name)) for name in ("config.json", *TOKENIZER))
+    found = {name: path for name, path in named if path is not None}
+    return found if source.location is None or timing else found | _Weights(source.location).paths
+
+
+def examine(source: Source, *, causal_lm: bool, labels: Sequence[str]) -> tuple[str, ...]:
+    """Notes on what will be drawn at random, where the weights of a backbone fit its configuration.
+
+    ``labels`` are the names of the classes, in order.
 
     Raises:
         InputFaults: (at ``name``) files of weights that are missing or damaged, that lack tensors of the model, or have
@@ -42,10 +56,8 @@ def examine(
         return ()
     found = _Weights(source.location)
     if not found.paths:
-        return (f"the weights of {name} are not in the local cache; the run will ask the hub for them",)
-    if not timing:
-        for file, path in found.paths.items():
-            context.inputs.will_be_read(f"{name}/{file}", path, "name")
+        return (f"the weights of {source.location} are not in the local cache; the run will ask the hub for them",)
+    found.open()
     shape, count = source.architecture, max(len(labels), 2)
     needed = tensors.body(shape) | (tensors.language_head(shape) if causal_lm else {})
     found.require(needed, tensors.prefix(shape.family))
@@ -77,7 +89,9 @@ def _renamed(fields: Mapping[str, object], labels: Sequence[str]) -> str | None:
     if not isinstance(names, dict):
         return None
     theirs = [str(names.get(str(i), "")) for i in range(len(labels))]
-    if theirs == [f"LABEL_{i}" for i in range(len(labels))] or [n.lower() for n in theirs] == [n.lower() for n in labels]:
+    if theirs == [f"LABEL_{i}" for i in range(len(labels))] or [n.lower() for n in theirs] == [
+        n.lower() for n in labels
+    ]:
         return None
     shown = [", ".join(map(repr, each[:6])) + (", ..." if len(each) > 6 else "") for each in (theirs, list(labels))]
     return f"the checkpoint's class head is kept; its classes are {shown[0]}, in their places are {shown[1]}"
@@ -98,21 +112,22 @@ class _Weights:
         else:
             if Path(place).is_dir():
                 more = "adapters need the model that they belong to; " if cached(place, "adapter_config.json") else ""
-                message = f"weights of {place!r} cannot be loaded from safetensors: {more}there is no {SINGLE} or {INDEX}"
+                message = (
+                    f"weights of {place!r} cannot be loaded from safetensors: {more}there is no {SINGLE} or {INDEX}"
+                )
                 raise InputFaults([Fault("name", message)])
             return
         if cached(place, "adapter_config.json") is not None:
             message = f"{place} holds adapters (adapter_config.json); name a folder with a whole model"
             raise InputFaults([Fault("name", message)])
-        for shard in self._shards() if INDEX in self.paths else (SINGLE,):
-            self._open(shard)
+        if INDEX in self.paths:
+            self._find_shards()
 
     def _fail(self, file: str, why: object) -> InputFaults:
         message = f"weights of {self.place!r} cannot be loaded from safetensors: {file} {why}"
         return InputFaults([Fault("name", message)])
 
-    def _shards(self) -> list[str]:
-        """The names of the shards, all of which are there."""
+    def _find_shards(self) -> None:
         try:
             index = json.loads(files.read(self.paths[INDEX], _MOST_INDEX))
             names = set(index["weight_map"].values())
@@ -122,7 +137,7 @@ class _Weights:
             raise self._fail(INDEX, why) from None
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise self._fail(INDEX, "has no mapping weight_map from tensors to files beside metadata") from None
-        faults = []
+        faults: list[Fault] = []
         for name in sorted(names):
             path = cached(self.place, name)
             if path is not None:
@@ -131,7 +146,12 @@ class _Weights:
                 faults += self._fail(name, f"is named by {INDEX}, and is not there").faults
         if faults:
             raise InputFaults(faults)
-        return sorted(names)
+
+    def open(self) -> None:
+        """Read the headers of all files."""
+        for file in self.paths:
+            if file != INDEX:
+                self._open(file)
 
     def _open(self, file: str) -> None:
         from safetensors import SafetensorError, safe_open

@@ -60,7 +60,7 @@ class Classes:
             order = sorted(groups, key=Decimal)
         else:
             whole = all(map(_INTEGER.fullmatch, spellings))
-            order = sorted(groups, key=(lambda label: (int(label), label)) if whole else None)  # type: ignore[type-var]
+            order = sorted(groups, key=(lambda label: (int(label), label)) if whole else None)
         names = tuple(min(groups[each], key=lambda label: (len(label), label)) for each in order)
         return cls(names, numeric, {each: i for i, each in enumerate(order)})
 
@@ -75,19 +75,23 @@ class Classes:
         groups: defaultdict[int | None, list[str]] = defaultdict(list)
         for label in sorted(set(labels)):
             groups[self.index(label)].append(label)
-        for index, spellings in groups.items():
-            if index is not None and len(spellings) > 1:
-                yield f"labels {_listed(spellings)} are one class, {self.names[index]!r}: all labels are numbers"
+        joined = [f"{_listed(same)} are one class" for i, same in groups.items() if i is not None and len(same) > 1]
+        if joined:
+            yield f"all labels are numbers, and compared as numbers: {_some(joined)}"
         if not self.numeric:
             numbers: defaultdict[Decimal, list[str]] = defaultdict(list)
             for name in self.names:
                 if _NUMERAL.fullmatch(name):
                     numbers[Decimal(name)].append(name)
-            for alike in numbers.values():
-                if len(alike) > 1:
-                    yield f"labels {_listed(alike)} are different classes: not all labels are numbers without leading zeros"
+            apart = [f"{_listed(alike)} are different classes" for alike in numbers.values() if len(alike) > 1]
+            if apart:
+                yield f"not all labels are numbers without leading zeros, so they are compared as text: {_some(apart)}"
         if words := [name for name in self.names if name.lower() in _LIKE_MISSING]:
             yield f"{_listed(words)}: a class of that name, not a missing label; only an empty cell is one"
+
+
+def _some(texts: list[str], most: int = 3) -> str:
+    return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def _listed(labels: list[str], most: int = 8) -> str:

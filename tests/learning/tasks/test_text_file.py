@@ -196,8 +196,13 @@ def test_numbers_and_booleans_of_json_are_labels(tmp_path: Path) -> None:
     ("labels", "notes"),
     [
         (["0", "1"], []),
-        (["0", "0.0", "1"], ["labels '0', '0.0' are one class, '0': all labels are numbers"]),
-        (["1", "01"], ["labels '01', '1' are different classes: not all labels are numbers without leading zeros"]),
+        (["0", "0.0", "1"], ["all labels are numbers, and compared as numbers: '0', '0.0' are one class"]),
+        (
+            ["1", "01"],
+            [
+                "not all labels are numbers without leading zeros, so they are compared as text: '01', '1' are different classes"
+            ],
+        ),
         (["nan", "x"], ["'nan': a class of that name, not a missing label; only an empty cell is one"]),
     ],
 )
