@@ -18,13 +18,11 @@ from ..base.errors import Fault, InputFaults, ScenarioError
 from ..codecs.base import coupled
 from ..codecs.base import faults as codec_faults
 from ..devices import DeviceOptions
-from ..learning.backbone import weights
 from ..learning.backbone.memory import Outline
-from ..learning.backbone.options import DECODERS, Source, locate
-from ..learning.backbone.tokenizers import vocabulary_for
+from ..learning.backbone.options import Source, locate
 from ..learning.misbehaviour.base import Misbehaviour
 from ..learning.splits.base import Cut
-from ..learning.tasks.base import Split, Texts, Vocabulary
+from ..learning.tasks.base import Split, Texts
 from ..privacy.options import PrivacyOptions
 from ..protocols.base import Protocol
 from ..scenario.model import Loaded, Scenario
@@ -32,7 +30,7 @@ from ..scenario.validation import in_order
 from ..topology import Topology
 from . import memory
 from .cost_inputs import Needs, needs, radio_of, resources, set_demands
-from .inputs import note_modules
+from .inputs import drawn_of, note_plugins, texts_of, vocabulary_of
 
 if TYPE_CHECKING:
     from ..wireless import Layout
@@ -100,17 +98,14 @@ def check(loaded: Loaded) -> Plan:
     source = attempt("backbone", lambda: locate(scenario.backbone, context))
     if protocol is not None and protocol.pattern.split:
         attempt("split", lambda: scenario.split.check(_is(source).layers, scenario.protocol.pattern), source)
-    texts = attempt("task", lambda: _read(scenario, context))
+    texts = attempt("task", lambda: texts_of(scenario, context))
     samples: Any = None
     if texts is not None and topology is not None and topology.names("client"):
         count = len(topology.names("client"))
         rng = context.streams.numpy("partition")
         samples = attempt("partition", lambda: scenario.partition.split(_outline(texts), count, rng))
-    vocabulary = attempt("backbone", lambda: _vocabulary(scenario, _is(source), _is(texts), context), source, texts)
-    causal_lm = scenario.task.objective == "causal_lm"
-    drawn = attempt(
-        "backbone", lambda: weights.examine(_is(source), causal_lm=causal_lm, labels=_is(texts).labels), vocabulary
-    )
+    vocabulary = attempt("backbone", lambda: vocabulary_of(scenario, _is(source), _is(texts), context), source, texts)
+    drawn = attempt("backbone", lambda: drawn_of(scenario, _is(source), _is(texts), context), source, texts)
     attempt("task", lambda: scenario.task.fits(_is(vocabulary).special, _is(source).architecture.longest), vocabulary)
     if scenario.privacy is not None and not {"privacy", "protocol", "task"} & set(loaded.unsound):
         faults.extend(loaded.located(_privacy_faults(scenario, scenario.privacy), "privacy"))
@@ -128,7 +123,7 @@ def check(loaded: Loaded) -> Plan:
         outline = Outline.of(
             source,
             scenario.backbone.lora,
-            causal_lm=causal_lm,
+            causal_lm=scenario.task.objective == "causal_lm",
             labels=max(len(texts.labels), 2),
             vocabulary=vocabulary.size,
         )
@@ -143,7 +138,10 @@ def check(loaded: Loaded) -> Plan:
             faults.extend(loaded.located(memory.too_large(asked, devices), "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
-    note_modules(scenario, context)
+    try:
+        note_plugins(scenario, context)
+    except InputFaults as error:
+        raise ScenarioError(loaded.document.source, error.faults) from None
     return Plan(
         scenario,
         context,
@@ -227,23 +225,6 @@ def _unreliable(scenario: Scenario, topology: Topology, context: Context) -> dic
         fault = f"{relabel[0]} needs class labels; valid with causal_lm: {', '.join(valid)}"
         raise InputFaults([Fault("kinds", fault)])
     return found
-
-
-def _read(scenario: Scenario, context: Context) -> Texts:
-    for name, path in scenario.task.files().items():
-        context.inputs.will_be_read(name, path, "")
-    return scenario.task.read(context)
-
-
-def _vocabulary(scenario: Scenario, source: Source, texts: Texts, context: Context) -> Vocabulary:
-    """What the run's tokenizer will know, if the backbone can learn the task at all."""
-    if scenario.task.objective == "causal_lm" and not source.architecture.decoder:
-        valid = ", ".join(DECODERS)
-        message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
-        raise InputFaults([Fault("name", message)])
-    for file, path in weights.files_of(source, timing=scenario.execution.mode == "timing").items():
-        context.inputs.will_be_read(f"{scenario.backbone.name}/{file}", path, "name")
-    return vocabulary_for(source, scenario.task, texts)
 
 
 def _outline(texts: Texts) -> Split:

@@ -1,15 +1,14 @@
 """Which files a run depends on: those that its scenario names, its checkpoint's, and the modules of its plugins.
 
-A plugin's modules are those that define a component which the scenario uses, or one of its bases; those of their package
-that were imported; and modules beside a plugin that is a single file. Not seen: files that a plugin opens without
-`Context.read`, and modules that it imports only while it runs.
+They are noted in the context while they are checked, and their digests are in the key of a study's cell.
+
+Not seen: files that a plugin opens without `Context.read`, or that no option names.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,14 @@ from pydantic import BaseModel
 
 from ..base import files
 from ..base.context import Context
-from ..base.errors import InputFaults
-from ..base.registry import Component
-from ..learning.backbone.options import locate
-from ..learning.backbone.weights import files_of
+from ..base.errors import Fault, InputFaults
+from ..learning.backbone import weights
+from ..learning.backbone.options import DECODERS, Source, locate
+from ..learning.backbone.tokenizers import vocabulary_for
+from ..learning.tasks.base import Texts, Vocabulary
 from ..scenario.dump import FILE_OPTIONS
 from ..scenario.model import Loaded, Scenario
-
-_HERE = __name__.partition(".")[0]
-_INSTALLED = ("site-packages", "dist-packages")
+from .plugin_sources import plugin_sources
 
 
 def named(loaded: Loaded) -> dict[str, str]:
@@ -46,12 +44,14 @@ def named(loaded: Loaded) -> dict[str, str]:
             found[str(path)] = path
     try:
         source = locate(scenario.backbone, context)
-        of_backbone = files_of(source, timing=scenario.execution.mode == "timing")
+        of_backbone = weights.tokenizer_files(source)
+        if scenario.execution.mode != "timing":
+            of_backbone |= weights.weight_files(source)
         found |= {f"backbone/{name}": path for name, path in of_backbone.items()}
     except InputFaults:
         pass
     digests = {}
-    for name, path in (found | {**scenario.task.files()} | modules(scenario)).items():
+    for name, path in (found | {**scenario.task.files()} | plugin_sources(scenario)).items():
         try:
             digests[name] = files.digest(path)[0]
         except files.Unreadable:
@@ -59,58 +59,56 @@ def named(loaded: Loaded) -> dict[str, str]:
     return dict(sorted(digests.items()))
 
 
-def note_modules(scenario: Scenario, context: Context) -> None:
-    """Add the modules of the scenario's plugins to the context's inputs."""
-    for name, path in modules(scenario).items():
+def texts_of(scenario: Scenario, context: Context) -> Texts:
+    """The texts of the scenario's task.
+
+    Raises:
+        InputFaults: see `Task.read`.
+    """
+    for name, path in scenario.task.files().items():
         context.inputs.will_be_read(name, path, "")
+    return scenario.task.read(context)
 
 
-def modules(scenario: Scenario) -> dict[str, Path]:
-    """The files of the modules outside this package that the scenario's components are made of, named as one imports them."""
-    roots = {
-        base.__module__
-        for component in _components(scenario)
-        for base in type(component).__mro__
-        if issubclass(base, Component) and base.__module__.partition(".")[0] != _HERE
-    }
-    found: dict[str, Path] = {}
-    for root in roots:
-        top, folder = root.partition(".")[0], _folder(root)
-        for name, module in list(sys.modules.items()):
-            path = _file(module)
-            if path is None or name.partition(".")[0] == _HERE:
-                continue
-            if name.partition(".")[0] == top or (folder is not None and path.is_relative_to(folder)):
-                found[_as_path(name, path)] = path
-    return found
+def vocabulary_of(scenario: Scenario, source: Source, texts: Texts, context: Context) -> Vocabulary:
+    """What the run's tokenizer will know, if the backbone can learn the task at all.
+
+    Raises:
+        InputFaults: it cannot, or its tokenizer cannot be had.
+    """
+    if scenario.task.objective == "causal_lm" and not source.architecture.decoder:
+        valid = ", ".join(DECODERS)
+        message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
+        raise InputFaults([Fault("name", message)])
+    _noted(scenario, weights.tokenizer_files(source), context)
+    return vocabulary_for(source, scenario.task, texts)
 
 
-def _folder(module: str) -> Path | None:
-    """The folder of a plugin that is a file of its own, not one of a package or of what is installed."""
-    path = _file(sys.modules.get(module))
-    if path is None or "." in module or path.name == "__init__.py" or any(part in _INSTALLED for part in path.parts):
-        return None
-    return path.parent
+def drawn_of(scenario: Scenario, source: Source, texts: Texts, context: Context) -> tuple[str, ...]:
+    """Notes on the weights that a run will load, if it loads any.
+
+    Raises:
+        InputFaults: they cannot be loaded.
+    """
+    if scenario.execution.mode == "timing":
+        return ()
+    _noted(scenario, weights.weight_files(source), context)
+    return weights.examine(source, causal_lm=scenario.task.objective == "causal_lm", labels=texts.labels)
 
 
-def _file(module: Any) -> Path | None:
-    name = getattr(module, "__file__", None)
-    if not isinstance(name, str):
-        return None
-    path = Path(name)
-    return path if path.suffix == ".py" and path.is_file() else None
+def _noted(scenario: Scenario, found: Mapping[str, Path], context: Context) -> None:
+    for name, path in found.items():
+        context.inputs.will_be_read(f"{scenario.backbone.name}/{name}", path, "name")
 
 
-def _as_path(name: str, path: Path) -> str:
-    tail = "/__init__.py" if path.name == "__init__.py" else path.suffix
-    return name.replace(".", "/") + tail
+def note_plugins(scenario: Scenario, context: Context) -> None:
+    """Add the modules of the scenario's plugins to the context's inputs.
 
-
-def _components(value: Any) -> Iterator[Component]:
-    if isinstance(value, Component):
-        yield value
-    for _, each in _inside(value):
-        yield from _components(each)
+    Raises:
+        InputFaults: one of them is gone.
+    """
+    for name, path in plugin_sources(scenario).items():
+        context.inputs.will_be_read(name, path, "")
 
 
 def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:

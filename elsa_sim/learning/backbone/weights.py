@@ -28,19 +28,21 @@ _MOST_INDEX = 64 * 2**20
 _FLOATS = {"F64", "F32", "F16", "BF16"}
 
 
-def files_of(source: Source, *, timing: bool) -> dict[str, Path]:
-    """The files of a backbone that are there, by their names: those of configuration, tokenizer, and weights.
-
-    Not those of weights that nobody loads: with ``timing``, or where they are drawn at random.
-
-    Raises:
-        InputFaults: (at ``name``) the index of the weights cannot be read, or names files that are not there.
-    """
+def tokenizer_files(source: Source) -> dict[str, Path]:
+    """The files of a backbone's configuration and tokenizer that are there, by their names."""
     if source.tokenizer is None:
         return {}
     named = ((name, cached(source.tokenizer, name)) for name in ("config.json", *TOKENIZER))
-    found = {name: path for name, path in named if path is not None}
-    return found if source.location is None or timing else found | _Weights(source.location).paths
+    return {name: path for name, path in named if path is not None}
+
+
+def weight_files(source: Source) -> dict[str, Path]:
+    """The files of the weights that a run loads, by their names.
+
+    Raises:
+        InputFaults: (at ``name``) there are none, or their index cannot be read or names files that are not there.
+    """
+    return {} if source.location is None else _Weights(source.location).paths
 
 
 def examine(source: Source, *, causal_lm: bool, labels: Sequence[str]) -> tuple[str, ...]:
