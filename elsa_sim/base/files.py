@@ -3,7 +3,7 @@
 Only regular files are read, and never more of one than its length says: a pipe, a device or a file of the kernel's
 (``/proc/kmsg`` says it has no bytes) would block, or never end. Does not model: remote files, compressed ones.
 
-Tested in tests/base/test_context.py.
+Tested in tests/base/test_files.py.
 """
 
 from __future__ import annotations

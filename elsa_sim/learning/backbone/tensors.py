@@ -1,6 +1,8 @@
 """Names and shapes of a transformer's tensors, from its architecture alone: what a file of weights must hold.
 
 Names are those of Hugging Face's models without the prefix of the base model (``bert.``, ``transformer.``, ``model.``).
+
+Tested in tests/learning/backbone/test_weights.py.
 """
 
 from __future__ import annotations

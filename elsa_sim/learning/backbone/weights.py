@@ -118,6 +118,7 @@ class _Weights:
                     f"weights of {place!r} cannot be loaded from safetensors: {more}there is no {SINGLE} or {INDEX}"
                 )
                 raise InputFaults([Fault("name", message)])
+            self._ask()
             return
         if cached(place, "adapter_config.json") is not None:
             message = f"{place} holds adapters (adapter_config.json); name a folder with a whole model"
@@ -146,8 +147,19 @@ class _Weights:
                 self.paths[name] = path
             else:
                 faults += self._fail(name, f"is named by {INDEX}, and is not there").faults
-        if faults:
+        if faults and Path(self.place).is_dir():
             raise InputFaults(faults)
+        if faults:
+            self.paths = {}
+            self._ask()
+
+    def _ask(self) -> None:
+        """Raise if a run could not ask the hub for what the local cache lacks."""
+        from huggingface_hub import constants
+
+        if constants.HF_HUB_OFFLINE:
+            what = f"weights of {self.place!r} are not in the local cache, and HF_HUB_OFFLINE is set"
+            raise InputFaults([Fault("name", what)])
 
     def open(self) -> None:
         """Read the headers of all files."""
