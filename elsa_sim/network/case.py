@@ -62,9 +62,9 @@ def load(path: str | Path) -> dict[str, Any]:
         InputFaults: there is no such file, or it is no JSON object in UTF-8.
     """
     try:
-        case = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise InputFaults([Fault("", f"{path} cannot be read: {error.strerror}")]) from error
+        case = json.loads(files.read(Path(path), MOST_BYTES).decode("utf-8-sig"))
+    except files.Unreadable as error:
+        raise InputFaults([Fault("", f"{path} {error}")]) from error
     except (ValueError, RecursionError) as error:
         raise InputFaults([Fault("", f"{path} is not JSON in UTF-8: {error}")]) from error
     if not isinstance(case, dict):
