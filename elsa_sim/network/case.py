@@ -13,12 +13,15 @@ import simpy
 from annotated_types import Ge, Gt
 from pydantic import ConfigDict, Field, ValidationError
 
+from ..base import files
 from ..base.errors import Fault, InputError, InputFaults, InvariantViolation
 from ..base.registry import Items, Options
 from ..topology import Link, Node, Topology, faults_of
 from ..topology.options import Duplex, profile_fault
 from . import Delivery, Network, NetworkOptions
 
+#: The most bytes of a case.
+MOST_BYTES = 64 * 2**20
 NonNegative = Annotated[float, Ge(0)]
 Name = Annotated[str, Field(min_length=1)]
 
