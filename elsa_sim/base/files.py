@@ -36,6 +36,7 @@ class Version(NamedTuple):
     """What tells one state of a file from another without reading it."""
 
     size: int
+    written: int
     changed: int
     inode: int
     device: int
@@ -59,7 +60,7 @@ def version(path: Path) -> Version:
 
 
 def _version(found: os.stat_result) -> Version:
-    return Version(found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev)
+    return Version(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
 
 
 def read(path: Path, most: int = MOST_BYTES) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from elsa_sim.base import files
 from elsa_sim.base.context import Context
 from elsa_sim.base.errors import InputError, InputFaults
-from elsa_sim.base.files import Unreadable, digest, read
+from elsa_sim.base.files import Unreadable, Version, digest, read
 from elsa_sim.base.streams import Streams
 
 
@@ -83,16 +84,30 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, monkeyp
 
 def test_a_digest_is_of_the_contents_and_a_state_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights"
-    path.write_bytes(b"one")
-    os.utime(path, ns=(10**18, 10**18))
-    assert digest(path)[0] == hashlib.sha256(b"one").hexdigest()
-    monkeypatch.setattr(files.hashlib, "file_digest", None)
-    assert digest(path)[0] == hashlib.sha256(b"one").hexdigest(), "told from the file's state"
+    now, seen = time.time_ns(), list[Path]()
+    monkeypatch.setattr(files.time, "time_ns", lambda: now)
+    opened = os.open
+    monkeypatch.setattr(files.os, "open", lambda name, flags: (seen.append(name), opened(name, flags))[1])
+    states = iter(range(10))
+
+    def written(content: bytes, state: int) -> None:
+        """Written an hour ago in that state, however long it took; the test's clock is the file's."""
+        path.write_bytes(content)
+        monkeypatch.setattr(
+            files, "_version", lambda found: Version(found.st_size, 0, now - 3600 * 10**9 + state, 1, 1)
+        )
+
+    for content in (b"one", b"two"):
+        written(content, next(states))
+        for _ in range(2):
+            assert digest(path)[0] == hashlib.sha256(content).hexdigest()
+    assert len(seen) == 2, "the second time it is told from the file's state"
     monkeypatch.undo()
-    path.write_bytes(b"two")
-    assert digest(path)[0] == hashlib.sha256(b"two").hexdigest()
-    path.write_bytes(b"six")  # as long, and perhaps within one tick of the clock
-    assert digest(path)[0] == hashlib.sha256(b"six").hexdigest()
+    fixed = Version(3, 0, time.time_ns(), 1, 1)
+    monkeypatch.setattr(files, "_version", lambda found: fixed)
+    for content in (b"six", b"ten"):  # within one tick of the clock
+        path.write_bytes(content)
+        assert digest(path)[0] == hashlib.sha256(content).hexdigest()
 
 
 def test_a_context_notes_what_was_read(tmp_path: Path) -> None:
