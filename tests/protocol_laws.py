@@ -6,7 +6,7 @@ import json
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from unittest.mock import patch
 
@@ -29,11 +29,15 @@ from elsa_sim.world.world import World
 
 Law = Callable[[str], None]
 LAWS: dict[str, Law] = {}
-CODEC = (
-    "codec={activation: [ssop, {kind: sketch, columns: 8}, int8], gradient: [{kind: sketch, columns: 8}, int8], "
-    "adapters: [float16]}"
-)
+CHAINS = {"activation": "[ssop, {kind: sketch, columns: 8}, int8]", "gradient": "[{kind: sketch, columns: 8}, int8]",
+          "adapters": "[float16]"}  # fmt: skip
 TIMING = "execution.mode=timing"
+
+
+def coded(protocol: str, chains: Mapping[str, str] = CHAINS) -> str:
+    """The ``chains`` of the kinds of messages that a protocol sends, as a change."""
+    sent = loaded(f"protocol={protocol}").scenario.protocol.message_kinds
+    return f"codec={{{', '.join(f'{kind}: {chain}' for kind, chain in chains.items() if kind in sent)}}}"
 
 
 def law(function: Law) -> Law:
@@ -66,10 +70,11 @@ def another_seed_gives_another(protocol: str) -> None:
 @law
 def the_executor_changes_nothing(protocol: str) -> None:
     """Timeline and bytes are those of the serial executor; adapters too, up to rounding (a quantiser makes more of it)."""
-    smooth = "codec={activation: [ssop, {kind: sketch, columns: 8}], gradient: [{kind: sketch, columns: 8}]}"
+    sketched = {"activation": "[ssop, {kind: sketch, columns: 8}]", "gradient": "[{kind: sketch, columns: 8}]"}
+    smooth, rough = coded(protocol, sketched), coded(protocol)
     cuts = ("backbone.config.num_hidden_layers=5", "split={policy: score}",
             "devices.overrides={client1: {speed: 0.2 GFLOP/s}}")  # fmt: skip
-    for rounding, *changes in ((1e-4,), (1e-4, smooth), (1e-4, *cuts), (3e-2, CODEC)):
+    for rounding, *changes in ((1e-4,), (1e-4, smooth), (1e-4, *cuts), (3e-2, rough)):
         serial, expected = adapters_of(f"protocol={protocol}", "execution.executor=serial", *changes)
         for workers in (1, 2):
             with patch.dict(POOLS, local=InProcess):
@@ -101,7 +106,7 @@ def norm(tensors: Iterable[torch.Tensor]) -> float:
 
 @law
 def timing_only_has_the_same_timeline(protocol: str) -> None:
-    for codec in ((), (CODEC,)):
+    for codec in ((), (coded(protocol),)):
         real, timing = known(f"protocol={protocol}", *codec), played(f"protocol={protocol}", TIMING, *codec)
         assert timeline(timing) == timeline(real)
         assert timing.summary["bytes"] == real.summary["bytes"]
@@ -111,7 +116,7 @@ def timing_only_has_the_same_timeline(protocol: str) -> None:
 
 @law
 def bytes_are_conserved(protocol: str) -> None:
-    results, world = world_of(f"protocol={protocol}", CODEC)
+    results, world = world_of(f"protocol={protocol}", coded(protocol))
     rows = transfers(results.events)
     under_way = rows[rows["status"] == "in_flight"]
     assert continuous(protocol) or not len(under_way)
@@ -244,13 +249,13 @@ def what_is_under_way_when_time_is_up_is_listed(protocol: str) -> None:
 
 @law
 def adapters_stay_finite(protocol: str) -> None:
-    losses = known(f"protocol={protocol}", CODEC).rounds["loss"]
+    losses = known(f"protocol={protocol}", coded(protocol)).rounds["loss"]
     assert np.isfinite(losses).all()
     assert losses.nunique() == len(losses)  # it learns something every round
     evaluated = []
     with patch("elsa_sim.world.world.World.evaluate", autospec=True) as evaluate:
         evaluate.side_effect = lambda world, adapters, *, round: bool(evaluated.append(adapters))
-        world_of(f"protocol={protocol}", CODEC)
+        world_of(f"protocol={protocol}", coded(protocol))
     assert len(evaluated) == 3
     for adapters in evaluated:
         assert adapters.value.keys() == evaluated[0].value.keys()
@@ -261,7 +266,7 @@ def adapters_stay_finite(protocol: str) -> None:
 @law
 def a_written_scenario_repeats_the_run(protocol: str, folder: Path | None = None) -> None:
     assert folder is not None
-    first = played(f"protocol={protocol}", CODEC, "seed=3", folder=folder / "run")
+    first = played(f"protocol={protocol}", coded(protocol), "seed=3", folder=folder / "run")
     again: Loaded = model.load(folder / "run" / "scenario.yaml")
     assert trace(simulation.run(again)) == trace(first) == trace(load(folder / "run"))
 
@@ -279,12 +284,12 @@ def no_global_state_is_touched(protocol: str) -> None:
     torch.set_num_threads(2)
     try:
         before = state()
-        one = played(f"protocol={protocol}", CODEC)
+        one = played(f"protocol={protocol}", coded(protocol))
         assert state() == before
         random.random()
         np.random.random()  # noqa: NPY002
         torch.rand(1)
-        assert trace(played(f"protocol={protocol}", CODEC)) == trace(one)
+        assert trace(played(f"protocol={protocol}", coded(protocol))) == trace(one)
     finally:
         torch.set_num_threads(threads)
 

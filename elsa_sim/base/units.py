@@ -131,6 +131,11 @@ def format_speed(value: float) -> str:
     return _format(value, "FLOP/s", 1000.0, "k M G T P")
 
 
+def format_flops(value: float) -> str:
+    """``4e9`` -> ``"4 GFLOP"``."""
+    return _format(value, "FLOP", 1000.0, "k M G T P")
+
+
 def format_energy(value: float) -> str:
     """``1234.5`` -> ``"1.234 kJ"``."""
     return _format(value, "J", 1000.0, "k M G")

@@ -28,7 +28,7 @@ def console() -> Any:
 
 def closing(results: Results) -> Table:
     """The closing table of a run."""
-    from ..base.units import format_bytes, format_energy, format_seconds
+    from ..base.units import format_bytes, format_seconds
 
     summary = results.summary
     table = titled(f"{summary['name']}: {summary['protocol']}, seed {summary['seed']}, {summary['rounds']} rounds")
@@ -36,7 +36,9 @@ def closing(results: Results) -> Table:
     if summary["time_to_target_s"] is not None:
         table.add_row("time to target accuracy", format_seconds(summary["time_to_target_s"]))
     if summary["accuracy"] is not None:
-        table.add_row("test accuracy", f"{summary['accuracy']:.4f}  (best {summary['best_accuracy']:.4f})")
+        clean = summary.get("clean_accuracy")
+        without = "" if clean is None else f"; without codecs {clean:.4f}"
+        table.add_row("test accuracy", f"{summary['accuracy']:.4f}  (best {summary['best_accuracy']:.4f}{without})")
     for name in ("macro_f1", "loss", "perplexity"):
         if summary.get(name) is not None:
             table.add_row(f"test {name}".replace("_", "-"), f"{summary[name]:.4g}")
@@ -54,7 +56,8 @@ def closing(results: Results) -> Table:
         table.add_row("missing from rounds", str(summary["missing"]))
     for name, told in _updates(summary["updates"]) if "updates" in summary else ():
         table.add_row(name, told)
-    table.add_row("energy", format_energy(summary["energy_j"]))
+    for name, told in _energy(summary["energy_j"]):
+        table.add_row(name, told)
     host = summary["host"]
     share = f"{100 * host['math_s'] / host['wall_s']:.0f} % of it tensor math" if host["wall_s"] else ""
     table.add_row("host time", f"{format_seconds(host['wall_s'])}  ({share})")
@@ -62,7 +65,23 @@ def closing(results: Results) -> Table:
     table.add_row("invariants", str(summary["invariants"]))
     for note in summary.get("notes", ()):
         table.add_row("note", note)
+    for line in summary.get("warnings", ()):
+        table.add_row("warning", line)
     return table
+
+
+def _energy(spent: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the training itself took, by role, and what devices drew while they did nothing."""
+    from ..base.units import format_energy
+
+    def told(joules: Mapping[str, float]) -> str:
+        parts = f"computing {format_energy(joules['compute'])}, radio {format_energy(joules['radio'])}"
+        return f"{format_energy(joules['marginal'])}  ({parts})"
+
+    yield "energy without idle", told(spent)
+    for role, joules in spent["by_role"].items():
+        yield f"  {role}", told(joules)
+    yield "  idle draw on top", format_energy(spent["idle"])
 
 
 def _updates(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -76,21 +95,12 @@ def _updates(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def planned(loaded: Loaded, plan: Plan) -> Table:
-    """What a scenario would run."""
-    scenario, topology = loaded.scenario, plan.topology
-    counts = [len(samples) for samples in plan.samples]
+    """What a scenario would run, as it was understood."""
+    from ..run import understood
+
     table = titled(f"{loaded.document.source}: fine")
-    table.add_row("protocol", scenario.protocol.kind)
-    table.add_row("backbone", f"{scenario.backbone.name}, {plan.source.layers} layers")
-    for row in _cuts(plan):
-        table.add_row("cut", row)
-    roles = ((role, len(topology.names(role))) for role in ("client", "edge", "cloud", "router"))
-    table.add_row("nodes", ", ".join(f"{count} {role}" for role, count in roles if count))
-    table.add_row("links", str(len(topology.links)))
-    table.add_row("training samples", f"{sum(counts)}, per client {min(counts)} to {max(counts)}")
-    table.add_row("test samples", str(len(plan.texts.test)))
-    for note in plan.notes:
-        table.add_row("note", note)
+    for name, text in understood.rows(plan):
+        table.add_row(name, text)
     return table
 
 
@@ -156,16 +166,6 @@ def optimised(found: Found) -> Table:
     for system, seconds in means.iloc[1:].items():
         table.add_row(str(system), f"{format_seconds(seconds)}  ({seconds / means.iloc[0]:.2f} times as long)")
     return table
-
-
-def _cuts(plan: Plan) -> Iterator[str]:
-    """The cut of every client and why; one line for those that have it in common."""
-    together: dict[tuple[int, int, str], list[str]] = {}
-    for name, cut in (plan.cuts or {}).items():
-        together.setdefault((cut.p, cut.q, cut.why), []).append(name)
-    for (p, q, why), names in together.items():
-        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        yield f"{shown}: client {p} + {q} layers, server {plan.source.layers - p - q}; {why}"
 
 
 def titled(title: str) -> Table:

@@ -100,12 +100,21 @@ class Device:
     def energy_j(self, until_s: float | None = None) -> dict[str, float]:
         """Joules from time 0 to ``until_s`` (now): ``compute`` (work under way included) and ``idle``.
 
-        A device that is away is not counted as switched off: it draws its idle power.
+        A device that is away draws nothing.
         """
         now = self.env.now if until_s is None else until_s
         slots, power = self.options.slots, self.options.power
-        busy = self.busy_s + sum(now - start for start in self._started)
-        return {"compute": busy / slots * power.working, "idle": max(0.0, now - busy / slots) * power.idle}
+        busy = (self.busy_s + sum(now - start for start in self._started)) / slots
+        return {"compute": busy * power.working, "idle": max(0.0, now - self.away_s(now) - busy) * power.idle}
+
+    def away_s(self, until_s: float) -> float:
+        """Seconds from time 0 to ``until_s`` in which the device is away."""
+        away = 0.0
+        for start, end in self.presence.intervals():
+            if start >= until_s:
+                break
+            away += min(end, until_s) - start
+        return away
 
     def check(self) -> list[str]:
         """The invariants that do not hold: one thing per slot, and no more work than time."""

@@ -25,6 +25,11 @@ class Downtime(Component):
 
     family: ClassVar[str] = "downtime"
 
+    @property
+    def random(self) -> bool:
+        """Whether it is drawn at random."""
+        return False
+
     def intervals(self, random: np.random.Generator) -> Iterator[Interval]:
         """The times from and to which the device is away (s), in order; the last may be infinite."""
         raise NotImplementedError
@@ -61,6 +66,10 @@ class OnOff(Downtime):
     """Mean time for which it is away."""
     times: Literal["exponential", "fixed"] = "exponential"
     """Exponential times begin in a random state; fixed ones with the device present."""
+
+    @property
+    def random(self) -> bool:
+        return self.times == "exponential"
 
     def intervals(self, random: np.random.Generator) -> Iterator[Interval]:
         return alternation(random, self.on, self.off, fixed=self.times == "fixed")

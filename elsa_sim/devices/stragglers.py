@@ -27,6 +27,8 @@ class Straggler(Component):
     """A slowdown of the pieces of work of one device."""
 
     family: ClassVar[str] = "straggler"
+    #: Whether its factors are drawn at random.
+    random: ClassVar[bool] = False
 
     def start(self, random: np.random.Generator) -> Callable[[float], float]:
         """The factor of each piece of work, given the time it starts (s, never decreasing); for one device's run."""
@@ -37,6 +39,7 @@ class LogNormal(Straggler):
     """A log-normal factor per piece of work: its median is 1, its logarithm has the standard deviation ``sigma``."""
 
     kind: Literal["lognormal"] = "lognormal"
+    random: ClassVar[bool] = True
     sigma: Annotated[float, Ge(0.0), Le(10.0)] = 0.5
     """Standard deviation of the logarithm; its mean is exp(sigma^2 / 2)."""
 
@@ -48,6 +51,7 @@ class ShiftedExponential(Straggler):
     """A factor of 1 plus an exponential per piece of work (Lee et al. 2018, arXiv 1512.02673, section III)."""
 
     kind: Literal["shifted_exponential"] = "shifted_exponential"
+    random: ClassVar[bool] = True
     mean: Annotated[float, Ge(0.0)] = 0.5
     """Mean of the exponential part."""
 
@@ -59,6 +63,7 @@ class Background(Straggler):
     """A background load that comes and goes: on and off for exponential times (a two-state Markov chain)."""
 
     kind: Literal["background"] = "background"
+    random: ClassVar[bool] = True
     factor: Factor = 3.0
     """Factor while the load is on."""
     on: PositiveSeconds = 30.0

@@ -45,6 +45,7 @@ class LinkModel(Component):
     max_min: ClassVar[bool] = False
     """Whether the rates are those of plain max-min fairness, whatever the flows' latencies: the engine may then compute
     them incrementally, without calling ``allocate``. A subclass that allocates in its own way has to say so anew."""
+    kind: str
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

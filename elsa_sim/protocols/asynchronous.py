@@ -78,9 +78,13 @@ class Asynchronous(TieredProtocol):
 
     def aggregators(self, clients: Mapping[str, str], cloud: str) -> Iterable[Aggregator]:
         """A server aggregates the updates of a merge."""
-        flat = (Aggregator(cloud, len(clients), "clients", self.aggregation),)
-        found = flat if self.tiers == "flat" else super().aggregators(clients, cloud)
+        found = self._servers(clients, cloud)
         return (replace(each, members=self.size(each.members), what="updates") for each in found)
+
+    def _servers(self, clients: Mapping[str, str], cloud: str) -> Iterable[Aggregator]:
+        """The servers with all their members."""
+        flat = (Aggregator(cloud, len(clients), "clients", self.aggregation),)
+        return flat if self.tiers == "flat" else super().aggregators(clients, cloud)
 
     def aggregation_faults(self, clients: Mapping[str, str], cloud: str) -> Iterable[Fault]:
         yield from super().aggregation_faults(clients, cloud)

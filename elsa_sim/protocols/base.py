@@ -92,6 +92,8 @@ class Protocol(Component):
     @property
     def message_kinds(self) -> tuple[str, ...]:
         """All kinds of messages that it sends; each may have a chain of codecs."""
+        if not self.pattern.trained_at("client"):
+            return self.messages
         crossing = (each.kind for each in self.pattern.crossings)
         return tuple(dict.fromkeys((*crossing, "adapters", *self.messages)))
 

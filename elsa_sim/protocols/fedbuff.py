@@ -10,11 +10,12 @@ Tested in tests/protocols/test_asynchronous.py.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ..base.errors import Fault
 from ..base.units import Seconds
 from ..world.rounds import retry
 from .asynchronous import Asynchronous
@@ -28,7 +29,7 @@ class Buffered(Asynchronous):
     """Merges when B updates are there, or when a timer has ended."""
 
     buffer: int | None = Field(default=None, ge=1)
-    """Updates B that a merge waits for; default: half of the members, rounded up."""
+    """Updates B that a merge waits for, of all members on a server that has fewer; default: half of them, rounded up."""
     timer: Seconds | None = Field(default=None, gt=0)
     """Merge what is there this long after the last merge."""
     decay: float = Field(0.5, ge=0)
@@ -38,6 +39,13 @@ class Buffered(Asynchronous):
 
     def size(self, members: int) -> int:
         return min(members, self.buffer) if self.buffer is not None else (members + 1) // 2
+
+    def aggregation_faults(self, clients: Mapping[str, str], cloud: str) -> Iterable[Fault]:
+        yield from super().aggregation_faults(clients, cloud)
+        most = max((each.members for each in self._servers(clients, cloud)), default=0)
+        if self.buffer is not None and 0 < most < self.buffer:
+            what = f"no server has more than {most} members, so {self.buffer} updates would never be there at once"
+            yield Fault("buffer", what)
 
     @property
     def timer_s(self) -> float | None:

@@ -10,9 +10,10 @@ from .rounds import accuracy_curve, missing, rounds_table, time_to_target
 from .run_directory import Results, load
 from .summary import privacy_summary, summarise
 from .traffic import bytes_by_direction, bytes_by_kind, bytes_by_link, bytes_lost, link_load, transfers
-from .usage import WORK, busy_seconds_by_node, energy_by_node, utilisation
+from .usage import SPENT, WORK, busy_seconds_by_node, energy_by_node, energy_by_role, utilisation
 
 __all__ = [
+    "SPENT",
     "WORK",
     "Events",
     "Results",
@@ -24,6 +25,7 @@ __all__ = [
     "bytes_by_link",
     "bytes_lost",
     "energy_by_node",
+    "energy_by_role",
     "frame",
     "link_load",
     "load",

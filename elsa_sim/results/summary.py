@@ -13,7 +13,7 @@ import pandas as pd
 from .frames import Events, Topology, frame, number, sim_time
 from .rounds import missing, rounds_table, time_to_target
 from .traffic import bytes_by_direction, bytes_by_kind, bytes_lost, transfers
-from .usage import energy_by_node
+from .usage import SPENT, energy_by_node, energy_by_role
 
 
 def summarise(events: Events, topology: Topology, target_accuracy: float | None = None) -> dict[str, Any]:
@@ -37,9 +37,19 @@ def summarise(events: Events, topology: Topology, target_accuracy: float | None 
                   "downlink": int(ways["downlink"]), **bytes_lost(events), "by_kind": bytes_by_kind(events)},
         "retries": int((transfers(events)["attempts"] - 1).clip(lower=0).sum()),
         "missing": len(missing(events)),
-        "energy_j": float(events["energy_j"].sum()),
+        "energy_j": energy(energy_by_role(events, topology)),
         "energy_by_node": {str(n): float(e) for n, e in energy_by_node(events, topology)["total"].items()},
     }  # fmt: skip
+
+
+def energy(by_role: pd.DataFrame) -> dict[str, Any]:
+    """Energy (J) in all and by role: ``total``, ``marginal`` (without idle), ``compute``, ``radio``, ``idle``."""
+    columns = ["total", "marginal", *SPENT]
+
+    def told(row: pd.Series) -> dict[str, float]:
+        return {column: float(row[column]) for column in columns}
+
+    return told(by_role.sum()) | {"by_role": {str(role): told(row) for role, row in by_role.iterrows()}}
 
 
 def privacy_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from .frames import Events, Topology, frame, roles, sim_time
 
 #: The kinds of rows that keep a device busy.
 WORK = ("compute", "aggregation")
+#: What energy is spent on.
+SPENT = ("compute", "radio", "idle")
 
 
 def busy_seconds_by_node(events: Events, topology: Topology, window: tuple[float, float] | None = None) -> pd.Series:
@@ -41,15 +43,29 @@ def utilisation(events: Events, topology: Topology) -> pd.DataFrame:
 
 
 def energy_by_node(events: Events, topology: Topology) -> pd.DataFrame:
-    """Energy per node (J): ``compute`` (aggregation too), ``transfer`` (sending and receiving), ``idle``, ``total``."""
+    """Energy per node (J): ``compute`` (aggregation too), ``radio`` (sending and receiving), ``idle``, ``total``.
+
+    ``compute`` is all that a device draws while it computes, ``idle`` what it draws while it is there and computes
+    nothing. A router draws nothing.
+    """
     events = frame(events)
-    kind = np.select([events["kind"].isin(WORK), events["kind"] == "transfer"], ["compute", "transfer"], "idle")
+    kind = np.select([events["kind"].isin(WORK), events["kind"] == "transfer"], ["compute", "radio"], "idle")
     received = events["peer_energy_j"]
     own = (events["energy_j"] - received).groupby([events["node"].astype(str), kind]).sum().unstack(fill_value=0)
-    peers = received.groupby(events["peer"].astype(str)).sum().drop("", errors="ignore").rename("transfer").to_frame()
+    peers = received.groupby(events["peer"].astype(str)).sum().drop("", errors="ignore").rename("radio").to_frame()
     table = own.add(peers, fill_value=0.0).fillna(0.0)
-    table = _per_node(table.reindex(columns=["compute", "transfer", "idle"], fill_value=0.0), topology)
+    table = _per_node(table.reindex(columns=list(SPENT), fill_value=0.0), topology)
     return table.assign(total=table.sum(axis=1)).rename_axis(columns=None)
+
+
+def energy_by_role(events: Events, topology: Topology) -> pd.DataFrame:
+    """Energy per role (J), clients first: ``marginal`` (computing and radio: what the training itself takes), and the
+    columns of :func:`energy_by_node`. Roles without any energy are left out."""
+    by_node, known = energy_by_node(events, topology), roles(topology)
+    table = by_node.groupby([known.get(name, "router") for name in by_node.index]).sum()
+    table = table.loc[[role for role in ("client", "edge", "cloud", "router") if role in table.index]]
+    table.insert(0, "marginal", table["compute"] + table["radio"])
+    return table[table["total"] > 0].rename_axis("role")
 
 
 def _per_node(values: pd.DataFrame, topology: Topology) -> pd.DataFrame:

@@ -28,7 +28,7 @@ from ..protocols.base import Protocol
 from ..scenario.model import Loaded, Scenario
 from ..scenario.validation import in_order
 from ..topology import Topology
-from . import memory
+from . import effects, memory
 from .cost_inputs import Needs, needs, radio_of, resources, set_demands
 from .inputs import drawn_of, note_plugins, texts_of, vocabulary_of
 
@@ -57,6 +57,11 @@ class Plan:
     layout: Layout | None = None
     notes: tuple[str, ...] = ()
     """What a user may not expect of the run."""
+
+    @property
+    def trainers(self) -> tuple[str, ...]:
+        """The clients that are to train."""
+        return self.topology.names("client") if self.scenario.protocol.pattern.trained_at("client") else ()
 
     @property
     def played(self) -> Topology:
@@ -96,6 +101,9 @@ def check(loaded: Loaded) -> Plan:
     if wireless is not None:
         layout = attempt("wireless", lambda: wireless.layout(_is(topology), context.streams), topology)
     source = attempt("backbone", lambda: locate(scenario.backbone, context))
+    for section, fault in effects.of_sections(scenario, protocol) if protocol is not None else ():
+        if section not in loaded.unsound:
+            faults.extend(loaded.located([fault], section))
     if protocol is not None and protocol.pattern.split:
         attempt("split", lambda: scenario.split.check(_is(source).layers, scenario.protocol.pattern), source)
     texts = attempt("task", lambda: texts_of(scenario, context))
@@ -116,6 +124,7 @@ def check(loaded: Loaded) -> Plan:
         faults.extend(loaded.located(protocol.faults(topology, scenario.task), "protocol"))
     if topology is not None and protocol is not None and edge_of:
         faults.extend(loaded.located(protocol.aggregation_faults(edge_of, topology.cloud), "protocol"))
+        faults.extend(loaded.located(effects.of_waiting(protocol, edge_of, topology.cloud), "protocol"))
     cuts: dict[str, Cut] | None = None
     outline: Outline | None = None
     wanted: dict[str | None, Needs] = {}

@@ -18,7 +18,7 @@ import pandas as pd
 import simpy
 
 from ..base.errors import InputError, InvariantViolation, RunFailed, unexpected
-from ..results import metrics, staleness
+from ..results import metrics, staleness, training
 from ..results.event_table import Recorder
 from ..results.metrics import Results
 from ..scenario import dump
@@ -118,6 +118,9 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         "outcome": outcome,
         **metrics.summarise(table, topology, plan.scenario.stop.target_accuracy),
         **staleness.summary(table, topology),
+        "training": training.training_facts(
+            table, metrics.rounds_table(table, topology), plan.trainers, plan.texts.test.labels
+        ),
         **({"unreliable": {name: each.kind for name, each in plan.unreliable.items()}} if plan.unreliable else {}),
         **({"privacy": metrics.privacy_summary(attacked)} if attacked else {}),
         "notes": list(plan.notes),
@@ -128,6 +131,7 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         "invariants": "not checked" if failure and not violations else violations or "hold",
         "versions": versions(),
     }
+    summary["warnings"] = list(training.warnings(summary))
     if folder is not None:
         rounds = metrics.rounds_table(table, topology)
         padded = (times.seconds + [float("nan")] * len(rounds))[: len(rounds)]

@@ -62,20 +62,24 @@ def in_lists(document: Document) -> Document:
 
 
 def with_unsent(faults: Iterable[Fault], document: Document, protocol: Protocol | None) -> list[Fault]:
-    """``faults``, and those of chains for messages that ``protocol`` (any one, where it is not known) does not send.
-
-    Chains of hidden states, gradients and adapters are never a fault: a study gives one codec section to protocols that
-    cut the model and to others.
-    """
+    """``faults``, and those of chains for messages that ``protocol`` (any one, where it is not known) does not send."""
     section = document.data.get("codec")
+    section = section if isinstance(section, Mapping) else {}
     sent = _sent_by_any() if protocol is None else protocol.message_kinds
     valid = list(dict.fromkeys((*CodecOptions.model_fields, *sent)))
     sends = "no protocol sends it" if protocol is None else f"protocol {protocol.kind!r} does not send it"
     new = [
         document.fault(("codec", kind), f"unknown key {brief(kind)}{hint(kind, valid)}; {sends}")
-        for kind in (section if isinstance(section, Mapping) else ())
+        for kind in section
         if kind not in valid
     ]
+    if protocol is not None:
+        has = f"it sends {', '.join(sent)}" if sent else "it sends nothing"
+        new += [
+            document.fault(("codec", kind), f"{sends}, so codecs there have no effect; {has}; leave the key out")
+            for kind, chain in section.items()
+            if kind in CodecOptions.model_fields and kind not in sent and chain
+        ]
     kept = [fault for fault in faults if not any(f"{fault.path}.".startswith(f"{each.path}.") for each in new)]
     return in_order([*kept, *new])
 

@@ -34,6 +34,11 @@ UNITS: Mapping[str, str] = {
     "retries": "",
     "missing": "",
     "energy_j": "J",
+    "energy_j.total": "J",
+    "energy_j.marginal": "J",
+    "energy_j.compute": "J",
+    "energy_j.radio": "J",
+    "energy_j.idle": "J",
     "host.wall_s": "s",
     "host.math_s": "s",
     "host.peak_rss_bytes": "B",
@@ -43,10 +48,12 @@ UNITS: Mapping[str, str] = {
 #: Beginnings of paths whose rest depends on the scenario.
 OPEN: Mapping[str, str] = {
     "bytes.by_kind.": "B",
+    "energy_j.by_role.": "J",
     "energy_by_node.": "J",
     "privacy.": "",
     "clustering.": "",
     "updates.": "",
+    "training.": "",
     "client_accuracy_": "",
 }
 #: Told by the table of rounds for the study's own target.
@@ -66,7 +73,7 @@ def known(metric: str) -> bool:
 def value(summary: Mapping[str, Any], metric: str) -> float:
     """A metric of a run's summary; NaN where it was not measured or not reached."""
     here: Any = summary
-    rest = metric
+    rest = f"{metric}.total" if isinstance(summary.get(metric), Mapping) and metric == "energy_j" else metric
     while rest:
         if not isinstance(here, Mapping):
             return math.nan

@@ -37,7 +37,7 @@ from . import metrics
 
 #: Key path -> value.
 Changes = Mapping[str, Any]
-METRICS = ("accuracy", "best_accuracy", "sim_time_s", "bytes.total", "energy_j")
+METRICS = ("accuracy", "best_accuracy", "sim_time_s", "bytes.total", "energy_j.marginal")
 
 
 class StudyOptions(Options):

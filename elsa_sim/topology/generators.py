@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import networkx as nx
 import numpy as np
@@ -135,6 +135,7 @@ class Waxman(_Routed):
     """
 
     kind: Literal["waxman"] = "waxman"
+    random: ClassVar[bool] = True
     routers: Annotated[int, Ge(2), Le(2_000)]
     """Number of routers."""
     alpha: Annotated[float, Ge(1e-3), Le(10.0)] = 0.2
@@ -173,6 +174,7 @@ class BarabasiAlbert(_Routed):
     """A scale-free random graph grown by preferential attachment (Barabasi and Albert 1999)."""
 
     kind: Literal["barabasi_albert"] = "barabasi_albert"
+    random: ClassVar[bool] = True
     routers: Annotated[int, Ge(2), Le(10_000)]
     """Number of routers."""
     links: Annotated[int, Ge(1), Le(100)] = 2

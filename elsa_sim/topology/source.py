@@ -28,6 +28,8 @@ class TopologySource(Component):
     """Where the network comes from: a generator or a file."""
 
     family: ClassVar[str] = "topology"
+    #: Whether its shape is drawn at random.
+    random: ClassVar[bool] = False
 
     def build(self, context: Context) -> Topology:
         """The network; the same for the same options and seed.

@@ -7,21 +7,26 @@ Without such codecs the two are one.
 
 ``client_accuracy_*`` (mean, standard deviation, minimum, Jain's index) is over clients: of the accuracies on the classes of the
 test data, weighted as the client's own training samples are. So it tells whom a common model serves badly, without a test
-set per client. An evaluation leaves no trace in the codecs' states, and costs no simulated time.
+set per client. ``activation_error`` and ``adapters_error`` are the relative errors of the codec chains, of the states that
+cross in the evaluation and of the adapters as the first client would send them. An evaluation leaves no trace in the codecs'
+states, and costs no simulated time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..learning.tasks.data import in_chunks
 from ..results.staleness import jain
+from ..results.training import ERROR
 from .client import Client, SplitClient
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..learning.execution.executor import Executor
     from ..learning.execution.work import Ref
     from ..learning.tasks.base import Dataset
@@ -31,6 +36,27 @@ if TYPE_CHECKING:
 
 #: Padded tokens of a batch, at most.
 TOKENS = 1024
+
+
+class RelativeError:
+    """||received - sent|| / ||sent|| over all tensors that were added."""
+
+    def __init__(self) -> None:
+        self._lost = self._sent = 0.0
+
+    def add(self, sent: Tensor | Mapping[str, Tensor], received: Tensor | Mapping[str, Tensor]) -> None:
+        """Count a tensor, or a mapping of names to tensors, as it was sent and as it was received."""
+        if isinstance(sent, Mapping) and isinstance(received, Mapping):
+            for name, tensor in sent.items():
+                self.add(tensor, received[name])
+        elif not isinstance(sent, Mapping) and not isinstance(received, Mapping):
+            self._lost += float((received.double() - sent.double()).square().sum())
+            self._sent += float(sent.double().square().sum())
+
+    @property
+    def value(self) -> float:
+        """The relative error; 0 where nothing was sent and nothing received."""
+        return (self._lost / self._sent) ** 0.5 if self._sent else 0.0
 
 
 class Evaluation:
@@ -49,6 +75,7 @@ class Evaluation:
         self.server = server
         self._whole = list(in_chunks(data.test, TOKENS, data.pad_id))
         self._mix = _mix(data, clients)
+        self._errors: dict[str, RelativeError] = {}
         self._dealt: list[Batch] = []
         pattern = clients[0].pattern if isinstance(clients[0], SplitClient) else None
         if pattern is not None and any(pipeline.chains.get(crossing.kind) for crossing in pattern.forward):
@@ -62,10 +89,24 @@ class Evaluation:
         pipeline = self.pipeline.rehearsal()
         deployed = [self._deployed(pipeline, adapters, index, batch, round) for index, batch in enumerate(self._dealt)]
         metrics = model.score(clean, self._whole)
+        self._lose(pipeline, adapters, round)
+        errors, self._errors = {f"{kind}{ERROR}": found.value for kind, found in self._errors.items()}, {}
         if not deployed:
-            return metrics | self._per_client(clean, self._whole)
+            return metrics | errors | self._per_client(clean, self._whole)
         clean_metrics = {f"clean_{name}": value for name, value in metrics.items()}
-        return model.score(deployed, self._dealt) | clean_metrics | self._per_client(deployed, self._dealt)
+        return model.score(deployed, self._dealt) | clean_metrics | errors | self._per_client(deployed, self._dealt)
+
+    def _lose(self, pipeline: CodecPipeline, adapters: Ref, round: int) -> None:
+        """Measure what codecs make of the adapters on their way from a client."""
+        if not pipeline.chains.get("adapters"):
+            return
+        client, finish = self.clients[0], self.executor.finish
+        target = client.edge if self.server is None else self.server(client)
+        received = pipeline.cross(client.name, target, adapters, "adapters", finish, up=True, round=max(round, 1))
+        self._count("adapters", adapters, received)
+
+    def _count(self, kind: str, sent: Ref, received: Ref) -> None:
+        self._errors.setdefault(kind, RelativeError()).add(sent.value, received.value)
 
     def _per_client(self, evaluated: Sequence[Sequence[Ref]], batches: Sequence[Batch]) -> dict[str, float]:
         """The accuracy of clients with their mix of classes, summarised."""
@@ -93,6 +134,7 @@ class Evaluation:
             (states,) = self.executor.finish(self.model.infer(part, adapters, x, batch.lengths))
             source, target = ends if crossing.up else ends[::-1]
             x = pipeline.cross(source, target, states, crossing.kind, self.executor.finish, up=crossing.up, round=round)
+            self._count(crossing.kind, states, x)
         return self.executor.finish(self.model.evaluate_batch(last, adapters, x, batch))
 
 

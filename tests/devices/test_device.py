@@ -160,6 +160,9 @@ def test_work_is_lost_when_the_device_goes_away_and_waits_until_it_is_back() -> 
     assert [(e.t_start_s, e.t_end_s, e.status) for e in done] == [(0.0, 1.0, "lost"), (4.0, 5.0, "ok")]
     assert done[0].energy_j == pytest.approx(6.0)
     assert worker.lost == 1
+    power = worker.options.power
+    assert worker.energy_j(10.0)["idle"] == pytest.approx((10.0 - 2.0 - 3.0) * power.idle)  # nothing while it is away
+    assert worker.energy_j(2.0)["idle"] == 0.0
 
 
 def test_a_device_that_never_comes_back_loses_all_work_at_once() -> None:

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from in_process import InProcess
-from protocol_laws import CODEC, TIMING, adapters_of, norm, timeline
+from protocol_laws import TIMING, adapters_of, coded, norm, timeline
 from small_runs import loaded, played
 from torch import Tensor
 
@@ -135,7 +135,7 @@ def test_a_rule_serves_different_cuts() -> None:
 def test_timing_and_executors_are_those_of_the_rule(kind: str, rule: str) -> None:
     key = "edge_aggregation" if kind in ("elsa", "hierfavg") else "aggregation"
     options = protocol(kind, f", {key}: {rule}")
-    real, timing = (played(options, CODEC, *FIVE, *more) for more in ((), (TIMING,)))
+    real, timing = (played(options, coded(options.removeprefix("protocol=")), *FIVE, *more) for more in ((), (TIMING,)))
     assert timeline(real) == timeline(timing)
     batched = played(options, *FIVE)
     for change in ("execution.executor=serial", "execution.workers=2"):

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from in_process import InProcess
-from protocol_laws import CODEC, TIMING, timeline
+from protocol_laws import TIMING, coded, timeline
 from small_runs import drawn_batches, known, loaded, played, transfers, work, world_of
 
 from elsa_sim.base.errors import ScenarioError
@@ -57,7 +57,10 @@ def test_each_kind_changes_what_is_learned_and_the_executor_nothing(protocol: st
 @pytest.mark.parametrize("protocol", ["elsa", "fedavg"])
 def test_timing_is_that_of_the_real_run(protocol: str) -> None:
     all_kinds = "unreliable={clients: {client0: noise, client1: stale, client2: free_rider}}"
-    real, timing = (played(small(protocol), all_kinds, CODEC, *more) for more in ((), (TIMING,)))
+    real, timing = (
+        played(small(protocol), all_kinds, coded(small(protocol).removeprefix("protocol=")), *more)
+        for more in ((), (TIMING,))
+    )
     assert timeline(real) == timeline(timing)
 
 

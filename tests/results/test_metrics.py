@@ -90,8 +90,8 @@ def test_nodes(events: Any) -> None:
     assert R.busy_seconds_by_node(events, TOPOLOGY, (1.5, 11.0)).to_dict() == {
         "cloud": 1.0, "edge0": 1.0, "r": 0.0, "c0": 2.5, "c1": 0.0}  # fmt: skip
     energy = R.energy_by_node(events, TOPOLOGY)
-    assert energy.loc["c0"].to_dict() == {"compute": 5.0, "transfer": 0.5, "idle": 0.0, "total": 5.5}
-    assert energy.loc["cloud"].to_dict() == {"compute": 2.5, "transfer": 0.0, "idle": 0.0, "total": 2.5}
+    assert energy.loc["c0"].to_dict() == {"compute": 5.0, "radio": 0.5, "idle": 0.0, "total": 5.5}
+    assert energy.loc["cloud"].to_dict() == {"compute": 2.5, "radio": 0.0, "idle": 0.0, "total": 2.5}
 
 
 def test_rounds_count_what_ended_by_then(events: Any) -> None:
@@ -116,10 +116,22 @@ def test_time_to_target(events: Any) -> None:
     assert R.time_to_target(events, 0.76) is None
 
 
+def joules(compute: float, radio: float = 0.0, idle: float = 0.0) -> dict[str, float]:
+    return {
+        "total": compute + radio + idle,
+        "marginal": compute + radio,
+        "compute": compute,
+        "radio": radio,
+        "idle": idle,
+    }
+
+
 def test_summary(events: Any) -> None:
     assert R.summarise(events, TOPOLOGY, 0.6) == {
         "sim_time_s": 20.0, "rounds": 2, "accuracy": 0.75, "best_accuracy": 0.75, "loss": 0.5, "macro_f1": 0.7,
-        "time_to_target_s": 18.0, "energy_j": 18.0,
+        "time_to_target_s": 18.0,
+        "energy_j": joules(15.0 + 2.5, 0.5) | {"by_role": {"client": joules(5.0, 0.5), "edge": joules(10.0),
+                                                           "cloud": joules(2.5)}},
         "bytes": {"total": 121, "uplink": 54, "downlink": 60, "aborted": 5, "wasted": 0,
                   "by_kind": {"activation": 44, "adapters": 57, "gradient": 20}},
         "retries": 0, "missing": 0,
@@ -192,7 +204,7 @@ def test_every_byte_and_joule_is_counted_once(sent: list[tuple[str, int, str, fl
     assert R.accuracy_curve(events)["bytes"].tolist() == [total]
     assert R.bytes_by_link(events)["bytes"].sum() == sum(size * route.count(">") for route, size, *_ in sent)
     energy = R.energy_by_node(events, TOPOLOGY)
-    assert energy["total"].sum() == pytest.approx(summary["energy_j"])
+    assert energy["total"].sum() == pytest.approx(summary["energy_j"]["total"])
     (last,) = R.rounds_table(events, TOPOLOGY).itertuples()
     assert (last.uplink_bytes, last.downlink_bytes) == (summary["bytes"]["uplink"], summary["bytes"]["downlink"])
 
@@ -256,7 +268,7 @@ def test_load_a_run_killed_in_mid_batch(tmp_path: Path) -> None:
     (tmp_path / "events.parquet").unlink()
     run = R.load(tmp_path)
     assert len(run.events) == BATCH
-    assert run.summary["energy_j"] == BATCH
+    assert run.summary["energy_j"]["total"] == BATCH
     assert run.name == tmp_path.name
 
 

@@ -38,7 +38,7 @@ def test_a_plan_has_everything_but_tensors() -> None:
 
 
 def test_whole_models_are_not_cut() -> None:
-    assert check(loaded("protocol={kind: fedavg}", "split={policy: fixed, p: 9, q: 9}")).cuts is None
+    assert check(loaded("protocol={kind: fedavg}")).cuts is None
 
 
 def test_one_seed_gives_one_plan_whatever_the_protocol() -> None:

@@ -36,11 +36,20 @@ def test_chains_are_a_mapping() -> None:
     assert kinds == {"activation": [], "gradient": ["float16", "int8"], "adapters": [], "fingerprint": ["float16"]}
 
 
-@pytest.mark.parametrize("protocol", ["elsa", "fedavg", "centralized", "sflllm"])
-def test_states_gradients_and_adapters_may_have_codecs_under_every_protocol(protocol: str) -> None:
-    """One section for all cells of a study, whether they cut the model or not."""
-    text = f"protocol: {protocol}\ncodec: {{activation: float16, gradient: float16, adapters: float16}}"
-    assert loaded(text).scenario.codec.chains == dict.fromkeys(("activation", "gradient", "adapters"), (Float16(),))
+@pytest.mark.parametrize(
+    ("protocol", "sent"),
+    [("elsa", {"activation", "gradient", "adapters"}), ("sflllm", {"activation", "gradient", "adapters"}),
+     ("fedavg", {"adapters"}), ("centralized", set())],
+)  # fmt: skip
+def test_only_what_a_protocol_sends_may_have_codecs(protocol: str, sent: set[str]) -> None:
+    every = {"activation", "gradient", "adapters"}
+    chains = ", ".join(f"{kind}: float16" for kind in sorted(sent))
+    made = loaded(f"protocol: {protocol}\ncodec: {{{chains}}}").scenario.codec.chains
+    assert made == {kind: (Float16(),) if kind in sent else () for kind in every}
+    found = faults(f"protocol: {protocol}\ncodec: {{{', '.join(f'{kind}: float16' for kind in sorted(every))}}}")
+    assert {fault.path for fault in found} == {f"codec.{kind}" for kind in every - sent}
+    empty = loaded(f"protocol: {protocol}\ncodec: {{activation: [], adapters: []}}")
+    assert not any(empty.scenario.codec.chains.values())
 
 
 def test_a_kind_that_is_not_sent_is_a_fault_with_its_line() -> None:

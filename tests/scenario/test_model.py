@@ -106,9 +106,9 @@ def test_a_name_is_that_of_a_folder(name: str) -> None:
 
 def test_overrides_and_seed() -> None:
     made: Any = loaded(
-        FULL, "protocol={kind: centralized, rounds: 2}", "split.p=2", "codec.activation.0.rank=4"
+        FULL, "protocol={kind: splitfed_v1, rounds: 2}", "split.p=2", "codec.activation.0.rank=4"
     ).scenario
-    assert (made.protocol.kind, made.protocol.rounds, made.split.p, made.split.q) == ("centralized", 2, 2, 2)
+    assert (made.protocol.kind, made.protocol.rounds, made.split.p, made.split.q) == ("splitfed_v1", 2, 2, 2)
     assert made.codec.activation[0].rank == 4
     assert loaded(FULL, "seed=5", seed=6).scenario.seed == 6
     assert {str(f) for f in faults(LEAST, "protocol.rounds=0", seed=-1)} == {
@@ -285,7 +285,7 @@ def test_the_resolved_scenario_names_files_absolutely(tmp_path: Path, monkeypatc
     assert (data["task"]["train"], data["backbone"]["name"]) == ("none.txt", "minilm")
 
 
-@pytest.mark.parametrize("text", [LEAST, FULL, "protocol: fedavg\ntopology: {file: a.json}\ncodec: {activation: int8}",
+@pytest.mark.parametrize("text", [LEAST, FULL, "protocol: fedavg\ntopology: {file: a.json}\ncodec: {adapters: int8}",
                                   "protocol: elsa\ncodec: {activation: {kind: sketch}}\npartition: iid"])  # fmt: skip
 def test_valid_scenarios_conform_to_the_schema(text: str) -> None:
     validator = jsonschema.Draft202012Validator(schema())

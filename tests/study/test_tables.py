@@ -95,5 +95,14 @@ def test_metrics_are_those_of_a_summary() -> None:
     found = numbers(summary) - {"seed"}
     assert {path for path in found if not metrics.known(path)} == set()
     assert all(metrics.value(summary, path) == pytest.approx(metrics.value(summary, path)) for path in found)
-    elsewhere = {"perplexity", "clean_perplexity", "clean_accuracy", "clean_macro_f1", "clean_loss", "bytes_to_target"}
+    elsewhere = {
+        "perplexity",
+        "clean_perplexity",
+        "clean_accuracy",
+        "clean_macro_f1",
+        "clean_loss",
+        "bytes_to_target",
+        "energy_j",
+    }
     assert set(metrics.UNITS) - found == elsewhere
+    assert metrics.value(summary, "energy_j") == summary["energy_j"]["total"]  # its name before it was split

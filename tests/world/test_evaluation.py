@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from small_runs import played, world_of
 
 from elsa_sim.learning.execution.work import Ref
-from elsa_sim.world.evaluation import Evaluation
+from elsa_sim.world.evaluation import Evaluation, RelativeError
 from elsa_sim.world.world import World
 
 SKETCH = "codec={activation: [{kind: sketch, rows: 1, columns: 4}]}"
@@ -126,3 +127,25 @@ def test_the_mean_over_clients_is_the_accuracy_where_all_have_the_mix_of_the_tes
     found = evaluate(last(world), 1)
     assert found["client_accuracy_mean"] == pytest.approx(row["accuracy"])
     assert found["client_accuracy_std"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_the_relative_error_of_codecs_is_measured() -> None:
+    """float16 rounds to 11 bits, int8 rows to 1/254 of their largest; without codecs nothing is measured."""
+    row = played(SHORT, "codec={activation: [float16], adapters: [int8]}").rounds.iloc[-1]
+    assert 1e-5 < row["activation_error"] < 2.0**-11
+    assert 1e-4 < row["adapters_error"] < 0.05
+    results = played(SHORT, SKETCH)
+    error = results.rounds.iloc[-1]["activation_error"]
+    assert error > 1.0  # one row of four buckets for 32 coordinates
+    assert results.summary["training"]["codec_error"] == {"activation": error}
+    assert [line for line in results.summary["warnings"] if "relative error of activation messages" in line]
+    assert not [name for name in played(SHORT).rounds.columns if name.endswith("_error")]
+
+
+def test_relative_error_is_that_of_all_tensors_together() -> None:
+    found = RelativeError()
+    found.add(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 0.0]))
+    assert found.value == pytest.approx(4.0 / 5.0)
+    found.add({"a": torch.tensor([0.0, 12.0])}, {"a": torch.tensor([0.0, 0.0])})
+    assert found.value == pytest.approx((160.0 / 169.0) ** 0.5)
+    assert RelativeError().value == 0.0

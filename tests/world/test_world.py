@@ -131,7 +131,7 @@ def test_energy_of_work_and_of_messages() -> None:
     busy = rows[(rows["node"] == "client0") & (rows["kind"] == "compute")]
     asleep = results.summary["sim_time_s"] - (busy["t_end_s"] - busy["t_start_s"]).sum()
     assert idle["client0"] == pytest.approx(2.0 * asleep)
-    assert results.summary["energy_j"] == pytest.approx(results.events["energy_j"].sum())
+    assert results.summary["energy_j"]["total"] == pytest.approx(results.events["energy_j"].sum())
 
 
 def test_a_codec_that_halves_the_buffers_shortens_the_time() -> None:

@@ -30,6 +30,7 @@ class Partition(Component):
     family: ClassVar[str] = "partition"
     remedy: ClassVar[str] = "use fewer clients or more training samples"
 
+    kind: str
     min_samples: int = Field(default=1, ge=1)
     """Fewest samples a client may hold; random partitions are drawn anew until they meet it."""
 

@@ -22,7 +22,7 @@ from .style import (
     DOWN,
     INK,
     LATERAL,
-    ROLE,
+    MUTED,
     UP,
     Runs,
     amount,
@@ -80,14 +80,14 @@ def _oriented(links: pd.DataFrame, topology: Topology) -> list[tuple[str, str]]:
 
 @styled
 def energy_by_node(results: Results, ax: Axes | None = None, most: int = 60) -> Axes:
-    """Energy per node (J) by what it was spent on, of the ``most`` hungriest nodes."""
+    """Marginal energy per node (J), computing and radio, of the ``most`` hungriest nodes; idle draw in figures beside it."""
     energy = table.energy_by_node(results.events, results.topology)
-    energy = energy[energy["total"] > 0]
-    kept = energy.nlargest(most, "total") if len(energy) > most else energy
+    energy = energy[energy["total"] > 0].assign(marginal=lambda each: each["compute"] + each["radio"])
+    kept = energy.nlargest(most, ["marginal", "idle"]) if len(energy) > most else energy
     roles = {n["name"]: n.get("role", "router") for n in results.topology["nodes"]}
     kept = kept.loc[sorted(kept.index, key=lambda n: (-TIER.get(roles.get(n, ""), -1), natural(n)))]
-    parts = [("computing", "compute", CYCLE[0]), ("radio", "transfer", CYCLE[4]), ("idle", "idle", LATERAL)]
-    ax = _stacked(kept, [p for p in parts if kept[p[1]].any()], "Energy", "J", ax)
+    parts = [("computing", "compute", CYCLE[0]), ("radio", "radio", CYCLE[4])]
+    ax = _stacked(kept, parts, "Marginal energy", "J", ax, _idle(kept["idle"]))
     if len(energy) > most:
         ax.set_title(f"{most} hungriest of {len(energy)} nodes", pad=16)
     return ax
@@ -95,26 +95,39 @@ def energy_by_node(results: Results, ax: Axes | None = None, most: int = 60) -> 
 
 @styled
 def energy_by_role(results: Runs, ax: Axes | None = None) -> Axes:
-    """Energy per role (J), for runs compared."""
+    """Marginal energy per role (J), computing and radio, for runs compared; idle draw in figures beside it."""
     runs = several(results)
-    sums = []
-    for run in runs:
-        roles = {n["name"]: n.get("role", "router") for n in run.topology["nodes"]}
-        energy = table.energy_by_node(run.events, run.topology)["total"]
-        by_role = energy.groupby([roles.get(name, "router") for name in energy.index]).sum()
-        sums.append(by_role.reindex([role for role in ROLE if by_role.get(role, 0.0) > 0]))
-    return _compared(runs, sums, "Energy", "J", ax)
+    by_role = [table.energy_by_role(run.events, run.topology) for run in runs]
+    return _compared(runs, [each["marginal"] for each in by_role], "Marginal energy", "J", ax,
+                     [each["idle"] for each in by_role])  # fmt: skip
 
 
-def _values(ax: Axes, values: np.ndarray[Any, Any], at: np.ndarray[Any, Any]) -> None:
-    """The value at the end of each bar."""
-    for y, value in zip(at, values, strict=True):
-        ax.annotate(amount(value), (value, y), xytext=(3, -0.4), textcoords="offset points", va="center", fontsize=6.5,
-                    color=INK)  # fmt: skip
+def _idle(joules: pd.Series) -> list[str]:
+    """What is written beside bars of marginal energy."""
+    scales = [scaled(value, "J") for value in joules]
+    return [f"+ {amount(value / factor)} {unit} idle" if value else ""
+            for value, (factor, unit) in zip(joules, scales, strict=True)]  # fmt: skip
+
+
+def _values(
+    ax: Axes, values: np.ndarray[Any, Any], at: np.ndarray[Any, Any], notes: Sequence[str] | None = None
+) -> None:
+    """The value at the end of each bar, and a note after it."""
+    for y, value, note in zip(at, values, notes or [""] * len(at), strict=True):
+        text = ax.annotate(amount(value), (value, y), xytext=(3, -0.4), textcoords="offset points", va="center",
+                           fontsize=6.5, color=INK)  # fmt: skip
+        if note:
+            ax.annotate(note, (1, 0), xycoords=text, xytext=(4, 0.8), textcoords="offset points", va="bottom",
+                        fontsize=6.0, color=MUTED)  # fmt: skip
 
 
 def _stacked(
-    values: pd.DataFrame, parts: Sequence[tuple[str, str, str]], what: str, unit: str, ax: Axes | None
+    values: pd.DataFrame,
+    parts: Sequence[tuple[str, str, str]],
+    what: str,
+    unit: str,
+    ax: Axes | None,
+    notes: Sequence[str] | None = None,
 ) -> Axes:
     """Horizontal bars, one per row of ``values``, stacked from the (label, column, colour) of ``parts``."""
     values = values[[column for _, column, _ in parts]]
@@ -127,17 +140,24 @@ def _stacked(
         width = values[column].to_numpy(float) / factor
         ax.barh(np.arange(n), width, 0.68, left=left, color=colour, label=label)
         left = left + width
-    _values(ax, totals / factor, np.arange(n))
+    _values(ax, totals / factor, np.arange(n), notes)
     ax.set_yticks(np.arange(n), list(values.index))
     ax.set_ylim(n - 0.4, -0.6)
-    ax.set_xlim(0, max(totals.max(initial=0.0) / factor * 1.12, 1e-9))
+    ax.set_xlim(0, max(totals.max(initial=0.0) / factor * (1.4 if notes else 1.12), 1e-9))
     ax.set_xlabel(f"{what} ({text})")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
     finish(ax, "x").tick_params(axis="y", length=0, labelsize=7 if n <= 16 else 6)
     return ax
 
 
-def _compared(runs: list[Results], values: list[pd.Series], what: str, unit: str, ax: Axes | None) -> Axes:
+def _compared(
+    runs: list[Results],
+    values: list[pd.Series],
+    what: str,
+    unit: str,
+    ax: Axes | None,
+    idle: list[pd.Series] | None = None,
+) -> Axes:
     """Groups of horizontal bars, one group per index entry, one bar per run."""
     frame = pd.concat(values, axis=1, sort=False).fillna(0.0)
     frame = frame.loc[frame.sum(axis=1).sort_values(ascending=False, kind="stable").index]
@@ -149,10 +169,10 @@ def _compared(runs: list[Results], values: list[pd.Series], what: str, unit: str
         width = frame.iloc[:, i].to_numpy(float) / factor
         y = np.arange(n) + (i - (m - 1) / 2) * thick
         ax.barh(y, width, thick * 0.9, color=CYCLE[i % len(CYCLE)], label=label)
-        _values(ax, width, y)
+        _values(ax, width, y, None if idle is None else _idle(idle[i].reindex(frame.index).fillna(0.0)))
     ax.set_yticks(np.arange(n), [str(name) for name in frame.index])
     ax.set_ylim(n - 0.45, -0.55)
-    ax.set_xlim(0, max(float(frame.to_numpy().max(initial=0.0)) / factor * 1.12, 1e-9))
+    ax.set_xlim(0, max(float(frame.to_numpy().max(initial=0.0)) / factor * (1.4 if idle else 1.12), 1e-9))
     ax.set_xlabel(f"{what} ({text})")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
     finish(ax, "x").tick_params(axis="y", length=0)
@@ -189,7 +209,7 @@ class BytesByLink(Figure):
 
 
 class EnergyByNode(Figure):
-    """Energy per node: computing, radio, idle."""
+    """Energy per node: computing, radio, and idle beside them."""
 
     kind: Literal["energy_by_node"] = "energy_by_node"
     shows = "one"
@@ -204,7 +224,7 @@ class EnergyByNode(Figure):
 
 
 class EnergyByRole(Figure):
-    """Energy of clients, edge servers and the cloud, compared."""
+    """Marginal energy of clients, edge servers and the cloud, compared."""
 
     kind: Literal["energy_by_role"] = "energy_by_role"
     shows = "several"

@@ -1,0 +1,44 @@
+"""Options that are stated and have no effect in this scenario: each is a fault, as whoever states it believes otherwise.
+
+What a family can see by itself (an aggregation rule where nothing is aggregated, a codec for a message that is never sent)
+it refuses by itself; here is what takes more than one section to see. Tested in tests/run/test_effects.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..base.errors import Fault
+from ..learning.splits.fixed import FixedSplit
+from ..protocols.base import Protocol
+from ..scenario.model import Scenario
+from ..world.rounds import WaitOptions
+
+
+def of_sections(scenario: Scenario, protocol: Protocol) -> Iterator[tuple[str, Fault]]:
+    """Section -> a fault of it, from the options alone."""
+    if not protocol.pattern.split and scenario.split != FixedSplit():
+        what = f"protocol {protocol.kind!r} does not cut the model, so a split has no effect; leave the section out"
+        yield "split", Fault("", what)
+    network = scenario.network
+    given = network.model_fields_set
+    if "segment" in given and network.loss != "mathis" and network.segment != type(network)().segment:
+        yield "network", Fault("segment", "has an effect with loss: mathis only; leave it out")
+    if not network.retries:
+        for name in ("backoff", "backoff_factor", "backoff_limit"):
+            if getattr(network, name) != getattr(type(network)(), name):
+                yield "network", Fault(name, "has no effect with retries: 0; leave it out")
+
+
+def of_waiting(protocol: Protocol, clients: Mapping[str, str], cloud: str) -> Iterator[Fault]:
+    """Why ``protocol.wait`` has no effect, if so, where ``clients`` belong to these edge servers; paths are the protocol's."""
+    if protocol.wait == WaitOptions():
+        return
+    if protocol.continuous or not protocol.pattern.trained_at("client"):
+        why = "takes updates as they come" if protocol.continuous else "trains in one place"
+        yield Fault("wait", f"{protocol.kind} {why} and waits for no round; leave it out")
+    elif protocol.wait.first is not None:
+        everyone = protocol.model_copy(update={"wait": WaitOptions()})
+        most = max((each.members for each in everyone.aggregators(clients, cloud) if each.what == "clients"), default=0)
+        if 0 < most < protocol.wait.first:
+            yield Fault("wait.first", f"no server has more than {most} clients to wait for, got {protocol.wait.first}")

@@ -1,0 +1,251 @@
+"""What a scenario was understood to say, in words and units: what ``elsa-sim check`` prints, so that nothing is guessed unseen.
+
+Bare numbers are SI (``latency: 20`` is 20 s), options have defaults, files have units of their own: here each becomes a line
+that can be read. Tested in tests/run/test_understood.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ..base.units import format_bandwidth, format_bytes, format_flops, format_seconds, format_speed
+from ..codecs.base import Codec, MessageContext, coupled, resolved, wire_specs
+from ..learning.backbone import flops_closed_form
+from ..learning.backbone.memory import FLOAT
+from ..learning.backbone.options import Part, whole
+from ..learning.execution.work import TensorSpec
+from ..topology import Link
+from .checks import Plan
+
+Row = tuple[str, str]
+#: What is probably not meant: a learning rate of AdamW, a delay (s) and a bandwidth (bit/s) of a link.
+LARGE_LR, LONG_DELAY, SLOW_LINK = 0.1, 5.0, 1e4
+
+
+def rows(plan: Plan) -> Iterator[Row]:
+    """Name and text of all that ``plan`` was understood to say, in the order of a scenario file."""
+    yield from _protocol(plan)
+    yield from _nodes(plan)
+    yield from _links(plan)
+    yield from _devices(plan)
+    yield from _samples(plan)
+    yield from _cuts(plan)
+    yield from _messages(plan)
+    yield from _servers(plan)
+    yield "random, from the seed", f"seed {plan.scenario.seed}: {', '.join(_random(plan))}"
+    for note in (*plan.notes, *_doubts(plan)):
+        yield "note", note
+
+
+def _protocol(plan: Plan) -> Iterator[Row]:
+    protocol, shape, lora = plan.scenario.protocol, plan.outline.shape, plan.scenario.backbone.lora
+    steps = f"{protocol.rounds} rounds of {protocol.local_steps} local steps, learning rate {protocol.lr:g}"
+    yield "protocol", f"{protocol.kind}: {steps}"
+    model = whole(shape.layers)
+    sizes = (
+        f"{shape.layers} layers, hidden size {shape.hidden}, {_count(plan.outline.frozen([model]))} frozen parameters"
+    )
+    trained = f"LoRA of rank {lora.rank}, {_count(plan.outline.trained([model]))} trained with the head"
+    yield "backbone", f"{plan.scenario.backbone.name}: {sizes}; {trained}"
+
+
+def _nodes(plan: Plan) -> Iterator[Row]:
+    roles = ((role, len(plan.topology.names(role))) for role in ("client", "edge", "cloud", "router"))
+    yield "nodes", ", ".join(f"{count} {role}" for role, count in roles if count)
+
+
+def _links(plan: Plan) -> Iterator[Row]:
+    topology, network = plan.topology, plan.scenario.network
+    access = [link for link in topology.links if "client" in (topology.role(link.u), topology.role(link.v))]
+    for name, links in (("links of clients", access), ("other links", [x for x in topology.links if x not in access])):
+        if links:
+            yield name, _of_links(links)
+    if plan.layout is not None and plan.scenario.wireless is not None:
+        air = plan.scenario.wireless
+        yield (
+            "on the air",
+            f"{len(plan.layout.clients)} clients; {air.subchannels} subchannels of {_hertz(air.bandwidth)} up",
+        )
+    yield "link model", f"{network.model.kind}; {format_bytes(network.header)} of headers per message"
+    downs = [f"{len(network.outages)} outages"] * bool(network.outages)
+    downs += [f"{len(network.failures)} processes of failure and repair"] * bool(network.failures)
+    if downs:
+        yield "links that fail", ", ".join(downs)
+
+
+def _of_links(links: Sequence[Link]) -> str:
+    """How many, and the ranges of what they have; ``up`` is towards the cloud in generated topologies."""
+    text = f"{len(links)}: up {_range([x.up for x in links], format_bandwidth)}"
+    text += f", down {_range([x.down for x in links], format_bandwidth)}"
+    text += f", latency {_range([x.latency for x in links], format_seconds)}"
+    varying = [bandwidth for x in links for _, bandwidth in x.profile]
+    if varying:
+        text += (
+            f"; {sum(bool(x.profile) for x in links)} vary from {_range(varying, format_bandwidth)} by profile or trace"
+        )
+    if any(x.jitter for x in links):
+        text += f"; jitter {_range([x.jitter for x in links], format_seconds)}"
+    if any(x.loss for x in links):
+        text += f"; loss {_range([x.loss for x in links], lambda p: f'{100 * p:.3g} %')}"
+    cells = {x.cell for x in links if x.cell}
+    return text + (f"; {len(cells)} shared cells" if cells else "")
+
+
+def _devices(plan: Plan) -> Iterator[Row]:
+    for role in ("client", "edge", "cloud"):
+        found = [plan.devices[name] for name in plan.topology.names(role)]
+        if not found:
+            continue
+        text = _range([each.speed / each.slowdown for each in found], format_speed)
+        text += f", memory {_range([each.memory for each in found], format_bytes)}"
+        slow, away = sum(bool(each.stragglers) for each in found), sum(bool(each.downtimes) for each in found)
+        text += f"; {slow} with varying slowdowns" if slow else ""
+        yield f"{role} devices", text + (f"; {away} with downtimes" if away else "")
+
+
+def _samples(plan: Plan) -> Iterator[Row]:
+    task, texts = plan.scenario.task, plan.texts
+    counts = [len(samples) for samples in plan.samples]
+    yield (
+        "training samples",
+        (
+            f"{sum(counts)}, per client {min(counts)} to {max(counts)} ({plan.scenario.partition.kind}); batches of "
+            f"{task.batch_size} texts of at most {task.max_length} tokens"
+        ),
+    )
+    classes = f", {len(texts.labels)} classes: {_named(texts.labels)}" if texts.labels else ""
+    yield "test samples", f"{len(texts.test)}{classes}"
+    if plan.unreliable:
+        told = [f"{name} {each.kind}" for name, each in sorted(plan.unreliable.items())]
+        yield "misbehaving clients", f"{len(told)}: {_named(told)}"
+
+
+def _cuts(plan: Plan) -> Iterator[Row]:
+    """The cut of every client and why, a line for those that have it in common; and what a client computes and holds."""
+    layers = plan.source.layers
+    together: dict[tuple[int, int, str], list[str]] = {}
+    for name, cut in (plan.cuts or {}).items():
+        together.setdefault((cut.p, cut.q, cut.why), []).append(name)
+    for (p, q, why), names in together.items():
+        yield "cut", f"{_named(names)}: client {p} + {q} layers, server {layers - p - q}; {why}"
+    if plan.trainers:
+        task, pattern = plan.scenario.task, plan.scenario.protocol.pattern
+        cuts = {(cut.p, cut.q) for cut in (plan.cuts or {}).values()} or {(0, 0)}
+        held = [pattern.held(pattern.divide(layers, p, q), "client") for p, q in cuts]
+        memory = [plan.outline.training(parts, task.batch_size, task.max_length).total() for parts in held]
+        step = [_flops(plan, parts) for parts in held]
+        text = f"{_range(step, format_flops)} a step, {_range(memory, format_bytes)} of memory"
+        if plan.cuts is not None:
+            model = [whole(layers)]
+            large = plan.outline.training(model, task.batch_size, task.max_length).total()
+            text += f"; the whole model: {format_flops(_flops(plan, model))}, {format_bytes(large)}"
+        yield "a client computes", text
+
+
+def _flops(plan: Plan, parts: Sequence[Part]) -> float:
+    """FLOPs of a local step on a full padded batch: forward, backward, update."""
+    task = plan.scenario.task
+    passes = [flops_closed_form.flops(plan.outline, p, "both", task.batch_size, task.max_length) for p in parts]
+    return sum(passes) + flops_closed_form.update(plan.outline, parts)
+
+
+def _messages(plan: Plan) -> Iterator[Row]:
+    """Which codecs each kind of message passes, and its bytes per token on a padded batch."""
+    scenario, chains = plan.scenario, coupled(plan.scenario.codec.chains)
+    tokens = scenario.task.batch_size * scenario.task.max_length
+    states = TensorSpec((tokens, plan.outline.shape.hidden))
+    ways: dict[str, list[bool]] = {}
+    for crossing in scenario.protocol.pattern.crossings:
+        ways.setdefault(crossing.kind, []).append(crossing.up)
+    for kind, ups in ways.items():
+        sizes: dict[str, list[str]] = {}
+        for up in dict.fromkeys(ups):
+            chain = resolved(chains.get(kind, ()), MessageContext(kind, up, round=2, index=1), None)
+            size = sum(buffer.nbytes for buffer in wire_specs(chain, states)[1])
+            sizes.setdefault(f"{size / tokens:.4g} B", []).append("up" if up else "down")
+        crossed = ", ".join(f"{size} {' and '.join(ways)}" for size, ways in sizes.items())
+        told = f"{crossed} per token, of {FLOAT * plan.outline.shape.hidden} B"
+        yield f"{kind} messages", f"{_spoken(chains.get(kind, ()))}: {told}"
+    for kind in scenario.protocol.message_kinds:
+        if kind not in ways and (kind == "adapters" or chains.get(kind)):
+            yield f"{kind} messages", _spoken(chains.get(kind, ()))
+
+
+def _servers(plan: Plan) -> Iterator[Row]:
+    protocol = plan.scenario.protocol
+    if protocol.unaggregated is not None:
+        return
+    together: dict[str, list[str]] = {}
+    for each in protocol.aggregators(plan.edge_of, plan.topology.cloud):
+        together.setdefault(f"{each.rule.kind} of {each.members} {each.what}", []).append(each.server)
+    for text, servers in together.items():
+        yield "aggregation", f"{_named(servers)}: {text}"
+
+
+def _random(plan: Plan) -> Iterator[str]:
+    """What the seed decides."""
+    scenario, devices = plan.scenario, plan.devices.values()
+    given = [
+        ("who holds which samples", True),
+        ("order of samples", True),
+        ("initial adapters and head", True),
+        ("the network's shape", scenario.topology.random),
+        ("keys of codecs", any(scenario.codec.chains.values())),
+        ("who misbehaves", scenario.unreliable is not None and scenario.unreliable.share > 0),
+        ("slowdowns", any(s.random for each in devices for s in each.stragglers)),
+        ("downtimes", any(d.random for each in devices for d in each.downtimes)),
+        ("failures of links", any(each.times == "exponential" for each in scenario.network.failures)),
+        ("jitter", any(link.jitter for link in plan.topology.links)),
+        ("the air", scenario.wireless is not None),
+    ]
+    return (name for name, there in given if there)
+
+
+def _doubts(plan: Plan) -> Iterator[str]:
+    """What can be meant, but probably is not."""
+    lr = plan.scenario.protocol.lr
+    if lr > LARGE_LR:
+        yield f"a learning rate of {lr:g} is large for AdamW, which usually takes 1e-5 to {LARGE_LR:g}"
+    for link in plan.topology.links:
+        if link.latency > LONG_DELAY:
+            yield (
+                f"the link {link.u}-{link.v} takes {format_seconds(link.latency)} one way; a bare number is in s, so write "
+                f"'{link.latency:g} ms' if that was meant"
+            )
+            break
+    for link in plan.topology.links:
+        slow = min(link.up, link.down)
+        if slow < SLOW_LINK:
+            yield (
+                f"the link {link.u}-{link.v} carries {format_bandwidth(slow)}; a bare number is in bit/s, so write "
+                f"'{slow:g} Mbit/s' if that was meant"
+            )
+            break
+
+
+def _spoken(chain: Sequence[Codec]) -> str:
+    """A chain of codecs with the options that were given."""
+    said = []
+    for codec in chain:
+        options = [f"{name} {value}" for name in type(codec).model_fields if name in codec.model_fields_set - {"kind"}
+                   and isinstance(value := getattr(codec, name), int | float | str)]  # fmt: skip
+        said.append(f"{codec.kind} ({', '.join(options)})" if options else codec.kind)
+    return ", then ".join(said) if said else "no codec"
+
+
+def _named(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _range(values: Sequence[float], told: Callable[[float], str]) -> str:
+    low, high = told(min(values)), told(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _hertz(value: float) -> str:
+    return format_bandwidth(value).replace("bit/s", "Hz")
+
+
+def _count(number: int) -> str:
+    return f"{number / 1e6:.3g} M" if number >= 1e6 else f"{number / 1e3:.3g} k" if number >= 1e3 else str(number)

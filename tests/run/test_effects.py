@@ -1,0 +1,57 @@
+"""Options without effect are faults: whoever states them believes otherwise."""
+
+from __future__ import annotations
+
+import pytest
+from small_runs import loaded
+
+from elsa_sim.base.errors import ScenarioError
+from elsa_sim.run import checks
+
+
+def faults(*changes: str) -> list[str]:
+    try:
+        checks.check(loaded(*changes))
+    except ScenarioError as error:
+        return [str(fault) for fault in error.faults]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (("protocol={kind: fedavg}", "split={policy: fixed, p: 2}"), "split: protocol 'fedavg' does not cut the model"),
+        (("protocol={kind: fedavg}", "codec={activation: [float16]}"),
+         "codec.activation: protocol 'fedavg' does not send it, so codecs there have no effect; it sends adapters"),
+        (("protocol={kind: fedavg}", "codec={gradient: [float16]}"), "codec.gradient: protocol 'fedavg' does not send it"),
+        (("protocol={kind: centralized}", "codec={adapters: [float16]}"), "codec.adapters: protocol 'centralized'"),
+        (("protocol={kind: fedbuff, wait: {deadline: 3}}",), "protocol.wait: fedbuff takes updates as they come"),
+        (("protocol={kind: centralized, wait: {first: 1}}",), "protocol.wait: centralized trains in one place"),
+        (("protocol={kind: fedavg, wait: {first: 4}}",),
+         "protocol.wait.first: no server has more than 3 clients to wait for, got 4"),
+        (("protocol={kind: elsa, wait: {first: 3}}",), "protocol.wait.first: no server has more than 2 clients"),
+        (("protocol={kind: fedbuff, buffer: 4}",), "protocol.buffer: no server has more than 3 members"),
+        (("protocol={kind: alignfed, buffer: 4}",), "protocol.buffer: no server has more than 3 members"),
+        (("protocol={kind: fedbuff, tiers: edges, buffer: 3}",), "protocol.buffer: no server has more than 2 members"),
+        (("network.segment=1000",), "network.segment: has an effect with loss: mathis only"),
+        (("network={retries: 0, backoff: 3}",), "network.backoff: has no effect with retries: 0"),
+    ],
+)  # fmt: skip
+def test_each_is_refused_and_named(changes: tuple[str, ...], words: str) -> None:
+    (fault,) = faults(*changes)
+    assert words in fault
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("protocol={kind: fedavg, wait: {first: 3}}",),
+        ("protocol={kind: elsa, wait: {first: 2}}", "codec={activation: [float16], gradient: [float16]}"),
+        ("protocol={kind: fedbuff, buffer: 3}",),
+        ("protocol={kind: fedbuff, clients: split}", "codec={activation: [float16]}", "split={policy: fixed, p: 1}"),
+        ("protocol={kind: fedavg}", "split=fixed", "codec={activation: [], adapters: [float16]}"),
+        ("network={loss: mathis, segment: 1000}",),
+    ],
+)
+def test_what_has_an_effect_is_fine(changes: tuple[str, ...]) -> None:
+    assert faults(*changes) == []

@@ -1,0 +1,111 @@
+"""What `check` says was understood: in words and units, from the plan and not from the text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+from small_runs import HIDDEN, loaded
+
+from elsa_sim.run import checks, understood
+
+
+def told(*changes: str) -> dict[str, list[str]]:
+    found = defaultdict(list)
+    for name, text in understood.rows(checks.check(loaded(*changes))):
+        found[name].append(text)
+    return dict(found)
+
+
+def test_protocol_and_backbone() -> None:
+    said = told()
+    assert said["protocol"] == ["elsa: 2 rounds of 2 local steps, learning rate 0.005"]
+    (text,) = said["backbone"]
+    # 3 layers: per layer A and B of query and value, 2 x 2 x (32 + 32); head of 3 classes 32 x 3 + 3
+    assert text.startswith("tiny-bert: 3 layers, hidden size 32, ")
+    assert text.endswith(f"LoRA of rank 2, {3 * 2 * 2 * (32 + 32) + 99} trained with the head"), text
+
+
+def test_links_in_units_also_where_numbers_were_bare() -> None:
+    said = told("topology.access.latency=20", "topology.access.up=10", "topology.overrides={client1: {down: 8000000}}")
+    assert said["links of clients"] == ["3: up 10 bit/s, down 8 Mbit/s to 40 Mbit/s, latency 20 s"]
+    assert said["other links"] == ["2: up 200 Mbit/s, down 100 Mbit/s, latency 5 ms"]
+    notes = " ".join(said["note"])
+    assert "takes 20 s one way; a bare number is in s, so write '20 ms'" in notes
+    assert "carries 10 bit/s; a bare number is in bit/s, so write '10 Mbit/s'" in notes
+    assert "note" not in told()
+
+
+def test_what_varies_and_what_is_lost() -> None:
+    changes = (
+        "topology.access.profile=[[1, 2 Mbit/s], [2, 0]]",
+        "topology.access.jitter=3 ms",
+        "topology.access.loss=0.02",
+    )
+    (text,) = told(*changes)["links of clients"]
+    assert "; 3 vary from 0 bit/s to 2 Mbit/s by profile or trace; jitter 3 ms; loss 2 %" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("topology.access.jitter=3 ms", "jitter"),
+        ("codec={activation: [{kind: sketch, rows: 1, columns: 8}]}", "keys of codecs"),
+        ("unreliable={share: 0.4}", "who misbehaves"),
+        ("devices={client: {stragglers: [lognormal]}}", "slowdowns"),
+        ("devices={client: {downtimes: [on_off]}}", "downtimes"),
+        ("network.failures=[{links: all, mtbf: 100, mttr: 1}]", "failures of links"),
+        (
+            "topology={kind: waxman, clients: 3, edges: 2, routers: 4, access: {up: 1 Mbit/s}, core: {up: 1 Mbit/s}, "
+            "backhaul: {up: 1 Mbit/s}}",
+            "the network's shape",
+        ),
+    ],
+)
+def test_what_the_seed_decides(change: str, what: str) -> None:
+    (without,), (text,) = told()["random, from the seed"], told(change)["random, from the seed"]
+    assert what not in without
+    assert what in text
+
+
+def test_scripted_slowdowns_and_fixed_times_are_not_random() -> None:
+    fixed = "devices={client: {stragglers: [{kind: throttling}], downtimes: [{kind: on_off, times: fixed}]}}"
+    (text,) = told(fixed)["random, from the seed"]
+    assert "slowdowns" not in text
+    assert "downtimes" not in text
+
+
+def test_a_chain_is_told_with_its_bytes_per_token() -> None:
+    said = told("codec={activation: [{kind: sketch, rows: 3, columns: 4}], adapters: [float16]}")
+    assert said["activation messages"] == [
+        f"sketch (rows 3, columns 4): {4 * 3 * 4} B up and down per token, of {4 * HIDDEN} B"
+    ]
+    in_graph = told("codec={activation: [{kind: ssop, rank: 4}]}")["gradient messages"]
+    assert in_graph[0].startswith("ssop (rank 4): ")  # the chain rule puts it there
+    assert said["adapters messages"] == ["float16"]
+    assert told()["activation messages"] == [f"no codec: {4 * HIDDEN} B up and down per token, of {4 * HIDDEN} B"]
+    assert "activation messages" not in told("protocol={kind: fedavg}")
+
+
+def test_who_aggregates_and_who_misbehaves() -> None:
+    said = told("unreliable={clients: {client2: noise}}")
+    assert said["misbehaving clients"] == ["1: client2 noise"]
+    assert said["aggregation"] == [
+        "edge0: mean of 2 clients",
+        "edge1: mean of 1 clients",
+        "cloud: mean of 2 edge servers",
+    ]
+    assert told("protocol={kind: fedbuff, buffer: 3}")["aggregation"] == ["cloud: mean of 3 updates"]
+    assert "aggregation" not in told("protocol={kind: centralized}")
+
+
+def test_a_client_computes_less_where_the_model_is_cut() -> None:
+    (cut,), (uncut,) = told()["a client computes"], told("protocol={kind: fedavg}")["a client computes"]
+    step, memory = uncut.removesuffix(" of memory").split(" a step, ")
+    assert cut.endswith(f"the whole model: {step}, {memory}")
+    assert not cut.startswith(step)
+    assert "a client computes" not in told("protocol={kind: centralized}")
+
+
+def test_a_large_learning_rate_is_doubted() -> None:
+    assert told("protocol.lr=5")["note"] == ["a learning rate of 5 is large for AdamW, which usually takes 1e-5 to 0.1"]
