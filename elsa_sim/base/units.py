@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 _PREFIX = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
            "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}  # fmt: skip
@@ -95,6 +95,24 @@ def _quantity(quantity: str, signed: bool = False) -> tuple[Any, ...]:
     schema = WithJsonSchema({"anyOf": [number, {"type": "string"}], "description": text})
     bound = () if signed else (Field(ge=0),)
     return *bound, BeforeValidator(_parser(quantity)), schema
+
+
+def bounded(quantity: str, least: float, most: float, why: str) -> tuple[Any, ...]:
+    """What makes a field hold a ``quantity`` from ``least`` to ``most`` (SI); ``why`` is said to who is out of bounds.
+
+    ``Latency = Annotated[float, *bounded("time", 0.0, 1e5, "...")]``
+    """
+    si = next(iter(UNITS[quantity]))
+
+    def check(value: float) -> float:
+        if not least <= value <= most:
+            raise ValueError(f"must be at least {least:g} and at most {most:g} {si} ({why}), got {value:g}")
+        return value
+
+    text = f"{quantity}: a number in {si}, or text such as '10 {_example(quantity)}'; {least:g} to {most:g} {si}"
+    number = {"type": "number", "minimum": least, "maximum": most}
+    schema = WithJsonSchema({"anyOf": [number, {"type": "string"}], "description": text})
+    return AfterValidator(check), BeforeValidator(_parser(quantity)), schema
 
 
 Bandwidth = Annotated[float, *_quantity("bandwidth")]

@@ -17,7 +17,7 @@ from ..base.errors import Fault, InputFaults
 from ..base.intervals import Interval, alternation
 from ..base.registry import Component
 from ..base.units import Seconds
-from ..topology.traces import read_trace
+from ..topology.trace_files import read_columns
 
 
 class Downtime(Component):
@@ -76,7 +76,8 @@ class OnOff(Downtime):
 
 
 class AvailabilityTrace(Downtime):
-    """A CSV file of seconds,state: 0 is away, anything else present, from that time on."""
+    """A file of a time and a state per line: 0 is away, anything else present, from then on. Times are in s, unless a header says
+    ``time_ms`` or the like."""
 
     kind: Literal["trace"] = "trace"
     file: str
@@ -86,7 +87,7 @@ class AvailabilityTrace(Downtime):
     _rows: tuple[Interval, ...] = ()
 
     def loaded(self, context: Context, key: str) -> AvailabilityTrace:
-        rows = read_trace(context, self.file, f"{key}.file")
+        rows = read_columns(context, self.file, f"{key}.file", {}, "state")
         if self.repeat and len(rows) < 2:
             raise InputFaults(
                 [Fault(f"{key}.file", f"{self.file} has {len(rows)} row; one that repeats needs 2 or more")]

@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import simpy
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Le
 from pydantic import ConfigDict, Field, ValidationError
 
 from ..base import files
 from ..base.errors import Fault, InputError, InputFaults, InvariantViolation
 from ..base.registry import Items, Options
 from ..topology import Link, Node, Topology, faults_of
-from ..topology.options import Duplex, profile_fault
+from ..topology.limits import LEAST_BANDWIDTH, MOST_BANDWIDTH, MOST_BYTES, MOST_LATENCY, MOST_TIME
+from ..topology.options import Duplex
 from . import Delivery, Network, NetworkOptions
 
-#: The most bytes of a case.
-MOST_BYTES = 64 * 2**20
+#: The most bytes that a case may have as a file.
+MOST_READ = 64 * 2**20
 NonNegative = Annotated[float, Ge(0)]
+When = Annotated[float, Ge(0), Le(MOST_TIME)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -31,8 +33,8 @@ class CaseLink(Options):
 
     u: Name
     v: Name
-    bandwidth_bps: Annotated[float, Gt(0)]
-    latency_s: NonNegative = 0.0
+    bandwidth_bps: Annotated[float, Ge(LEAST_BANDWIDTH), Le(MOST_BANDWIDTH)]
+    latency_s: Annotated[float, Ge(0), Le(MOST_LATENCY)] = 0.0
     duplex: Duplex = "full"
     bandwidth_profile: Items[tuple[Items[tuple[NonNegative, NonNegative]], ...]] = ()
 
@@ -43,8 +45,8 @@ class CaseFlow(Options):
     id: Name
     src: Name
     dst: Name
-    bytes: NonNegative
-    start_s: NonNegative = 0.0
+    bytes: Annotated[float, Ge(0), Le(MOST_BYTES)]
+    start_s: When = 0.0
     route: Items[tuple[str, ...]] | None = None
 
 
@@ -65,7 +67,7 @@ def load(path: str | Path) -> dict[str, Any]:
         InputFaults: there is no such file, or it is no JSON object in UTF-8.
     """
     try:
-        case = json.loads(files.read(Path(path), MOST_BYTES).decode("utf-8-sig"))
+        case = json.loads(files.read(Path(path), MOST_READ).decode("utf-8-sig"))
     except files.Unreadable as error:
         raise InputFaults([Fault("", f"{path} {error}")]) from error
     except (ValueError, RecursionError) as error:
@@ -110,10 +112,6 @@ def _checked(case: Mapping[str, Any]) -> tuple[Topology, tuple[CaseFlow, ...]]:
     links = [Link(k.u, k.v, k.bandwidth_bps, k.bandwidth_bps, k.latency_s, k.duplex, k.bandwidth_profile)
              for k in parsed.links]  # fmt: skip
     faults = faults_of(nodes, links, "links", roles=False)
-    for i, link in enumerate(links):
-        fault = profile_fault(link.profile, None)
-        if fault:
-            faults.append(Fault(f"links[{i}].bandwidth_profile", fault))
     seen: set[str] = set()
     known = set(parsed.nodes)
     pairs = {pair for link in links for pair in ((link.u, link.v), (link.v, link.u))}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import heapq
 import itertools
 import math
@@ -19,6 +18,7 @@ from ..base.streams import Streams
 from ..topology import Link, Topology
 from .downtimes import presence
 from .options import NetworkOptions
+from .profiles import BandwidthProfile, SharedProfiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,48 +56,37 @@ class Bandwidths(typing.Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """A link whose bandwidth may change: by its profile, and when it is down."""
+    """A link whose bandwidth may change: by its profiles, and when it is down."""
 
     link: Link
     channels: tuple[int, int]
     presence: Presence | None
-    times: tuple[float, ...]
-    """The times of the profile (s)."""
+    profiles: tuple[BandwidthProfile, BandwidthProfile]
+    """Of both directions."""
 
     def at(self, now: float) -> tuple[float, float]:
         """The bandwidth of both directions (bit/s)."""
-        link = self.link
+        link, (up, down) = self.link, self.profiles
         if self.out(now):
             return 0.0, 0.0
-        step = bisect.bisect_right(self.times, self._phase(now)) - 1
-        if step >= 0:
-            return link.profile[step][1], link.profile[step][1]
-        return link.up, link.down if link.duplex == "full" else link.up
+        soon = now + _near(now)
+        if link.duplex == "half":
+            return (up.at(soon, link.up),) * 2
+        return up.at(soon, link.up), down.at(soon, link.down)
 
     def out(self, now: float) -> bool:
         """Whether there is an outage."""
         now += _near(now)
         return self.presence is not None and self.presence.back(now) > now
 
-    def _phase(self, now: float) -> float:
-        period = self.link.period
-        return now + _near(now) if period is None else math.fmod(now + _near(now), period)
-
     def next_change(self, now: float) -> float:
         """When this may change next (s; infinite if never)."""
-        edges = []
+        soon = now + _near(now)
+        edges = [profile.next_change(soon) for profile in self.profiles]
         if self.presence is not None:
-            soon = now + _near(now)
             back = self.presence.back(soon)
             edges.append(back if back > soon else self.presence.leaves(soon))
-        times, period = self.times, self.link.period
-        index = bisect.bisect_right(times, self._phase(now))
-        begin = 0.0 if period is None else math.floor((now + _near(now)) / period) * period
-        if index < len(times):
-            edges.append(begin + times[index])
-        elif period is not None:
-            edges.append(begin + period)
-        return min(edges, default=math.inf)
+        return min(edges)
 
 
 class Channels:
@@ -123,6 +112,7 @@ class Channels:
         self._soon: list[tuple[float, int]] = []  # (time, index in _timed) of the next changes, as a heap
         cells: dict[str, int] = {}
         stated: dict[str, list[float]] = {}
+        shared_profiles = SharedProfiles()
         for link in topology.links:
             up = self._add(link.up)
             down = self._add(link.down) if link.duplex == "full" else up
@@ -137,11 +127,12 @@ class Channels:
                 self.index[pair] = (channel, *shared)
                 self.carried_bytes[pair] = 0.0
             there = presence(link, topology, options, streams)
-            if link.profile or there is not None:
+            if link.varies or there is not None:
                 self._soon.append((0.0, len(self._timed)))
-                self._timed.append(_Timed(link, (up, down), there, tuple(time for time, _ in link.profile)))
+                profiles = shared_profiles.of(link.profile_from(link.u)), shared_profiles.of(link.profile_from(link.v))
+                self._timed.append(_Timed(link, (up, down), there, profiles))
             else:
-                self._steady.append(_Timed(link, (up, down), None, ()))
+                self._steady.append(_Timed(link, (up, down), None, (BandwidthProfile(), BandwidthProfile())))
         for cell, bandwidths in stated.items():
             if bandwidths:
                 self.capacities[cells[cell]] = min(bandwidths)

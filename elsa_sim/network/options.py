@@ -5,15 +5,15 @@ from __future__ import annotations
 import difflib
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import Field, SerializeAsAny, model_validator
 
 from ..base.choices import member_of
 from ..base.errors import Fault, InputFaults
 from ..base.registry import Items, Options
-from ..base.units import Seconds, Size
 from ..links import LinkModel, MaxMin
 from ..topology import Topology
+from ..topology.limits import Duration, Header, MeanTime, Moment, Segment
 
 Model = Annotated[SerializeAsAny[LinkModel], member_of(LinkModel)]
 
@@ -25,9 +25,9 @@ class Outage(Options):
     """Name of the node that cannot be reached."""
     link: Items[tuple[str, str]] | None = None
     """Names of the two ends of the link that is down."""
-    start: Seconds
+    start: Moment
     """When it begins."""
-    duration: Annotated[Seconds, Gt(0)]
+    duration: Duration
     """How long it lasts."""
 
     @model_validator(mode="after")
@@ -46,9 +46,9 @@ class Failure(Options):
     """Names of the two ends of the one link that fails."""
     node: str | None = None
     """Name of a node whose links fail, all at once."""
-    mtbf: Annotated[Seconds, Gt(0)]
+    mtbf: MeanTime
     """Mean time between failures: from a repair to the next failure."""
-    mttr: Annotated[Seconds, Gt(0)]
+    mttr: MeanTime
     """Mean time to repair."""
     times: Literal["exponential", "fixed"] = "exponential"
     """Exponential times begin in a random state; fixed ones with the links in working order."""
@@ -67,28 +67,28 @@ class NetworkOptions(Options):
     """Link model: ``max-min``, ``proportional``, ``equal-share``, ``fifo``, ``ideal``, or a mapping with ``kind``."""
     resolve: Literal["touched", "all"] = "touched"
     """``touched``: an event shares anew only what it touches (max-min); ``all``: everything, for comparison."""
-    header: Size = 40.0
+    header: Header = 40.0
     """Bytes added to every message: those of one TCP/IPv4 header. The engine does not add them, the sender does."""
     loss: Literal["retransmit", "mathis"] = "retransmit"
     """Over links with loss p, each byte is sent 1 / (1 - p) times on average; ``mathis`` also caps the rate, as TCP's
     congestion control does, at (segment / round-trip time) * sqrt(3 / (2 p))."""
-    segment: Annotated[Size, Gt(0)] = 1460.0
+    segment: Segment = 1460.0
     """Payload of a TCP segment, for ``mathis``."""
     outages: Items[tuple[Outage, ...]] = ()
     """Links and nodes that are down for a while; their flows stall."""
     failures: Items[tuple[Failure, ...]] = ()
     """Links that fail and are repaired by chance, as outages that the seed draws."""
-    stall_timeout: Annotated[Seconds, Gt(0)] | None = None
+    stall_timeout: Duration | None = None
     """A message that crosses a link that has been down for so long is aborted; without it, it waits."""
-    attempt_timeout: Annotated[Seconds, Gt(0)] | None = None
+    attempt_timeout: Duration | None = None
     """A message that has not arrived after so long is aborted."""
     retries: Annotated[int, Ge(0), Le(1_000_000)] = 3
     """So often an aborted message is sent again, from its first byte."""
-    backoff: Seconds = 1.0
+    backoff: Moment = 1.0
     """Wait before the first retry."""
     backoff_factor: Annotated[float, Ge(1.0)] = 2.0
     """Factor on the wait for each further retry."""
-    backoff_limit: Seconds = Field(default=60.0)
+    backoff_limit: Moment = Field(default=60.0)
     """Longest wait before a retry."""
 
     def wait(self, attempt: int) -> float:

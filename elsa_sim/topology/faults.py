@@ -5,10 +5,10 @@ Tested in tests/topology/test_model.py and tests/topology/test_files.py.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..base.errors import Fault
+from .limits import MOST_LATENCY, bandwidth_fault, loss_fault, name_fault, profile_fault, time_fault
 from .model import Link, Node, natural
 
 
@@ -23,7 +23,11 @@ def faults_of(nodes: Sequence[Node], links: Sequence[Link], key: str = "", roles
     """Every fault of a network, at the key ``key`` of its section; ``roles`` adds the rules about cloud and clients."""
     said: list[str] = []
     known: dict[str, Node] = {}
+    checked: dict[tuple[int, float | None], str | None] = {}
     for node in nodes:
+        strange = name_fault(node.name)
+        if strange:
+            said.append(strange)
         if node.name in known:
             said.append(f"two nodes are named {node.name!r}; names are unique")
         known[node.name] = node
@@ -38,15 +42,31 @@ def faults_of(nodes: Sequence[Node], links: Sequence[Link], key: str = "", roles
         elif frozenset((link.u, link.v)) in pairs:
             said.append(f"{name} is given twice; there is at most one link between two nodes, give it the sum")
         pairs.add(frozenset((link.u, link.v)))
-        for what, value in (("up", link.up), ("down", link.down)):
-            if not (math.isfinite(value) and value > 0):
-                said.append(f"{name}: bandwidth {what} must be a finite number above 0 bit/s, got {value:g} "
-                            "(an outage is a profile entry of 0)")  # fmt: skip
-        if not (math.isfinite(link.latency) and link.latency >= 0):
-            said.append(f"{name}: latency must be a finite number of at least 0 s, got {link.latency:g}")
+        said += [f"{name}: {what}" for what in _quantity_faults(link, checked)]
     if roles:
         said += _role_faults(known, pairs)
     return [Fault(key, message) for message in said]
+
+
+def _quantity_faults(link: Link, checked: dict[tuple[int, float | None], str | None]) -> Iterator[str]:
+    """What is out of range; ``checked`` are the profiles that were looked at, which many links may share."""
+    for what, fault in (
+        ("bandwidth up", bandwidth_fault(link.up)),
+        ("bandwidth down", bandwidth_fault(link.down)),
+        ("cell_bandwidth", None if link.cell_bandwidth is None else bandwidth_fault(link.cell_bandwidth)),
+        ("latency", time_fault(link.latency, MOST_LATENCY)),
+        ("jitter", time_fault(link.jitter, MOST_LATENCY)),
+        ("loss", loss_fault(link.loss)),
+    ):
+        if fault:
+            yield f"{what} {fault}"
+    for profile, period in ((link.profile, link.period), (link.profile_down or (), link.period_down)):
+        key = id(profile), period
+        if key not in checked:
+            checked[key] = profile_fault(profile, period)
+        fault = checked[key]
+        if fault:
+            yield fault
 
 
 def _role_faults(known: dict[str, Node], pairs: set[frozenset[str]]) -> list[str]:

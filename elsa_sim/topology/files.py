@@ -1,17 +1,15 @@
-"""Topologies from files: JSON node-link, GraphML (the Topology Zoo's included) and CSV edge lists.
+"""Topologies from files: JSON node-link, GraphML and GML (the Topology Zoo's included), SNDlib and CSV edge lists.
 
-What a file leaves out is filled in by rule:
+What a file leaves out is filled in by rule, and what it says unclearly is a fault:
 
 - *roles*: if no node has the role ``cloud``, the node with most links is the cloud (the first by name among equals); if
   none is an ``edge``, the ``edges`` next ones with most links that are not neighbours of each other become edge servers
   (neighbours only when no other is left). All others are routers, and pass traffic on.
 - *clients*: ``clients: N`` attaches client0, client1, ... over ``access`` links, client i to edge server i mod E.
-- *bandwidth*: ``up``/``down`` or ``bandwidth`` of the link; else the Zoo's ``LinkSpeedRaw``, else a label such as
-  ``10 Gbps``; else that of ``core``.
+- *bandwidth*: as :mod:`.readers.speeds` says; that of ``core`` for a link of which the file says nothing.
 - *latency*: ``latency`` of the link; else, where both ends have Latitude and Longitude, their great-circle distance at
   two thirds of the speed of light; else that of ``core``.
-- *parallel and opposite edges* of one pair of nodes in GraphML become one link, with the sum of the parallel
-  bandwidths and the lowest latency. In JSON and CSV they are faults.
+- *parallel and opposite edges* of one pair of nodes are one link (:mod:`.merging`). In JSON and CSV they are faults.
 """
 
 from __future__ import annotations
@@ -21,29 +19,30 @@ from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
-from .formats import RawLink, Reader, read_csv, read_graphml, read_json
+from ..base.registry import Items
+from .merging import merged
 from .model import Link, Node, Topology, natural
 from .options import LinkOptions
+from .readers import READERS, Asked, RawLink, Read
+from .reading import read_bytes
 from .source import Count, TopologySource, access_links, checked
+from .spellings import UNIT_OF, unit_fault
 from .traces import traced
 
 EARTH_RADIUS_M = 6_371_000.0
 FIBRE_SPEED = 2.0 / 3.0 * 299_792_458.0
-MOST_BYTES = 64 * 2**20
-
-_READERS: dict[str, Reader] = {".json": read_json, ".graphml": read_graphml, ".xml": read_graphml, ".csv": read_csv}
 
 
 class TopologyFile(TopologySource):
-    """A JSON node-link, GraphML or CSV edge-list file, told apart by its ending."""
+    """A JSON node-link, GraphML, GML, SNDlib or CSV edge-list file, told apart by its ending (and XML by its root)."""
 
     kind: Literal["file"] = "file"
     file: str
-    """Path of the file: ``.json``, ``.graphml`` or ``.csv``."""
+    """Path of the file: ``.json``, ``.graphml``, ``.gml``, ``.xml`` (GraphML or SNDlib) or ``.csv``."""
     clients: Annotated[int, Ge(0), Le(1_000_000)] = 0
     """Clients to attach to the edge servers, in addition to those of the file."""
     edges: Count = 2
@@ -52,14 +51,37 @@ class TopologyFile(TopologySource):
     """Link of an attached client; ``up`` is from the client."""
     core: LinkOptions = LinkOptions(up=1e9, down=1e9, latency=0.001)
     """What a link of the file has where the file does not say."""
+    capacity_unit: str | None = None
+    """Unit of capacities that the file gives as bare numbers: ``Mbit/s``, ``kB/s``."""
+    delay_unit: str | None = None
+    """Unit of an edge's ``delay`` that is a bare number: ``ms``, ``s``."""
+    unclear_speed: Literal["refuse", "core"] = "refuse"
+    """What an edge gets of which the bandwidth is unclear (``< 10 Gbps``): a fault, or that of ``core``."""
+    ignore: Items[tuple[str, ...]] = ()
+    """Attributes of edges, in GraphML and GML, that do not count."""
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options that differ for the access link of single attached clients."""
 
+    @model_validator(mode="after")
+    def _units(self) -> TopologyFile:
+        for option, quantity in (("capacity_unit", "bandwidth"), ("delay_unit", "time")):
+            unit = getattr(self, option)
+            fault = None if unit is None else unit_fault(unit, quantity)
+            if fault:
+                raise ValueError(f"{option}: {fault}")
+        return self
+
     def build(self, context: Context) -> Topology:
-        nodes, raw = self._read(context)
-        at = {node.name: node for node in nodes}
+        read = self._read(context)
+        nodes, raw = read.nodes, read.links
         faults: list[Fault] = []
         core = traced(self.core, context, "core", faults)
+        if read.parallel:
+            raw, said = merged(raw, core, self.unclear_speed == "core")
+            read.said += said
+        if read.said:
+            raise InputFaults([Fault("file", f"{PurePath(self.file).name}: {message}") for message in read.said])
+        at = {node.name: node for node in nodes}
         links = [_link(one, at, core) for one in raw]
         nodes = _assign_roles(nodes, raw, self.edges)
         clients = [f"client{i}" for i in range(self.clients)]
@@ -72,20 +94,13 @@ class TopologyFile(TopologySource):
             faults.append(Fault("overrides", "there is no attached client to override; set clients"))
         return checked(nodes, links, "file", faults)
 
-    def _read(self, context: Context) -> tuple[list[Node], list[RawLink]]:
-        reader = _READERS.get(PurePath(self.file).suffix.lower())
+    def _read(self, context: Context) -> Read:
+        reader = READERS.get(PurePath(self.file).suffix.lower())
         if reader is None:
-            raise InputFaults([Fault("file", f"{self.file!r} has none of the known endings: {', '.join(_READERS)}")])
-        data, path = context.read(self.file, "file", most=MOST_BYTES), PurePath(self.file)
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            message = f"{path} is not UTF-8 text: byte {data[error.start]:#04x} at offset {error.start}"
-            raise InputFaults([Fault("file", message)]) from error
-        nodes, links, said = reader(text)
-        if said:
-            raise InputFaults([Fault("file", f"{path.name}: {message}") for message in said])
-        return nodes, links
+            raise InputFaults([Fault("file", f"{self.file!r} has none of the known endings: {', '.join(READERS)}")])
+        capacity = None if self.capacity_unit is None else UNIT_OF["bandwidth"](self.capacity_unit)
+        delay = None if self.delay_unit is None else UNIT_OF["time"](self.delay_unit)
+        return reader(read_bytes(context, self.file, "file"), Asked(capacity, delay, frozenset(self.ignore)))
 
 
 def _link(raw: RawLink, at: dict[str, Node], core: LinkOptions) -> Link:
@@ -95,11 +110,18 @@ def _link(raw: RawLink, at: dict[str, Node], core: LinkOptions) -> Link:
     latency = raw.latency
     if latency is None and raw.u in at and raw.v in at:
         latency = _great_circle_latency(at[raw.u], at[raw.v])
-    profile, period = (
-        (raw.profile, raw.period) if raw.profile else (core.timed(), core.period) if raw.up is None else ((), None)
-    )
-    return Link(raw.u, raw.v, up, up if down is None else down, core.latency if latency is None else latency,
-                raw.duplex or core.duplex, profile, period, raw.cell, raw.jitter, raw.loss, raw.cell_bandwidth)  # fmt: skip
+    timed = (raw.profile, raw.period, raw.profile_down, raw.period_down)
+    if not (raw.profile or raw.profile_down) and raw.up is None:
+        timed = core.profiles()
+    profile, period, profile_down, period_down = timed
+    return Link(
+        raw.u, raw.v, up, up if down is None else down,
+        core.latency if latency is None else latency, raw.duplex or core.duplex, profile, period,
+        core.cell if raw.cell is None else raw.cell, core.jitter if raw.jitter is None else raw.jitter,
+        core.loss if raw.loss is None else raw.loss,
+        core.cell_bandwidth if raw.cell is None and raw.cell_bandwidth is None else raw.cell_bandwidth,
+        profile_down, period_down,
+    )  # fmt: skip
 
 
 def _great_circle_latency(a: Node, b: Node) -> float | None:

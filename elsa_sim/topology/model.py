@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.errors import InputError
-from .options import Duplex, LinkOptions
+from .options import Duplex, LinkOptions, Profile
 
 Role = Literal["cloud", "edge", "client", "router"]
 ROLES: tuple[str, ...] = get_args(Role)
@@ -43,8 +43,9 @@ class Link:
     All links that name one ``cell`` also share its air interface, both directions together: ``cell_bandwidth``, or the
     largest ``up`` among them where that is not given (bit/s).
     From each time ``t`` (s) of ``profile`` on, both directions have that bandwidth (bit/s; 0 is an outage); before
-    its first entry ``up`` and ``down`` hold, and with a ``period`` (s) it begins again. ``jitter`` is the standard
-    deviation of the latency (s), ``loss`` the probability that a packet is lost.
+    its first entry ``up`` and ``down`` hold, and with a ``period`` (s) it begins again. Where there is a ``profile_down``,
+    it is that of v -> u, with ``period_down``, and ``profile`` that of u -> v alone. ``jitter`` is the standard deviation of
+    the latency (s), ``loss`` the probability that a packet is lost.
     """
 
     u: str
@@ -53,20 +54,41 @@ class Link:
     down: float
     latency: float = 0.0
     duplex: Duplex = "full"
-    profile: tuple[tuple[float, float], ...] = ()
+    profile: Profile = ()
     period: float | None = None
     cell: str | None = None
     jitter: float = 0.0
     loss: float = 0.0
     cell_bandwidth: float | None = None
+    profile_down: Profile | None = None
+    period_down: float | None = None
 
     @classmethod
     def of(cls, u: str, v: str, options: LinkOptions, latency: float | None = None) -> Link:
         """The link ``u``-``v`` with these options; ``latency`` (s) overrides theirs."""
         down = options.up if options.down is None else options.down
+        profile, period, profile_down, period_down = options.profiles()
         return cls(u, v, options.up, down, options.latency if latency is None else latency, options.duplex,
-                   options.timed(), options.period, options.cell, options.jitter, options.loss,
-                   options.cell_bandwidth)  # fmt: skip
+                   profile, period, options.cell, options.jitter, options.loss, options.cell_bandwidth,
+                   profile_down, period_down)  # fmt: skip
+
+    def profile_from(self, end: str) -> tuple[Profile, float | None]:
+        """The profile of the direction from ``end``, and its period (s)."""
+        return (
+            (self.profile, self.period)
+            if end == self.u or self.profile_down is None
+            else (self.profile_down, self.period_down)
+        )
+
+    def most_from(self, end: str) -> float:
+        """The largest bandwidth that the direction from ``end`` ever has (bit/s)."""
+        static = self.up if end == self.u or self.duplex == "half" else self.down
+        return max([static, *(bandwidth for _, bandwidth in self.profile_from(end)[0])])
+
+    @property
+    def varies(self) -> bool:
+        """Whether a profile changes its bandwidth."""
+        return bool(self.profile or self.profile_down)
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:

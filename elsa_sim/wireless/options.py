@@ -212,8 +212,8 @@ class WirelessOptions(Options):
             for client, far in ((link.u, link.v), (link.v, link.u)):
                 if client in wireless:
                     near_of.setdefault(client, []).append(far)
-                    if link.profile or link.cell:
-                        has = "a profile or trace" if link.profile else "a cell"
+                    if link.varies or link.cell:
+                        has = "a profile or trace" if link.varies else "a cell"
                         yield Fault(
                             "", f"the access link of {client!r} has {has}; the radio sets its bandwidth: leave it out"
                         )

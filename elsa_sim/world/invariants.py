@@ -90,7 +90,7 @@ def link_faults(table: pa.Table, world: World) -> list[str]:
         first = np.flatnonzero(np.concatenate([[True], begin[1:] > until[:-1]]))  # where a pause has ended
         last = np.concatenate([first[1:] - 1, [len(begin) - 1]])
         link = world.network.topology.link(u, v)
-        capacity = max([link.up if u == link.u else link.down, *(bandwidth for _, bandwidth in link.profile)])
+        capacity = link.most_from(u)
         could = capacity / 8.0 * (until[last] - begin[first])
         over = np.add.reduceat(load, first) > could * (1.0 + 1e-6) + 1.0
         if over.any():

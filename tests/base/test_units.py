@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import example, given
@@ -16,6 +16,7 @@ from elsa_sim.base.units import (
     Bandwidth,
     Seconds,
     Size,
+    bounded,
     format_bandwidth,
     format_bytes,
     format_energy,
@@ -224,3 +225,16 @@ def test_printed_seconds_read_back(value: float) -> None:
 )
 def test_printed_quantities(text: str, expected: str) -> None:
     assert text == expected
+
+
+def test_bounded_quantities_say_their_bounds_and_why() -> None:
+    kind = TypeAdapter(Annotated[float, *bounded("time", 1e-3, 60.0, "nobody waits longer")])
+    assert [kind.validate_python(value) for value in ("1 ms", "1 min", 5)] == [1e-3, 60.0, 5.0]
+    for value in ("0.9 ms", 61, -5, "2 h"):
+        with pytest.raises(ValidationError, match=r"at least 0.001 and at most 60 s \(nobody waits longer\)"):
+            kind.validate_python(value)
+    with pytest.raises(ValidationError, match="is not a unit of time"):
+        kind.validate_python("5 Mbit/s")
+    schema = kind.json_schema()
+    assert schema["anyOf"][0] == {"type": "number", "minimum": 1e-3, "maximum": 60.0}
+    assert "number in s" in schema["description"]

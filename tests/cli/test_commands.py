@@ -208,14 +208,14 @@ def test_run_directories_are_numbered(plain: Command, tmp_path: Path) -> None:
 
 
 def test_changes_and_seed(plain: Command, tmp_path: Path) -> None:
-    said = plain("run", "small.yaml", "--out", "out", "--seed", 11, "--set", "protocol={kind: centralized, rounds: 1}",
-                 "--set", "task.batch_size=2", "--set", "codec.activation=[float16]", *TIMING)  # fmt: skip
+    said = plain("run", "small.yaml", "--out", "out", "--seed", 11, "--set", "protocol={kind: fedavg, rounds: 1}",
+                 "--set", "task.batch_size=2", "--set", "codec={adapters: [float16]}", *TIMING)  # fmt: skip
     assert said.status == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert (summary["seed"], summary["protocol"], summary["rounds"]) == (11, "centralized", 1)
+    assert (summary["seed"], summary["protocol"], summary["rounds"]) == (11, "fedavg", 1)
     made = yaml.safe_load((tmp_path / "out" / "scenario.yaml").read_text())
     assert "edge_rounds" not in made["protocol"]
-    assert (made["task"]["batch_size"], made["codec"]["activation"][0]["kind"]) == (2, "float16")
+    assert (made["task"]["batch_size"], made["codec"]["adapters"][0]["kind"]) == (2, "float16")
 
 
 def test_a_later_run_replaces_an_earlier_one(plain: Command, tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_check_says_what_would_run(elsa: Command, tmp_path: Path) -> None:
     said = elsa("check", "small.yaml")
     assert said.status == 0
     assert not said.err
-    for words in ("small.yaml: fine", "elsa", "tiny-bert, 3 layers", "client 1 + 1 layers, server 1",
+    for words in ("small.yaml: fine", "elsa", "tiny-bert: 3 layers", "client 1 + 1 layers, server 1",
                   "3 client, 2 edge, 1 cloud", "90, per client 30 to 30", "30"):  # fmt: skip
         assert words in said.out
     assert [path.name for path in tmp_path.iterdir()] == ["small.yaml"]

@@ -82,6 +82,13 @@ def test_presence_from_a_trace(tmp_path: Path) -> None:
     assert isinstance(again, AvailabilityTrace)
 
 
+@pytest.mark.parametrize("head", ["time_ms,state", "Time (ms);state", "t_ms state"])
+def test_the_unit_of_a_header_counts(tmp_path: Path, head: str) -> None:
+    sign = next((each for each in ";," if each in head), " ")
+    (downtime,) = load(tmp_path, f"{head}\n0{sign}1\n2000{sign}0\n5000{sign}1\n").downtimes
+    assert list(downtime.intervals(rng())) == [(2.0, 5.0)]
+
+
 def test_faults_of_traces(tmp_path: Path) -> None:
     with pytest.raises(InputFaults, match=r"client\.downtimes\.0\.file"):
         load(tmp_path, "0,1\n0,1\n")

@@ -156,3 +156,31 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_load_reads_what_was_written(tmp_path: Path) -> None:
     (tmp_path / "case.json").write_text(json.dumps(small()))
     assert load(tmp_path / "case.json") == small()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"links": [{"u": "a", "v": "b", "bandwidth_bps": 0.5}]}, "greater than or equal to 1, got"),
+        ({"links": [{"u": "a", "v": "b", "bandwidth_bps": 1e300}]}, "less than or equal to 1e.15|1000000000000000"),
+        ({"links": [{"u": "a", "v": "b", "bandwidth_bps": 1e6, "latency_s": 1e308}]}, "less than or equal to 100000"),
+        (
+            {"links": [{"u": "a", "v": "b", "bandwidth_bps": 1e6, "bandwidth_profile": [[0, 5], [0, 6]]}]},
+            "times of a profile",
+        ),
+        (
+            {"links": [{"u": "a", "v": "b", "bandwidth_bps": 1e6, "bandwidth_profile": [[0, 1e17]]}]},
+            "bandwidths of a profile",
+        ),
+        ({"flows": [{"id": "f", "src": "a", "dst": "b", "bytes": 1e300}]}, "less than or equal to"),
+        (
+            {"flows": [{"id": "f", "src": "a", "dst": "b", "bytes": 1, "start_s": 1e300}]},
+            "less than or equal to 100000000",
+        ),
+        ({"nodes": ["a", "b", "c", "d>e"]}, "must not have a '>'"),
+        ({"nodes": ["a", "b", "c", "\ud800"]}, "unicode"),
+    ],
+)
+def test_bounds(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputFaults, match=message):
+        play(small() | change)

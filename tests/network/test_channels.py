@@ -102,6 +102,30 @@ def test_a_profile_begins_again() -> None:
     assert network.env.now < 104, "an idle network lets the clock stop"
 
 
+def test_a_profile_of_each_direction() -> None:
+    """From a: 8 Mbit/s until 1 s, then 2, all over again every 2 s; from b: nothing until 3 s, then 4 Mbit/s."""
+    link = Link("a", "b", 1e6, 1e6, profile=((0.0, 8e6), (1.0, 2e6)), period=2.0, profile_down=((0.0, 0.0), (3.0, 4e6)))
+    _, (up, down, last) = send(net(link), [(0, "a", "b", 1.5e6), (0, "b", "a", 1e6), (5.0, "b", "a", 1e6)])
+    assert (up.src, down.src) == ("a", "b")
+    assert up.t_end_s == pytest.approx(2.0 + 2e6 / 8e6), (
+        "12 Mbit: 8 in the first second, 2 in the next, 2 more at 8 Mbit/s"
+    )
+    assert down.t_end_s == pytest.approx(3.0 + 8e6 / 4e6)
+    assert last.t_end_s == pytest.approx(5.0 + 8e6 / 4e6)
+
+
+def test_a_profile_of_one_direction_leaves_the_other_as_it_is() -> None:
+    up = Link("a", "b", 1e6, 4e6, profile=((0.5, 8e6),), profile_down=())
+    _, done = send(net(up), [(0, "a", "b", 1e6), (0, "b", "a", 1e6)])
+    assert {d.src: d.t_end_s for d in done} == pytest.approx({"a": 0.5 + (8e6 - 0.5e6) / 8e6, "b": 2.0})
+
+
+def test_both_directions_of_a_half_duplex_link_follow_its_profile() -> None:
+    half = Link("a", "b", 1e6, 1e6, duplex="half", profile=((0.0, 8e6),))
+    _, done = send(net(half), [(0, "a", "b", 1e6), (0, "b", "a", 1e6)])
+    assert [d.t_end_s for d in done] == [pytest.approx(2.0)] * 2
+
+
 def test_bad_routes() -> None:
     network = Network(simpy.Environment(), net(Link("a", "b", 1.0, 1.0), Link("b", "c", 1.0, 1.0)))
     with pytest.raises(InputError, match="begins and ends"):

@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("train", "test"):
         rows = "".join(f"{text},{i % 3}{'.0' if name == 'test' else ''}\n" for i, text in enumerate(texts))
         (made / "data" / f"{name}.csv").write_text("text,label\n" + rows, encoding="utf-8")
-    (made / "trace.csv").write_text("0,2000000\n1,2000000\n", encoding="utf-8")
+    (made / "trace.csv").write_text("time_s,bandwidth_bps\n0,2000000\n1,2000000\n", encoding="utf-8")
     tokenizer = learned(texts, causal=False)
     tokenizer.save_pretrained(made / "ckpt")
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}

@@ -87,7 +87,7 @@ def files(tmp_path: Path) -> Path:
     for name in ("train.csv", "test.csv"):
         rows = "".join(f"{'red' if i % 2 else 'blue'} a b,{'AB'[i % 2]}\n" for i in range(24))
         (tmp_path / name).write_text(f"text,label\n{rows}", encoding="utf-8")
-    (tmp_path / "trace.csv").write_text("0,2000000\n1,2000000\n", encoding="utf-8")
+    (tmp_path / "trace.csv").write_text("time_s,bandwidth_bps\n0,2000000\n1,2000000\n", encoding="utf-8")
     return tmp_path
 
 
@@ -113,7 +113,7 @@ def test_results_are_of_the_files_that_are_there(files: Path) -> None:
     """Ten times slower, and with other labels in the test: another time, another accuracy, beside the old cell."""
     first = only(files)
     play(first.text, first.folder)
-    (files / "trace.csv").write_text("0,200000\n1,200000\n")
+    (files / "trace.csv").write_text("time_s,bandwidth_bps\n0,200000\n1,200000\n")
     test = (files / "test.csv").read_text().replace("A\n", "C\n").replace("B\n", "A\n").replace("C\n", "B\n")
     (files / "test.csv").write_text(test)
     second = only(files)

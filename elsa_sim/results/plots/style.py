@@ -42,6 +42,7 @@ STYLE = {
     "grid.color": "#e3e3e3", "grid.linewidth": 0.5, "axes.axisbelow": True, "legend.frameon": False,
     "legend.handlelength": 1.4, "legend.columnspacing": 1.4, "lines.linewidth": 1.4, "lines.markersize": 3.6,
     "pdf.fonttype": 42, "svg.fonttype": "none", "figure.dpi": 110.0, "savefig.dpi": 220.0,
+    "text.parse_math": False,  # a name with $ in it is no formula
 }  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -59,3 +61,18 @@ def test_a_figure_that_fails_is_named_and_takes_no_other_with_it(forgotten: None
     names = {path.stem for path in tmp_path.iterdir()}
     assert {"accuracy_over_bytes", "bytes_by_kind", "timeline", "topology_map"} <= names
     assert "broken" not in names
+
+
+@pytest.mark.parametrize("name", ["c$\\frac{$", "$5 or $6", "a_$x^2$"])
+def test_names_are_drawn_as_they_are(name: str, tmp_path: Path) -> None:
+    """A name with dollar signs is no formula, neither one that fails nor one that works."""
+    plain = synthetic_run.make(rounds=2)
+    events = plain.events.assign(
+        **{key: plain.events[key].str.replace("client0", name) for key in ("node", "peer", "route")}
+    )
+    network = json.loads(json.dumps(plain.topology).replace('"client0"', json.dumps(name)))
+    run = replace(plain, events=events, topology=network)
+    assert plots.save_figures(run, tmp_path, ("png",))
+    ax = plots.draw("energy_by_node", run)
+    assert name in [label.get_text() for label in ax.get_yticklabels()]
+    assert not any(label.get_parse_math() for label in ax.get_yticklabels())
