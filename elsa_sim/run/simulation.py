@@ -123,6 +123,8 @@ def run(loaded: Loaded, folder: Path | None = None, observer: Observer | None = 
         ),
         **({"unreliable": {name: each.kind for name, each in plan.unreliable.items()}} if plan.unreliable else {}),
         **({"privacy": metrics.privacy_summary(attacked)} if attacked else {}),
+        "notes": list(plan.notes),
+        "inputs": plan.context.inputs.digests,
         "host": host,
         "trace_sha256": recorder.digest("trace"),
         "timeline_sha256": recorder.digest("timeline"),

@@ -33,7 +33,7 @@ def rows(plan: Plan) -> Iterator[Row]:
     yield from _messages(plan)
     yield from _servers(plan)
     yield "random, from the seed", f"seed {plan.scenario.seed}: {', '.join(_random(plan))}"
-    for note in (*plan.scenario.protocol.notes(timing=plan.scenario.execution.mode == "timing"), *_doubts(plan)):
+    for note in (*plan.notes, *_doubts(plan)):
         yield "note", note
 
 

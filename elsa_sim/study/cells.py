@@ -1,8 +1,10 @@
 """Cells: one run of a study each, in a run directory named after what it plays.
 
-The key of a cell is a hash of its resolved scenario (everything written out, files by their absolute paths) and of the
-program's version. So a cell that was played is found again, whatever study file asks for it, and a changed scenario is
-another cell. A cell's folder appears when its run has ended; until then it is ``KEY.partial``.
+The key of a cell is a hash of its resolved scenario (everything written out, files by their absolute paths), of the
+contents of the files that it names and of the plugins that it uses (`elsa_sim.run.inputs`), and of the program's version.
+So a cell that was played is found again, whatever study file asks for it, and a changed scenario, data set, trace,
+checkpoint or plugin makes another cell. Where a file changes while a cell is played, the cell has failed. A cell's folder
+appears when its run has ended; until then it is ``KEY.partial``.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..base.errors import ElsaError, Fault, ScenarioError
-from ..run import checks
+from ..base.errors import ElsaError, Fault, InputError, ScenarioError
+from ..run import checks, inputs
 from ..scenario import dump, model
 from ..version import __version__
 from .options import Configuration, Study
@@ -85,11 +87,16 @@ def _cells(study: Study, configuration: Configuration, folder: Path) -> Iterator
     for seed in study.options.seeds:
         loaded = model.validated(configuration.document, seed=seed)
         text = dump.dump(loaded)
-        key = hashlib.sha256(f"{__version__}\n{text}".encode()).hexdigest()[:16]
-        cell = Cell(configuration.labels, seed, text, folder / key)
+        cell = Cell(configuration.labels, seed, text, folder / _key(text, inputs.named(loaded)))
         if seed == study.options.seeds[0] and cell.state == "open":
             checks.check(loaded)
         yield cell
+
+
+def _key(text: str, contents: Mapping[str, str]) -> str:
+    """The name of the cell that plays a resolved scenario with files of these digests."""
+    lines = [__version__, text, *(f"{digest} {name}" for name, digest in contents.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _told(study: Study, fault: Fault, where: Sequence[str]) -> Fault:
@@ -111,7 +118,13 @@ def play(text: str, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        simulation.run(model.validated(parse(text, "scenario.yaml", partial)), partial)
+        loaded = model.validated(parse(text, "scenario.yaml", partial))
+        played = simulation.run(loaded, partial).summary["inputs"]
+        contents = inputs.named(loaded)
+        other = [name for name, digest in played.items() if contents.get(name, digest) != digest]
+        if other or _key(text, contents) != folder.name:
+            changed = f": {', '.join(other)}" if other else ""
+            raise InputError(f"files of the scenario changed since the study was begun{changed}; begin it again")
     except ElsaError as error:
         (partial / REASON).write_text(f"{error}", encoding="utf-8")
     except Exception as error:  # whatever it is, the other cells go on

@@ -597,6 +597,19 @@ def test_plot(elsa: Command, run_dir: Path, tmp_path: Path) -> None:
     assert "small.yaml" in said.err
 
 
+def test_what_may_surprise_is_noted_by_check_and_by_run(plain: Command, tmp_path: Path) -> None:
+    rows = "".join(f"w{i} w{i % 4},{i % 3}{'.0' * (i % 2)}\n" for i in range(30))
+    (tmp_path / "labels.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    task = "task={kind: text_file, train: labels.csv, test_fraction: 0.2, format: csv, public: 3}"
+    said = plain("check", "small.yaml", "--set", task)
+    note = "all labels are numbers, and compared as numbers: '0', '0.0' are one class; '1', '1.0' are one class"
+    assert said.status == 0
+    assert note in " ".join(said.out.split())
+    assert note in " ".join(plain("run", "small.yaml", "--set", task, "--out", tmp_path / "noted").out.split())
+    summary = json.loads((tmp_path / "noted" / "summary.json").read_text())
+    assert [each.startswith(note) for each in summary["notes"]] == [True]
+
+
 def test_plugins_that_cannot_be_imported(elsa: Command, tmp_path: Path) -> None:
     (tmp_path / "broken_plugin.py").write_text("1 / 0\n")
     for module, words in (("nowhere_at_all", "nowhere_at_all"), ("broken_plugin", "ZeroDivisionError"), ("", "")):

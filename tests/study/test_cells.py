@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from pathlib import Path
 from unittest.mock import patch
 
@@ -9,11 +11,14 @@ import pytest
 from small_runs import TEXT
 from studies import STUDY, known
 
+from elsa_sim.base.registry import load_plugin
+from elsa_sim.protocols.base import Protocol
 from elsa_sim.results import metrics
+from elsa_sim.results.metrics import Results
 from elsa_sim.run import simulation
 from elsa_sim.scenario import model
 from elsa_sim.study import cells
-from elsa_sim.study.cells import play
+from elsa_sim.study.cells import Cell, play, summary
 
 
 def keys(folder: Path, text: str = STUDY, base: str = TEXT) -> set[str]:
@@ -65,3 +70,125 @@ def test_why_a_run_failed_is_kept(tmp_path: Path) -> None:
     with patch("elsa_sim.run.simulation.run", side_effect=ZeroDivisionError("a slip")):
         play(cell.text, cell.folder)
     assert cell.reason == "ZeroDivisionError: a slip"
+
+
+FILES = """\
+protocol: {kind: fedavg, rounds: 1, local_steps: 2, lr: 1.0e-2}
+backbone: {name: tiny-bert, config: {num_hidden_layers: 1, hidden_size: 16, intermediate_size: 16, num_attention_heads: 2}}
+task: {kind: text_file, train: train.csv, test: test.csv, format: csv}
+topology: {kind: star, clients: 2, access: {up: 20 Mbit/s, trace: trace.csv}}
+"""
+ONE = "scenario: base.yaml\naxes: {protocol.local_steps: [2]}\n"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A scenario's files."""
+    for name in ("train.csv", "test.csv"):
+        rows = "".join(f"{'red' if i % 2 else 'blue'} a b,{'AB'[i % 2]}\n" for i in range(24))
+        (tmp_path / name).write_text(f"text,label\n{rows}", encoding="utf-8")
+    (tmp_path / "trace.csv").write_text("time_s,bandwidth_bps\n0,2000000\n1,2000000\n", encoding="utf-8")
+    return tmp_path
+
+
+def only(folder: Path) -> Cell:
+    (cell,) = cells(known(folder, ONE, FILES), folder / "cells")
+    return cell
+
+
+@pytest.mark.parametrize("name", ["train.csv", "test.csv", "trace.csv"])
+def test_other_contents_make_another_cell_and_the_old_ones_the_old(files: Path, name: str) -> None:
+    first = only(files)
+    content = (files / name).read_text()
+    (files / name).write_text(content.replace("A\n", "C\n").replace("B\n", "A\n").replace("C\n", "B\n")
+                              .replace("2000000", "200000"))  # fmt: skip
+    other = only(files)
+    assert other.key != first.key
+    assert other.text == first.text
+    (files / name).write_text(content)
+    assert only(files).key == first.key
+
+
+def test_results_are_of_the_files_that_are_there(files: Path) -> None:
+    """Ten times slower, and with other labels in the test: another time, another accuracy, beside the old cell."""
+    first = only(files)
+    play(first.text, first.folder)
+    (files / "trace.csv").write_text("time_s,bandwidth_bps\n0,200000\n1,200000\n")
+    test = (files / "test.csv").read_text().replace("A\n", "C\n").replace("B\n", "A\n").replace("C\n", "B\n")
+    (files / "test.csv").write_text(test)
+    second = only(files)
+    assert (first.state, second.state) == ("done", "open")
+    play(second.text, second.folder)
+    before, after = summary(first), summary(second)
+    assert after["sim_time_s"] > 5 * before["sim_time_s"]
+    assert after["accuracy"] == pytest.approx(1 - before["accuracy"])
+    digest = hashlib.sha256((files / "test.csv").read_bytes()).hexdigest()
+    assert after["inputs"][str(files / "test.csv")] == digest != before["inputs"][str(files / "test.csv")]
+
+
+def test_a_cell_whose_files_changed_before_it_was_played_has_failed(files: Path) -> None:
+    cell = only(files)
+    content = (files / "test.csv").read_text()
+    (files / "test.csv").write_text(content + "red a,A\n")
+    play(cell.text, cell.folder)
+    assert cell.state == "failed"
+    assert cell.reason == "files of the scenario changed since the study was begun; begin it again"
+    assert summary(cell)["inputs"][str(files / "test.csv")] == hashlib.sha256(
+        (files / "test.csv").read_bytes()).hexdigest(), "it tells what was played"  # fmt: skip
+    cell.forget()
+    (files / "test.csv").write_text(content)
+    run = simulation.run
+
+    def meanwhile(*what: object) -> Results:
+        (files / "test.csv").write_text(content + "red a,A\n")
+        try:
+            return run(*what)
+        finally:
+            (files / "test.csv").write_text(content)
+
+    with patch("elsa_sim.run.simulation.run", meanwhile):
+        play(cell.text, cell.folder)
+    assert cell.state == "failed"
+    assert str(files / "test.csv") in cell.reason
+    cell.forget()
+    play(cell.text, cell.folder)
+    assert cell.state == "done"
+
+
+PLUGIN = '''
+from typing import Literal
+from elsa_sim.plugins import Protocol
+import stale_helper
+
+class Stale(Protocol):
+    """Waits."""
+
+    kind: Literal["stale"] = "stale"
+
+    def run(self, world):
+        yield world.sleep(1)
+'''
+
+
+def test_other_source_of_a_plugin_makes_another_cell(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(files)
+    (files / "stale_plugin.py").write_text(PLUGIN)
+    (files / "stale_helper.py").write_text("x = 1\n")
+    members = dict(Protocol.members)
+    try:
+        load_plugin("stale_plugin")
+        study = known(files, ONE.replace("protocol.local_steps: [2]", "protocol.kind: [stale]"), FILES.replace(
+            "{kind: fedavg, rounds: 1, local_steps: 2, lr: 1.0e-2}", "{kind: stale}"))  # fmt: skip
+        keys = []
+        for name, text in (("", ""), ("stale_plugin.py", PLUGIN + "\n"), ("stale_helper.py", "x = 2\n")):
+            if name:
+                (files / name).write_text(text)
+            keys.append(cells(study, files / "cells")[0].key)
+        assert len(set(keys)) == 3
+        (files / "stale_plugin.py").write_text(PLUGIN)
+        (files / "stale_helper.py").write_text("x = 1\n")
+        assert cells(study, files / "cells")[0].key == keys[0]
+    finally:
+        Protocol.members = members
+        for name in ("stale_plugin", "stale_helper"):
+            sys.modules.pop(name, None)
