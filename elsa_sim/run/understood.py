@@ -81,7 +81,10 @@ def _of_links(links: Sequence[Link]) -> str:
     varying = [bandwidth for x in links for _, bandwidth in (*x.profile, *(x.profile_down or ()))]
     if varying:
         count = sum(bool(x.profile or x.profile_down) for x in links)
-        text += f"; {count} vary from {_range(varying, format_bandwidth)} by profile or trace"
+        last = max(time for x in links for time, _ in (*x.profile, *(x.profile_down or ())))
+        text += (
+            f"; {count} vary from {_range(varying, format_bandwidth)} over {format_seconds(last)} by profile or trace"
+        )
     if any(x.jitter for x in links):
         text += f"; jitter {_range([x.jitter for x in links], format_seconds)}"
     if any(x.loss for x in links):
