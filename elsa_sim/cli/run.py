@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..base.errors import InputError
 from . import tables
 from .arguments import Changes, Plugins, Quiet, ScenarioFile, Seed, load_scenario
-from .interrupts import interruptible
 
 if TYPE_CHECKING:
     from ..results.metrics import Results
+    from ..run.folder import Earlier
     from ..scenario.model import Loaded
     from ..world.progress import Observer
 
@@ -35,6 +34,9 @@ def run(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Processes for the arithmetic; like --set execution.workers=N.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the run that --out DIR holds, once the new one has ended.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Play a scenario; writes a run directory with tables, a summary and figures."""
@@ -42,19 +44,21 @@ def run(
 
     more = [] if workers is None else [f"execution.workers={workers}"]
     loaded = load_scenario(scenario_file, [*changes, *more], seed, plugin)
-    folder = out or _free(Path("runs") / loaded.scenario.name)
-    _usable(folder, scenario_file)
+    folder = out or _reserved(Path("runs") / loaded.scenario.name)
+    drawn: list[Path] = []
     try:
-        with interruptible(), _progress(loaded, quiet) as observer:
-            results = simulation.run(loaded, folder, observer)
-            figures = write_figures(results, folder)
-    except KeyboardInterrupt:
-        kept = f"what was recorded is in {folder}" if folder.is_dir() else "nothing was recorded"
-        sys.stderr.write(f"elsa-sim: interrupted; {kept}\n")
-        raise typer.Exit(130) from None
+        with _progress(loaded, quiet) as observer:
+            earlier: Earlier = "replace" if force else "refuse"
+            results = simulation.run(
+                loaded, folder, observer, earlier=earlier, then=lambda *run: drawn.extend(write_figures(*run))
+            )
+    finally:
+        if out is None:
+            with suppress(OSError):
+                folder.rmdir()  # nothing was recorded
     if not quiet:
         tables.console().print(tables.closing(results))
-        told = f"Run directory: {folder}  ({len({path.stem for path in figures})} figures in {folder / 'figures'})"
+        told = f"Run directory: {folder}  ({len({path.stem for path in drawn})} figures in {folder / 'figures'})"
         tables.console().print(told, highlight=False)
 
 
@@ -66,22 +70,19 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
     return plots.save_figures([results], folder / "figures")
 
 
-def _usable(folder: Path, scenario_file: Path) -> None:
-    """Refuse a run directory that is something else."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder}: is a file; name a folder")
-    kept = folder / "scenario.yaml"
-    if kept.exists() and kept.samefile(scenario_file) and not (folder / "summary.json").exists():
-        raise InputError(f"--out {folder}: the run would overwrite {scenario_file}; name another folder")
+def _reserved(folder: Path) -> Path:
+    """``folder``, or the first of folder-2, folder-3, ... that is not taken; it is made at once, so nobody else gets it."""
+    from ..results.manifest import partial_of
 
-
-def _free(folder: Path) -> Path:
-    """``folder``, or the first of folder-2, folder-3, ... that is not taken."""
     number, free = 1, folder
-    while free.exists():
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        if not partial_of(free).exists():
+            with suppress(FileExistsError):
+                free.mkdir()
+                return free
         number += 1
         free = folder.with_name(f"{folder.name}-{number}")
-    return free
 
 
 @contextmanager

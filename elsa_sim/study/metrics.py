@@ -88,6 +88,19 @@ def at_target(rounds: pd.DataFrame, target: float) -> dict[str, float]:
             "bytes_to_target": float(first["uplink_bytes"] + first["downlink_bytes"])}  # fmt: skip
 
 
+#: What tables and figures of a study need of a table of rounds.
+_NEEDED = ("sim_time_s", "accuracy", "uplink_bytes", "downlink_bytes")
+
+
 def rounds_of(folder: Path) -> pd.DataFrame:
     """The table of rounds of a finished run."""
     return pd.read_csv(folder / "rounds.csv")
+
+
+def readable(folder: Path) -> bool:
+    """Whether a folder has a table of rounds that studies can read."""
+    try:
+        rounds = rounds_of(folder)
+    except (OSError, ValueError):
+        return False
+    return len(rounds) > 0 and all(name in rounds and rounds[name].dtype.kind in "iuf" for name in _NEEDED)
