@@ -67,6 +67,8 @@ class Recorder:
         self._digests = _Digests()
         self._kept: list[pa.RecordBatch] = []
         self._whole = True  # no batch was written in part
+        if folder is not None:
+            (folder / TABLE).unlink(missing_ok=True)  # the table of an earlier run
         self._writer = pa.ipc.new_stream(folder / STREAM, SCHEMA) if folder is not None else None
 
     def add(
@@ -210,6 +212,8 @@ def read_events(folder: Path) -> pa.Table:
             return pq.read_table(file)
     batches: list[pa.RecordBatch] = []
     with pa.OSFile(str(folder / STREAM)) as source:
+        if _begins(folder / STREAM):
+            return SCHEMA.empty_table()
         stream = pa.ipc.open_stream(source)
         try:
             for batch in stream:
@@ -220,14 +224,17 @@ def read_events(folder: Path) -> pa.Table:
     return pa.Table.from_batches(batches, schema=stream.schema)
 
 
+def _begins(stream: Path) -> bool:
+    """Whether a stream ends before the first batch: its writer was killed when it had just begun."""
+    sink = pa.BufferOutputStream()
+    pa.ipc.new_stream(sink, SCHEMA).close()
+    empty: bytes = sink.getvalue().to_pybytes()
+    with stream.open("rb") as file:
+        return empty.startswith(file.read(len(empty) + 1))
+
+
 def holds_no_rows(folder: Path) -> bool:
     """Whether a folder holds no event table, or one in which nothing was recorded yet."""
     if (folder / TABLE).exists():
         return False
-    try:
-        with pa.OSFile(str(folder / STREAM)) as source:
-            return next(iter(pa.ipc.open_stream(source)), None) is None
-    except FileNotFoundError:
-        return True
-    except (pa.ArrowException, OSError):
-        return (folder / STREAM).stat().st_size == 0
+    return not (folder / STREAM).exists() or _begins(folder / STREAM)
