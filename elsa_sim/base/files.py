@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import ElsaError, InputError, RunFailed
+from .errors import DiskFull, ElsaError, InputError
 
 #: What follows the name of a file or folder until it is whole.
 PARTIAL = ".partial"
@@ -77,7 +77,7 @@ def refused(error: OSError, what: str = "") -> ElsaError:
     reason = error.strerror or str(error).strip().partition("\n")[0]
     begin = what or (shown(error.filename) if error.filename is not None else "")
     told = f"{begin}: {reason}" if begin else reason
-    return RunFailed(told) if is_full(error) else InputError(told)
+    return DiskFull(told) if is_full(error) else InputError(told)
 
 
 def is_full(error: BaseException) -> bool:

@@ -5,6 +5,7 @@ Tested in tests/results/test_metrics.py.
 
 from __future__ import annotations
 
+import glob
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,10 @@ from typing import Any
 import pandas as pd
 
 from ..base.errors import InputError
-from ..base.files import PARTIAL, refused, shown
+from ..base.files import refused, shown
 from . import contents
 from .event_table import STREAM, TABLE
-from .manifest import is_run_directory
+from .manifest import is_run_directory, partial_of
 from .rounds import rounds_table
 from .summary import summarise
 
@@ -92,5 +93,5 @@ def _refuse_other(folder: Path) -> None:
 def _beside(folder: Path) -> list[Path]:
     """Where a run that was killed, or is going on, left what it recorded for ``folder``."""
     real = Path(os.path.realpath(folder))
-    names = (real.name + PARTIAL, f"{real.name}.replaced")
-    return [real.with_name(name) for name in names if is_run_directory(real.with_name(name))]
+    replaced = sorted(real.parent.glob(f"{glob.escape(real.name)}.replaced*"))
+    return [each for each in (partial_of(real), *replaced) if is_run_directory(each)]

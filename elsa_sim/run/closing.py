@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
-from ..base.errors import InvariantViolation, RunFailed, unexpected
+from ..base.errors import DiskFull, InvariantViolation, RunFailed, unexpected
 from ..base.files import is_full, refused, replacing, write_text
 from ..results import metrics, staleness
 from ..results.event_table import Recorder, digest
@@ -58,7 +58,7 @@ class Ending:
             return known
         when = "while it was built" if now is None else f"at {now:g} s"
         if isinstance(error, OSError) and is_full(error):
-            return RunFailed(f"the run broke off {when}: {refused(error)}")
+            return DiskFull(f"the run broke off {when}: {refused(error)}")
         failure = RunFailed(f"the run broke off {when}: {unexpected(error)}")
         failure.__cause__ = error
         return failure

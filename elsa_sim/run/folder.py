@@ -38,7 +38,7 @@ class Draft:
         self.final = Path(os.path.realpath(folder))
         self.path = partial_of(self.final)
         self.shown = shown(folder)
-        #: Where it is now, and whether it has its name.
+        #: Whether it has its name.
         self.settled = False
         self._replaced: Path | None = None
         _usable(self.final, self.shown, earlier)
@@ -152,12 +152,12 @@ class Draft:
 
 
 @contextmanager
-def opened(folder: Path, earlier: Earlier = "refuse", *, settle_interrupted: bool = True) -> Iterator[Draft]:
+def opened(folder: Path, earlier: Earlier = "refuse", *, settle_failed: bool = True) -> Iterator[Draft]:
     """A run directory to write; at the end it gets its name, also if the run failed or was interrupted.
 
     What is raised within and ends with the run directory elsewhere than in ``folder`` has a note that says where.
-    With ``settle_interrupted`` false, a run that is interrupted is left as a kill would leave it. Not safe from interrupts
-    by itself: see :class:`..base.interrupts.Shield`.
+    With ``settle_failed`` false, what is raised within leaves it as a kill would. Not safe from interrupts by itself: see
+    :class:`..base.interrupts.Shield`.
 
     Raises:
         Busy: another run is being written there.
@@ -173,7 +173,7 @@ def opened(folder: Path, earlier: Earlier = "refuse", *, settle_interrupted: boo
     except BaseException as error:
         if not draft.recorded:
             draft.drop()
-        elif isinstance(error, KeyboardInterrupt) and not settle_interrupted:
+        elif not settle_failed:
             draft.leave()
         else:
             try:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..base.errors import ElsaError, Fault, ScenarioError
-from ..base.files import is_full, write_text
+from ..base.errors import DiskFull, ElsaError, Fault, ScenarioError
+from ..base.files import refused, write_text
 from ..base.interrupts import Shield
 from ..results.manifest import REASON, finished
 from ..run import checks
@@ -120,7 +120,7 @@ def play(text: str, folder: Path) -> None:
 
     Raises:
         InputError: the folder cannot be written to.
-        RunFailed: the disk is full.
+        DiskFull: it is no fault of the cell, which stays open.
     """
     from ..run import simulation
     from ..scenario.document import parse
@@ -132,18 +132,27 @@ def play(text: str, folder: Path) -> None:
         try:
             loaded = model.validated(parse(text, "scenario.yaml", draft.path))
             simulation.play(loaded, checks.check(loaded), draft.path, shield)
+        except DiskFull:
+            raise
         except Exception as error:  # whatever it is, the other cells go on
-            if is_full(error):
-                raise
             told = f"{error}" if isinstance(error, ElsaError) else f"{type(error).__name__}: {error}"
-            write_text(draft.path / REASON, told)
+        else:
+            return
+        _give_reason(draft, told)
 
 
 def give_up(folder: Path, reason: str) -> None:
     """Say that a cell failed whose process is no more."""
     with Shield() as shield, _own(folder, shield) as draft:
         if state(folder) != "done":
-            write_text(draft.path / REASON, reason)
+            _give_reason(draft, reason)
+
+
+def _give_reason(draft: Draft, reason: str) -> None:
+    try:
+        write_text(draft.path / REASON, reason)
+    except OSError as error:
+        raise refused(error) from None
 
 
 @contextmanager
@@ -152,7 +161,7 @@ def _own(folder: Path, shield: Shield) -> Iterator[Draft]:
     with ExitStack() as stack:
         while True:
             try:
-                draft = stack.enter_context(opened(folder, "continue", settle_interrupted=False))
+                draft = stack.enter_context(opened(folder, "continue", settle_failed=False))
                 break
             except Busy:
                 with shield.lowered():

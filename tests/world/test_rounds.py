@@ -121,7 +121,9 @@ def test_nobody_will_ever_come_back() -> None:
     stage = Stage(a=Crash(at=1), b=Crash(at=2))
     stage.clients = [SimpleNamespace(name="a"), SimpleNamespace(name="b")]
     assert stage.round(WaitOptions(deadline=3), a=5, b=5) == ({}, 2)
-    with pytest.raises(RunFailed, match=r"at 2 s, all clients are gone for good: a, b; nothing is left to train in round 1"):
+    with pytest.raises(
+        RunFailed, match=r"at 2 s, all clients are gone for good: a, b; nothing is left to train in round 1"
+    ):
         stage.round(WaitOptions(deadline=3), a=5, b=5)
     back = Stage(a=Crash(at=1), b=Crash(at=2, duration=4))
     back.clients = stage.clients
