@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,18 +44,14 @@ def run(
 
     more = [] if workers is None else [f"execution.workers={workers}"]
     loaded = load_scenario(scenario_file, [*changes, *more], seed, plugin)
-    folder = out or _reserved(Path("runs") / loaded.scenario.name)
     drawn: list[Path] = []
-    try:
-        with _progress(loaded, quiet) as observer:
-            earlier: Earlier = "replace" if force else "refuse"
-            results = simulation.run(
-                loaded, folder, observer, earlier=earlier, then=lambda *run: drawn.extend(write_figures(*run))
-            )
-    finally:
-        if out is None:
-            with suppress(OSError):
-                folder.rmdir()  # nothing was recorded
+    with ExitStack() as stack:
+        folder = out or stack.enter_context(_reserved(Path("runs") / loaded.scenario.name))
+        observer = stack.enter_context(_progress(loaded, quiet))
+        earlier: Earlier = "replace" if force else "refuse"
+        results = simulation.run(
+            loaded, folder, observer, earlier=earlier, then=lambda *run: drawn.extend(write_figures(*run))
+        )
     if not quiet:
         tables.console().print(tables.closing(results))
         told = f"Run directory: {folder}  ({len({path.stem for path in drawn})} figures in {folder / 'figures'})"
@@ -70,19 +66,29 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
     return plots.save_figures([results], folder / "figures")
 
 
-def _reserved(folder: Path) -> Path:
-    """``folder``, or the first of folder-2, folder-3, ... that is not taken; it is made at once, so nobody else gets it."""
+@contextmanager
+def _reserved(folder: Path) -> Iterator[Path]:
+    """``folder``, or the first of folder-2, folder-3, ... that is not taken; it is made at once, so nobody else gets it.
+
+    At the end it is removed if nothing came into it.
+    """
     from ..results.manifest import partial_of
 
-    number, free = 1, folder
+    made, number, free = not folder.parent.exists(), 1, folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     while True:
         if not partial_of(free).exists():
             with suppress(FileExistsError):
                 free.mkdir()
-                return free
+                break
         number += 1
         free = folder.with_name(f"{folder.name}-{number}")
+    try:
+        yield free
+    finally:
+        for each in (free, folder.parent) if made else (free,):
+            with suppress(OSError):
+                each.rmdir()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import yaml
+from pandas.api.types import is_numeric_dtype
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..base.errors import InputError
@@ -202,7 +203,7 @@ def rounds_of(folder: Path, expected: pd.DataFrame) -> pd.DataFrame:
         if name not in found:
             raise InputError(f"{shown(path)}: there is no column {name}")
     for name in [*expected.columns, "host_time_s"]:
-        if name in found and found[name].dtype.kind not in "iuf" and len(found):
+        if name in found and not is_numeric_dtype(found[name]) and len(found):
             raise InputError(f"{shown(path)}: column {name} holds what is no number")
     if len(found) != len(expected) or not np.allclose(
         found[["round", "sim_time_s"]], expected[["round", "sim_time_s"]]
@@ -229,7 +230,7 @@ def privacy_of(folder: Path) -> pd.DataFrame | None:
         if name not in found:
             raise InputError(f"{shown(path)}: there is no column {name}")
     for name in found.columns:
-        if name not in ("chain", "codecs") and found[name].dtype.kind not in "iufb":
+        if name not in ("chain", "codecs") and not is_numeric_dtype(found[name]):
             raise InputError(f"{shown(path)}: column {name} holds what is no number")
     return found
 

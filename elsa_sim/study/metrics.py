@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 #: Path in ``summary.json`` -> unit ("" for a ratio or a count).
 UNITS: Mapping[str, str] = {
@@ -103,4 +104,4 @@ def readable(folder: Path) -> bool:
         rounds = rounds_of(folder)
     except (OSError, ValueError):
         return False
-    return len(rounds) > 0 and all(name in rounds and rounds[name].dtype.kind in "iuf" for name in _NEEDED)
+    return len(rounds) > 0 and all(name in rounds and is_numeric_dtype(rounds[name]) for name in _NEEDED)

@@ -163,6 +163,7 @@ def _receive(pipe: IO[bytes] | None) -> tuple[bool, bytes]:
 
 def _answers(worker: subprocess.Popen[bytes]) -> bool:
     """Whether an answer of a worker, or its end, can be read."""
+    assert worker.stdout is not None
     return bool(select.select([worker.stdout], [], [], 0)[0])
 
 
