@@ -73,7 +73,9 @@ class Trial:
         out = os.open(self.folder / "said.txt", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         if self.cold:
             line = [sys.executable, "-m", "elsa_sim", *self.command]
-            child = subprocess.Popen(line, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=out, start_new_session=True)
+            child = subprocess.Popen(
+                line, cwd=self.folder, stdout=subprocess.DEVNULL, stderr=out, start_new_session=True
+            )
             child.returncode = 0  # it is waited for here
             os.close(out)
             return child.pid
@@ -287,7 +289,9 @@ def prepared(out: Path) -> tuple[dict[str, float], Path]:
 
 def table(results: list[dict[str, Any]]) -> str:
     """A row per kind of trial: what became of directories, and what is wrong."""
-    lines = [f"{'trials':22s} {'how':5s} {'count':>5s}  {'ended':>5s} {'whole':>6s} {'in part':>8s} {'refused':>8s} {'faults':>7s}"]
+    lines = [
+        f"{'trials':22s} {'how':5s} {'count':>5s}  {'ended':>5s} {'whole':>6s} {'in part':>8s} {'refused':>8s} {'faults':>7s}"
+    ]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for each in results:
         groups.setdefault((each["kind"], "" if each["kind"] == "disk" else each["how"]), []).append(each)
@@ -299,7 +303,9 @@ def table(results: list[dict[str, Any]]) -> str:
         faulty = sum(bool(one["faults"]) for one in each)
         lines.append(f"{kind:22s} {how:5s} {len(each):5d}  {ended:5d} {sums['whole']:6d} {sums['in part']:8d} "
                      f"{sums['refused']:8d} {faulty:7d}")  # fmt: skip
-    lines += [f"{each['kind']}, {each['how']}, trial {each['trial']}: {fault}" for each in results for fault in each["faults"]]
+    lines += [
+        f"{each['kind']}, {each['how']}, trial {each['trial']}: {fault}" for each in results for fault in each["faults"]
+    ]
     return "\n".join(lines)
 
 
@@ -343,7 +349,9 @@ def main() -> int:
             shutil.copytree(folder, out / f"faulty {trial}", dirs_exist_ok=True, symlinks=True)
             print(f"{trial}: {result['faults']}", flush=True)
     print(table(results))
-    print(f"{sum(each['seconds'] for each in results):.0f} s; {sum(bool(each['faults']) for each in results)} trials with faults")
+    print(
+        f"{sum(each['seconds'] for each in results):.0f} s; {sum(bool(each['faults']) for each in results)} trials with faults"
+    )
     return 1 if any(each["faults"] for each in results) else 0
 
 

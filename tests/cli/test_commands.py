@@ -342,7 +342,7 @@ def _environment(**more: str) -> dict[str, str]:
 def test_an_interrupt_in_this_process(plain: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Also before anything is recorded."""
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("elsa_sim.run.simulation.run", interrupted)
