@@ -32,7 +32,7 @@ slow: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
 quickstart: $(VENV)/.dev
-	$(BIN)/elsa-sim run scenarios/quickstart.yaml --out $(VENV)/quickstart
+	$(BIN)/elsa-sim run scenarios/quickstart.yaml --out $(VENV)/quickstart --force
 	$(BIN)/python tests/check_quickstart.py $(VENV)/quickstart
 
 notebooks: $(VENV)/.dev
