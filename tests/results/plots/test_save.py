@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import matplotlib.figure
 import pytest
 import synthetic_run
 from matplotlib.axes import Axes
 
-from elsa_sim.base.errors import InputError, RunFailed
+from elsa_sim.base.errors import DiskFull, InputError, RunFailed
 from elsa_sim.results import plots
 from elsa_sim.results.metrics import Results
 from elsa_sim.results.plots.base import Figure
@@ -54,8 +57,22 @@ def test_a_figure_that_fails_is_named_and_takes_no_other_with_it(forgotten: None
             raise ZeroDivisionError("nothing by nothing")
 
     run = synthetic_run.make(rounds=1)
-    with pytest.raises(RunFailed, match="broken: ZeroDivisionError: nothing by nothing"):
+    with pytest.raises(RunFailed, match=r"broken: ZeroDivisionError: nothing by nothing \(test_save\.py, line \d+\)$"):
         plots.save_figures(run, tmp_path, ["png"])
     names = {path.stem for path in tmp_path.iterdir()}
     assert {"accuracy_over_bytes", "bytes_by_kind", "timeline", "topology_map"} <= names
     assert "broken" not in names
+
+
+def test_a_full_disk_is_told_once_and_leaves_no_half_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = matplotlib.figure.Figure.savefig
+
+    def full(self: matplotlib.figure.Figure, path: Path, **options: Any) -> None:
+        save(self, path, **options)
+        os.truncate(path, 100)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", full)
+    with pytest.raises(DiskFull, match=r"No space left on device$"):
+        plots.save_figures(synthetic_run.make(rounds=1), tmp_path, ["png"])
+    assert not list(tmp_path.iterdir())
