@@ -11,6 +11,7 @@ import platform
 import resource
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,8 +91,11 @@ def close(ending: Ending, folder: Path | None, host: dict[str, float], times: Se
     if folder is not None and results is not None:
         try:
             results = _write(results, folder, times)
-        except OSError as error:
+        except Exception as error:  # a full disk: perhaps the outcome still has room
             ending.failed(error)
+            results.summary.update(complete=False, outcome=ending.outcome)
+            with suppress(OSError):
+                _write_summary(results, folder)
     if ending.failure is not None or results is None:
         raise ending.failure or RunFailed("the run could not be closed")
     return results
@@ -148,8 +152,12 @@ def _write(results: Results, folder: Path, times: Sequence[float]) -> Results:
     for name, table in tables.items():
         with replacing(folder / name) as partial:
             table.to_csv(partial, index=False)
-    write_text(folder / "summary.json", json.dumps(results.summary, indent=1))
+    _write_summary(results, folder)
     return Results(results.events, rounds, results.summary, results.topology, folder, results.name, results.privacy)
+
+
+def _write_summary(results: Results, folder: Path) -> None:
+    write_text(folder / "summary.json", json.dumps(results.summary, indent=1))
 
 
 def describe(topology: Topology) -> dict[str, Any]:

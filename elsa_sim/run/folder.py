@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from ..base.errors import InputError
+from ..base.errors import ElsaError, InputError
 from ..base.files import is_full, refused, shown, synchronise, synchronise_names
 from ..base.locks import Held, Lock
 from ..results import manifest
@@ -41,6 +41,7 @@ class Draft:
         #: Whether it has its name.
         self.settled = False
         self._replaced: Path | None = None
+        self._earlier = earlier
         _usable(self.final, self.shown, earlier)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
@@ -99,6 +100,11 @@ class Draft:
             InputError: it cannot have the name; it stays where it is.
             RunFailed: the disk is full; likewise.
         """
+        if self._earlier == "refuse" and self.final.is_dir() and os.listdir(self.final):
+            self._lock.release()
+            raise InputError(
+                f"{self.shown}: somebody else put something there meanwhile; the run is in {shown(self.path)}"
+            )
         try:
             finished = manifest.finished(self.path)
             try:
@@ -178,7 +184,7 @@ def opened(folder: Path, earlier: Earlier = "refuse", *, settle_failed: bool = T
         else:
             try:
                 draft.settle()
-            except (InputError, OSError, RuntimeError) as other:
+            except ElsaError as other:
                 error.add_note(str(other))
             else:
                 _say(draft, error)

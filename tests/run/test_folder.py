@@ -68,6 +68,26 @@ def test_a_folder_appears_when_its_run_has_ended(tmp_path: Path) -> None:
     assert set(there(out)) == {name.partition("/")[0] for name in listed(out) or ()}
 
 
+@pytest.mark.parametrize("complete", [True, False])
+def test_what_comes_there_meanwhile_is_not_replaced(tmp_path: Path, complete: bool) -> None:
+    out = tmp_path / "out"
+
+    def played() -> None:
+        with opened(out) as draft:
+            play(draft.path, 1, complete)
+            out.mkdir()
+            (out / "mine").write_text("mine")
+            if not complete:
+                raise RunFailed("no luck")
+
+    with pytest.raises(InputError if complete else RunFailed) as told:
+        played()
+    said = str(told.value) if complete else told.value.__notes__[0]
+    assert said == f"{out}: somebody else put something there meanwhile; the run is in {out}.partial"
+    assert there(out) == ["mine"]
+    assert seed_of(tmp_path / "out.partial") == 1
+
+
 def test_an_empty_folder_is_fine(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     run(tmp_path / "out", 1)

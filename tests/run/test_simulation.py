@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -185,6 +186,19 @@ def test_a_disk_that_is_full_ends_in_one_line_and_a_directory_that_loads(
         assert len(made.events)
     assert left or size < 20_000
     assert not left or size > 1_000
+
+
+def test_an_outcome_may_have_room_where_a_table_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "rounds.csv.partial")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(RunFailed, match=r"^the run broke off at .* s: rounds\.csv\.partial: No space left on device$"):
+        simulation.run(loaded(TIMING), tmp_path / "out")
+    made = metrics.load(tmp_path / "out")
+    assert made.summary["complete"] is False
+    assert made.summary["outcome"].endswith("No space left on device")
+    assert len(made.rounds) == 3
 
 
 def test_what_fails_while_a_run_is_closed_fails_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
