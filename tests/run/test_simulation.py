@@ -184,6 +184,8 @@ def test_a_disk_that_is_full_ends_in_one_line_and_a_directory_that_loads(
         made = metrics.load(tmp_path / "out")
         assert made.summary["complete"] is False
         assert len(made.events)
+        whole = event_table.digest(event_table.read_events(tmp_path / "out"))
+        assert made.summary.get("trace_sha256", whole) == whole
     assert left or size < 20_000
     assert not left or size > 1_000
 
