@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..base.errors import InputError
+from ..base.writing import PARTIAL
 from ..run import checks
 from ..run.checks import Plan
 from . import Problem, Result, optimise
@@ -90,6 +91,8 @@ def _played(folder: Path) -> list[Path]:
         return [folder]
     found = []
     for path in sorted(folder.glob("cells/*/summary.json")):
+        if PARTIAL in path.parent.name:  # it has not got its name yet
+            continue
         try:
             summary = json.loads(path.read_text("utf-8"))
             counts = summary["protocol"] in systems() and summary["complete"]
