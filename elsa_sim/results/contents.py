@@ -60,6 +60,27 @@ class _Bytes(_Strict):
     by_kind: dict[str, Count] = {}
 
 
+class _Spent(_Strict):
+    total: Finite
+    marginal: Finite
+    compute: Finite
+    radio: Finite
+    idle: Finite
+
+
+class _Energy(_Spent):
+    by_role: dict[str, _Spent] = {}
+
+
+class _Training(_Strict):
+    loss_start: Finite | None = None
+    loss_end: Finite | None = None
+    majority: Finite | None = None
+    tested: Count = 0
+    never_took_part: list[str] = []
+    codec_error: dict[str, float | None] = {}
+
+
 class _Summary(_Strict):
     protocol: str
     sim_time_s: Amount
@@ -69,7 +90,8 @@ class _Summary(_Strict):
     loss: Finite | None
     time_to_target_s: Amount | None = None
     bytes: _Bytes
-    energy_j: Finite
+    energy_j: _Energy | Finite
+    """One number in run directories of earlier versions."""
     energy_by_node: dict[str, Finite] = {}
     retries: Count = 0
     missing: Count = 0
@@ -81,6 +103,10 @@ class _Summary(_Strict):
     privacy: dict[str, str | float | None] | None = None
     updates: dict[str, float | None] | None = None
     unreliable: dict[str, str] | None = None
+    training: _Training | None = None
+    warnings: list[str] = []
+    notes: list[str] = []
+    inputs: dict[str, str] = {}
 
 
 class _Stop(_Strict):

@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -18,7 +19,7 @@ from elsa_sim.base.registry import load_plugin
 from elsa_sim.protocols.base import Protocol
 from elsa_sim.results import metrics
 from elsa_sim.results.metrics import Results
-from elsa_sim.run import simulation
+from elsa_sim.run import checks, simulation
 from elsa_sim.run.folder import Draft
 from elsa_sim.scenario import model
 from elsa_sim.study import Cell, cells
@@ -212,16 +213,19 @@ def test_a_cell_whose_files_changed_before_it_was_played_has_failed(files: Path)
         (files / "test.csv").read_bytes()).hexdigest(), "it tells what was played"  # fmt: skip
     cell.forget()
     (files / "test.csv").write_text(content)
-    run = simulation.run
+    check, run = checks.check, simulation.play
 
-    def meanwhile(*what: object) -> Results:
+    def changed(*what: Any) -> checks.Plan:
         (files / "test.csv").write_text(content + "red a,A\n")
+        return check(*what)
+
+    def restored(*what: Any) -> Results:
         try:
             return run(*what)
         finally:
             (files / "test.csv").write_text(content)
 
-    with patch("elsa_sim.run.simulation.run", meanwhile):
+    with patch("elsa_sim.run.checks.check", changed), patch("elsa_sim.run.simulation.play", restored):
         play(cell.text, cell.folder)
     assert cell.state == "failed"
     assert str(files / "test.csv") in cell.reason

@@ -202,7 +202,7 @@ def test_the_empty_clients_are_named() -> None:
             return [np.arange(len(split)), *[np.array([], dtype=np.int64)] * (clients - 1)]
 
     with pytest.raises(InputFaults, match=r"2 of 3 clients hold fewer than 1 samples: 1, 2 \(counted from 0\)"):
-        LeavesTwoEmpty().split(make([0, 1, 0]), 3, np.random.default_rng(0))
+        LeavesTwoEmpty(kind="uneven").split(make([0, 1, 0]), 3, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("options", [{"alpha": 0.0}, {"alpha": -1.0}, {"alpha": float("nan")}, {"alpha": "0.5"}, {}])
