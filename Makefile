@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants clean
+.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kills clean
 
 demo: $(VENV)/.demo
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml
@@ -32,7 +32,7 @@ slow: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
 
 quickstart: $(VENV)/.dev
-	$(BIN)/elsa-sim run scenarios/quickstart.yaml --out $(VENV)/quickstart
+	$(BIN)/elsa-sim run scenarios/quickstart.yaml --out $(VENV)/quickstart --force
 	$(BIN)/python tests/check_quickstart.py $(VENV)/quickstart
 
 notebooks: $(VENV)/.dev
@@ -44,6 +44,12 @@ SAMPLE ?= 100
 mutants: $(VENV)/.dev
 	$(BIN)/pip install -qq --editable '.[mutants]'
 	nice $(BIN)/python benchmarks/mutants.py $(ROOM) --sample $(SAMPLE)
+
+# Runs and studies killed at random moments, and disks that are too small (docs/testing.md); goes on where it was stopped.
+KILLS ?= 200
+DISKS ?= 50
+kills: $(VENV)/.dev
+	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/kills.py --kills $(KILLS) --disks $(DISKS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "elsa-sim needs Python >= 3.11; call make with PYTHON=python3.11")'

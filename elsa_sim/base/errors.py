@@ -10,6 +10,7 @@
         ├── InvariantViolation an invariant of the simulation does not hold
         ├── Divergence         a loss or an adapter is no longer finite
         ├── OutOfMemory        the memory of this machine ran out
+        ├── DiskFull           a disk of this machine is full
         └── Lost               a message or work was lost, and the protocol does not make up for it
 """
 
@@ -81,6 +82,10 @@ class OutOfMemory(RunFailed):
 
     That a part does not fit the memory of a simulated device is a fault of the scenario, found before the run.
     """
+
+
+class DiskFull(RunFailed):
+    """A disk of this machine is full or broken, or a file would be larger than it may be."""
 
 
 class Lost(RunFailed):

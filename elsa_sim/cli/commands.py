@@ -1,18 +1,23 @@
 """The command line: parse, call, print. Everything it does can be done from Python.
 
-One module per command; here they become one program. Exit status: 0 done, 2 bad input, 3 the run failed, 130 interrupted.
+One module per command; here they become one program, which tells in one line why it ends early. Exit status: 0 done, 2 bad
+input, 3 the run failed, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
 from ..base.errors import ElsaError, InputError, RunFailed, unexpected
+from ..base.writing import refused
 from ..version import __version__
 from .check import check, list_, schema
+from .interrupts import interruptible
 from .network import network
 from .optimise import optimise
 from .plot import plot
@@ -32,6 +37,8 @@ def main() -> None:
     """Entry point of ``elsa-sim``."""
     try:
         app()
+    except _Interrupted as interrupt:
+        _fail(ElsaError("; ".join(["interrupted", *_notes(interrupt.cause)])), 130)
     except InputError as error:
         _fail(error, 2)
     except RunFailed as error:
@@ -40,13 +47,41 @@ def main() -> None:
         from ..run.host_memory import exhausted
 
         _fail(exhausted(error) or RunFailed(str(error)), 3)
+    except OSError as error:  # outside a run: a path that cannot be, a disk that is full
+        told = refused(error)
+        _fail(told, 3 if isinstance(told, RunFailed) else 2)
     except Exception as error:  # of a plugin, or a slip of this program: never a traceback
         _fail(RunFailed(f"this should not happen: {unexpected(error)}"), 3)
 
 
+class _Interrupted(Exception):
+    """A command was interrupted (the libraries between here and there would say something else to a KeyboardInterrupt)."""
+
+    def __init__(self, cause: KeyboardInterrupt) -> None:
+        self.cause = cause
+
+
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which an interrupt ends in the same way at any time."""
+
+    @wraps(command)
+    def called(*args: Any, **options: Any) -> None:
+        try:
+            with interruptible():
+                command(*args, **options)
+        except KeyboardInterrupt as interrupt:
+            raise _Interrupted(interrupt) from None
+
+    return called
+
+
 def _fail(error: ElsaError, status: int) -> None:
-    sys.stderr.write(f"elsa-sim: {error}\n")
+    sys.stderr.write("; ".join([f"elsa-sim: {error}", *_notes(error)]) + "\n")
     sys.exit(status)
+
+
+def _notes(error: BaseException) -> list[str]:
+    return list(getattr(error, "__notes__", []))
 
 
 def _version(show: bool) -> None:
@@ -65,4 +100,4 @@ def options(
 
 
 for _command in (run, check, network, plot, study, optimise, list_, schema):
-    app.command(_command.__name__.rstrip("_"))(_command)
+    app.command(_command.__name__.rstrip("_"))(_interruptible(_command))

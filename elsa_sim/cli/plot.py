@@ -21,11 +21,14 @@ def plot(
     plugin: Plugins = [],  # noqa: B006
 ) -> None:
     """Draw the figures of one run, or of several runs compared."""
-    from ..results import metrics, plots
+    from ..results import manifest, metrics, plots
 
     load_plugins(plugin)
     loaded = [metrics.load(folder) for folder in runs]
     folder = out or (runs[0] / "figures" if len(runs) == 1 else Path("figures"))
     made(folder)
-    for path in plots.save_figures(loaded, folder):
+    drawn = plots.save_figures(loaded, folder)
+    if len(runs) == 1:
+        manifest.add(runs[0], drawn)
+    for path in drawn:
         typer.echo(path)

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..base.errors import InputError
 from . import tables
 from .arguments import Changes, Plugins, Quiet, ScenarioFile, Seed, load_scenario
-from .interrupts import interruptible
 
 if TYPE_CHECKING:
     from ..results.metrics import Results
+    from ..run.folder import Earlier
     from ..scenario.model import Loaded
     from ..world.progress import Observer
 
@@ -35,6 +34,9 @@ def run(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Processes for the arithmetic; like --set execution.workers=N.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the run that --out DIR holds, once the new one has ended.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Play a scenario; writes a run directory with tables, a summary and figures."""
@@ -42,19 +44,17 @@ def run(
 
     more = [] if workers is None else [f"execution.workers={workers}"]
     loaded = load_scenario(scenario_file, [*changes, *more], seed, plugin)
-    folder = out or _free(Path("runs") / loaded.scenario.name)
-    _usable(folder, scenario_file)
-    try:
-        with interruptible(), _progress(loaded, quiet) as observer:
-            results = simulation.run(loaded, folder, observer)
-            figures = write_figures(results, folder)
-    except KeyboardInterrupt:
-        kept = f"what was recorded is in {folder}" if folder.is_dir() else "nothing was recorded"
-        sys.stderr.write(f"elsa-sim: interrupted; {kept}\n")
-        raise typer.Exit(130) from None
+    drawn: list[Path] = []
+    with ExitStack() as stack:
+        folder = out or stack.enter_context(_reserved(Path("runs") / loaded.scenario.name))
+        observer = stack.enter_context(_progress(loaded, quiet))
+        earlier: Earlier = "replace" if force else "refuse"
+        results = simulation.run(
+            loaded, folder, observer, earlier=earlier, then=lambda *run: drawn.extend(write_figures(*run))
+        )
     if not quiet:
         tables.console().print(tables.closing(results))
-        told = f"Run directory: {folder}  ({len({path.stem for path in figures})} figures in {folder / 'figures'})"
+        told = f"Run directory: {folder}  ({len({path.stem for path in drawn})} figures in {folder / 'figures'})"
         tables.console().print(told, highlight=False)
 
 
@@ -66,22 +66,29 @@ def write_figures(results: Results, folder: Path) -> list[Path]:
     return plots.save_figures([results], folder / "figures")
 
 
-def _usable(folder: Path, scenario_file: Path) -> None:
-    """Refuse a run directory that is something else."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder}: is a file; name a folder")
-    kept = folder / "scenario.yaml"
-    if kept.exists() and kept.samefile(scenario_file) and not (folder / "summary.json").exists():
-        raise InputError(f"--out {folder}: the run would overwrite {scenario_file}; name another folder")
+@contextmanager
+def _reserved(folder: Path) -> Iterator[Path]:
+    """``folder``, or the first of folder-2, folder-3, ... that is not taken; it is made at once, so nobody else gets it.
 
+    At the end it is removed if nothing came into it.
+    """
+    from ..results.manifest import partial_of
 
-def _free(folder: Path) -> Path:
-    """``folder``, or the first of folder-2, folder-3, ... that is not taken."""
-    number, free = 1, folder
-    while free.exists():
+    made, number, free = not folder.parent.exists(), 1, folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        if not partial_of(free).exists():
+            with suppress(FileExistsError):
+                free.mkdir()
+                break
         number += 1
         free = folder.with_name(f"{folder.name}-{number}")
-    return free
+    try:
+        yield free
+    finally:
+        for each in (free, folder.parent) if made else (free,):
+            with suppress(OSError):
+                each.rmdir()
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import typer
 from ..base.errors import RunFailed
 from . import tables
 from .arguments import Changes, Plugins, Quiet, load_plugins
-from .interrupts import interruptible
 
 if TYPE_CHECKING:
     from ..study import Watcher
@@ -62,11 +61,11 @@ def study(
         return
     runner = studies.runner(found, jobs, ray, plugin)
     try:
-        with interruptible(), _watcher(name, quiet) as watcher:
+        with _watcher(name, quiet) as watcher:
             outcome = studies.play(found, folder, runner, watcher=watcher, only=chosen, retry=retry)
-    except KeyboardInterrupt:
-        sys.stderr.write(f"elsa-sim: interrupted; the same command goes on from what is in {folder}\n")
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(f"the same command goes on from what is in {folder}")
+        raise
     if not quiet:
         tables.console().print(
             f"Table: {folder / 'table.csv'}  ({len(outcome.cells)} cells, {len(outcome.figures)} figures)"

@@ -63,6 +63,8 @@ def closing(results: Results) -> Table:
     table.add_row("host time", f"{format_seconds(host['wall_s'])}  ({share})")
     table.add_row("peak memory of the host", format_bytes(host["peak_rss_bytes"]))
     table.add_row("invariants", str(summary["invariants"]))
+    for note in summary.get("notes", ()):
+        table.add_row("note", note)
     for line in summary.get("warnings", ()):
         table.add_row("warning", line)
     return table

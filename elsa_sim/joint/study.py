@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..base.errors import InputError
+from ..base.writing import PARTIAL
 from ..run import checks
 from ..run.checks import Plan
 from . import Problem, Result, optimise
@@ -58,7 +59,7 @@ def rounds_of(runs: Sequence[Path], target: str, cache: Path | None) -> Fit:
     """E(r) from run directories, or from all runs with a joint batch in folders of studies.
 
     ``target`` is ``MEASURE=VALUE``. With a ``cache`` (JSON), runs that were read before are not read again: its key is a hash
-    of the target and of the runs' scenarios.
+    of the target, and of the runs' scenarios and rounds.
 
     Raises:
         InputError: no target, no runs, or one that did not reach the target.
@@ -73,7 +74,8 @@ def rounds_of(runs: Sequence[Path], target: str, cache: Path | None) -> Fit:
     folders = [folder for run in runs for folder in _played(run)]
     if not folders:
         raise InputError(f"--runs {runs[0]}: there are no finished runs of {' or '.join(systems())} in it")
-    parts = [target, *(hashlib.sha256((folder / "scenario.yaml").read_bytes()).hexdigest() for folder in folders)]
+    contents = [folder / name for folder in folders for name in ("scenario.yaml", "rounds.csv")]
+    parts = [target, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in contents if path.exists())]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     found = load(cache, key) if cache is not None else None
     if found is None:
@@ -89,6 +91,8 @@ def _played(folder: Path) -> list[Path]:
         return [folder]
     found = []
     for path in sorted(folder.glob("cells/*/summary.json")):
+        if PARTIAL in path.parent.name:  # it has not got its name yet
+            continue
         try:
             summary = json.loads(path.read_text("utf-8"))
             counts = summary["protocol"] in systems() and summary["complete"]

@@ -13,6 +13,7 @@ import simpy
 from annotated_types import Ge, Le
 from pydantic import ConfigDict, Field, ValidationError
 
+from ..base import files
 from ..base.errors import Fault, InputError, InputFaults, InvariantViolation
 from ..base.registry import Items, Options
 from ..topology import Link, Node, Topology, faults_of
@@ -20,6 +21,8 @@ from ..topology.limits import LEAST_BANDWIDTH, MOST_BANDWIDTH, MOST_BYTES, MOST_
 from ..topology.options import Duplex
 from . import Delivery, Network, NetworkOptions
 
+#: The most bytes that a case may have as a file.
+MOST_READ = 64 * 2**20
 NonNegative = Annotated[float, Ge(0)]
 When = Annotated[float, Ge(0), Le(MOST_TIME)]
 Name = Annotated[str, Field(min_length=1)]
@@ -64,9 +67,9 @@ def load(path: str | Path) -> dict[str, Any]:
         InputFaults: there is no such file, or it is no JSON object in UTF-8.
     """
     try:
-        case = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise InputFaults([Fault("", f"{path} cannot be read: {error.strerror}")]) from error
+        case = json.loads(files.read(Path(path), MOST_READ).decode("utf-8-sig"))
+    except files.Unreadable as error:
+        raise InputFaults([Fault("", f"{path} {error}")]) from error
     except (ValueError, RecursionError) as error:
         raise InputFaults([Fault("", f"{path} is not JSON in UTF-8: {error}")]) from error
     if not isinstance(case, dict):

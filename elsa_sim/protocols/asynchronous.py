@@ -18,27 +18,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from ..base.errors import Fault, Lost
-from ..base.registry import Options
 from ..learning.splits.pattern import WHOLE, StepPattern, u_shaped
 from ..world.rounds import run_while_online, wait_until_online
 from .aggregators import Aggregator
 from .base import TieredProtocol
 from .local import SplitTrainer, WholeTrainer
-from .versions import ClientUpdate, Server
+from .versions import ClientUpdate, Server, StalenessOptions
 
 if TYPE_CHECKING:
     from ..learning.execution.work import Ref
     from ..world.client import Client
     from ..world.world import Verb, World
-
-
-class StalenessOptions(Options):
-    """Semi-synchronous training: how many versions an update may lag behind."""
-
-    bound: int | None = Field(default=None, ge=0)
-    """Versions t - v that an update may be old, at most."""
-    beyond: Literal["reject", "wait"] = "reject"
-    """An older update is rejected; or nobody goes on before it has arrived (stale synchronous parallel, Ho et al. 2013)."""
 
 
 class Asynchronous(TieredProtocol):

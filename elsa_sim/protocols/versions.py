@@ -8,12 +8,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import simpy
+from pydantic import Field
+
+from ..base.registry import Options
 
 if TYPE_CHECKING:
     from ..learning.execution.work import Ref
+
+
+class StalenessOptions(Options):
+    """Semi-synchronous training: how many versions an update may lag behind."""
+
+    bound: int | None = Field(default=None, ge=0)
+    """Versions t - v that an update may be old, at most."""
+    beyond: Literal["reject", "wait"] = "reject"
+    """An older update is rejected; or nobody goes on before it has arrived (stale synchronous parallel, Ho et al. 2013)."""
 
 
 @dataclass(frozen=True, eq=False)

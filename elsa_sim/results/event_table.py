@@ -7,6 +7,7 @@ written in batches to an Arrow stream, which stays readable when the program is 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from ..base.writing import replacing
 
 #: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault, handover, assignment, update, and
 #: one ``idle`` row per device at the end (the energy of its idle time). ``status``: ok, aborted, in_flight.
@@ -63,6 +66,7 @@ class Recorder:
         self._pending: list[tuple[Any, ...]] = []
         self._digests = _Digests()
         self._kept: list[pa.RecordBatch] = []
+        self._whole = True  # no batch was written in part
         if folder is not None:
             (folder / TABLE).unlink(missing_ok=True)  # the table of an earlier run
         self._writer = pa.ipc.new_stream(folder / STREAM, SCHEMA) if folder is not None else None
@@ -124,22 +128,39 @@ class Recorder:
         self._pending = []
         self._digests.update(batch)
         if self._writer is not None:
+            self._whole = False
             self._writer.write_batch(batch)
+            self._whole = True
         else:
             self._kept.append(batch)
 
     def close(self) -> pa.Table:
-        """Write what is left, turn the stream into ``events.parquet`` and return the table."""
-        self.flush()
+        """Write what is left, turn the stream into ``events.parquet`` and return the table.
+
+        Raises:
+            OSError: the disk is full, say; what was written before stays readable as the stream.
+        """
+        if self._whole:  # what followed a torn batch could not be read
+            self.flush()
         if self._writer is None or self.folder is None:
             return pa.Table.from_batches(self._kept, schema=SCHEMA)
+        if not self._whole:
+            raise OSError(errno.EIO, "a batch of events was written in part", str(self.folder / STREAM))
         self._writer.close()
         table = read_events(self.folder)
-        partial = self.folder / (TABLE + ".partial")
-        pq.write_table(table, partial)
-        partial.replace(self.folder / TABLE)
+        with replacing(self.folder / TABLE) as partial:
+            pq.write_table(table, partial)
         (self.folder / STREAM).unlink()
         return table
+
+    def salvaged(self) -> pa.Table:
+        """What was written before something failed."""
+        if self.folder is None:
+            return pa.Table.from_batches(self._kept, schema=SCHEMA)
+        try:
+            return read_events(self.folder)
+        except (pa.ArrowException, OSError):
+            return SCHEMA.empty_table()
 
     def digest(self, of: Of = "trace") -> str:
         """SHA-256 of the rows written so far, as :func:`digest` of the closed table gives it."""
@@ -184,14 +205,36 @@ def read_events(folder: Path) -> pa.Table:
 
     Raises:
         FileNotFoundError: the folder holds no event table.
+        OSError, pyarrow.ArrowException: it cannot be read.
     """
     if (folder / TABLE).exists():
-        return pq.read_table(folder / TABLE)
+        with (folder / TABLE).open("rb") as file:  # of a folder Arrow would read whatever is in it
+            return pq.read_table(file)
     batches: list[pa.RecordBatch] = []
     with pa.OSFile(str(folder / STREAM)) as source:
+        if _begins(folder / STREAM):
+            return SCHEMA.empty_table()
+        stream = pa.ipc.open_stream(source)
         try:
-            for batch in pa.ipc.open_stream(source):
+            for batch in stream:
+                batch.validate(full=True)
                 batches.append(batch)
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowException, OSError):
             pass  # the writer was killed in mid-batch; what came before is whole
-    return pa.Table.from_batches(batches, schema=SCHEMA)
+    return pa.Table.from_batches(batches, schema=stream.schema)
+
+
+def _begins(stream: Path) -> bool:
+    """Whether a stream ends before the first batch: its writer was killed when it had just begun."""
+    sink = pa.BufferOutputStream()
+    pa.ipc.new_stream(sink, SCHEMA).close()
+    empty: bytes = sink.getvalue().to_pybytes()
+    with stream.open("rb") as file:
+        return empty.startswith(file.read(len(empty) + 1))
+
+
+def holds_no_rows(folder: Path) -> bool:
+    """Whether a folder holds no event table, or one in which nothing was recorded yet."""
+    if (folder / TABLE).exists():
+        return False
+    return not (folder / STREAM).exists() or _begins(folder / STREAM)

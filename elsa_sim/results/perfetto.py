@@ -18,6 +18,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..base.writing import replacing
 from .metrics import Events, Topology, frame
 
 NODES, LINKS, METRICS = 1, 2, 3
@@ -32,15 +33,13 @@ def write_trace(events: Events, topology: Topology, path: str | Path, limit: int
     table = table.sort_values("t_start_s", kind="stable").head(limit)
     other = {"clock": "simulated time", "events": len(table), "events_left_out": left_out}
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as out:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as out:
         out.write(f'{{"displayTimeUnit": "ms", "otherData": {json.dumps(other)}, "traceEvents": [\n')
         between = ""
         for event in _events(table, topology):
             out.write(between + json.dumps(event, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
             between = ",\n"
         out.write("\n]}\n")
-    partial.replace(path)
     return path
 
 

@@ -5,19 +5,19 @@ Tested in tests/results/test_metrics.py.
 
 from __future__ import annotations
 
-import json
+import glob
+import os
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import yaml
 
 from ..base.errors import InputError
-from .event_table import STREAM, TABLE, read_events
-from .frames import frame
+from ..base.writing import refused, shown
+from . import contents
+from .event_table import STREAM, TABLE
+from .manifest import is_run_directory, partial_of
 from .rounds import rounds_table
 from .summary import summarise
 
@@ -50,47 +50,48 @@ def load(folder: str | Path) -> Results:
     Raises:
         InputError: the folder is no run directory, or a file of it cannot be read.
     """
-    _refuse_other(folder := Path(folder))
+    folder = Path(folder)
     try:
-        events = frame(read_events(folder))
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{folder}: the event table cannot be read: {error}") from error
-    topology = _read(folder / "topology.json", json.loads)
-    scenario = _read(folder / "scenario.yaml", yaml.safe_load) if (folder / "scenario.yaml").exists() else {}
+        _refuse_other(folder)
+        return _loaded(folder)
+    except OSError as error:
+        raise refused(error, f"{shown(folder)} cannot be read") from None
+
+
+def _loaded(folder: Path) -> Results:
+    topology, scenario = contents.topology_of(folder), contents.scenario_of(folder)
+    events = contents.events_of(folder, topology)
     rounds = rounds_table(events, topology)
     if (folder / "summary.json").exists():
-        summary = {"complete": True, **_read(folder / "summary.json", json.loads)}
+        summary = {"complete": True, **contents.summary_of(folder)}
         if (folder / "rounds.csv").exists():
-            rounds = _read(folder / "rounds.csv", lambda text: pd.read_csv(StringIO(text)))
+            rounds = contents.rounds_of(folder, rounds)
     else:
         protocol, stop = (scenario.get(key) or {} for key in ("protocol", "stop"))
         summary = {"complete": False, "protocol": protocol.get("kind", ""), "seed": scenario.get("seed"),
                    **summarise(events, topology, stop.get("target_accuracy"))}  # fmt: skip
     name = summary.get("name") or scenario.get("name") or folder.resolve().name
-    attacked = folder / "privacy.csv"
-    privacy = _read(attacked, lambda text: pd.read_csv(StringIO(text))) if attacked.exists() else None
-    return Results(events, rounds, summary, topology, folder, str(name), privacy)
+    return Results(events, rounds, summary, topology, folder, str(name), contents.privacy_of(folder))
 
 
 def _refuse_other(folder: Path) -> None:
+    told = shown(folder)
     if folder.is_file():
-        hint = f"; run it first: elsa-sim run {folder}" if folder.suffix in (".yaml", ".yml") else ""
-        raise InputError(f"{folder} is a file, not a run directory{hint}")
+        hint = f"; run it first: elsa-sim run {told}" if folder.suffix in (".yaml", ".yml") else ""
+        raise InputError(f"{told} is a file, not a run directory{hint}")
+    beside = "".join(f"; {shown(each)} holds what was recorded there" for each in _beside(folder))
     if not folder.is_dir():
-        raise InputError(f"there is no run directory {folder}")
+        raise InputError(f"there is no run directory {told}{beside}")
     if not any((folder / name).exists() for name in (TABLE, STREAM)):
-        inside = sorted(str(p.parent) for name in (TABLE, STREAM) for p in folder.glob(f"*/{name}"))
-        hint = f"; did you mean {', '.join(inside[:5])}?" if inside else ""
-        raise InputError(f"{folder} is no run directory: it holds no {TABLE}, which 'elsa-sim run' writes{hint}")
+        inside = sorted(shown(p.parent) for name in (TABLE, STREAM) for p in folder.glob(f"*/{name}"))
+        hint = f"; did you mean {', '.join(inside[:5])}?" if inside else beside
+        raise InputError(f"{told} is no run directory: it holds no {TABLE}, which 'elsa-sim run' writes{hint}")
     if not (folder / "topology.json").exists():
-        raise InputError(f"{folder} is no run directory: it holds no topology.json, so its nodes have no roles")
+        raise InputError(f"{told} is no run directory: it holds no topology.json, so its nodes have no roles")
 
 
-def _read(path: Path, parse: Any) -> Any:
-    try:
-        value = parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:  # a JSON or CSV fault is a ValueError
-        raise InputError(f"{path} cannot be read: {error}") from error
-    if not isinstance(value, dict | pd.DataFrame):
-        raise InputError(f"{path} cannot be read: expected a mapping, got {type(value).__name__}")
-    return value
+def _beside(folder: Path) -> list[Path]:
+    """Where a run that was killed, or is going on, left what it recorded for ``folder``."""
+    real = Path(os.path.realpath(folder))
+    replaced = sorted(real.parent.glob(f"{glob.escape(real.name)}.replaced*"))
+    return [each for each in (partial_of(real), *replaced) if is_run_directory(each)]

@@ -109,6 +109,7 @@ def build(
 
     Raises:
         ScenarioError: the weights cannot be loaded, or adapters have no place in the backbone.
+        InputError: a file changed since it was checked.
     """
     import torch
 
@@ -156,6 +157,7 @@ def build(
         backbone = outline if timing else make().to(device)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
+    plan.context.inputs.settle()
     executor = make_executor(scenario.execution, backbone)
     model = Model(backbone, FlopCounter(outline))
     pattern = scenario.protocol.pattern

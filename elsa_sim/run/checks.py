@@ -19,11 +19,10 @@ from ..codecs.base import coupled
 from ..codecs.base import faults as codec_faults
 from ..devices import DeviceOptions
 from ..learning.backbone.memory import Outline
-from ..learning.backbone.options import DECODERS, Source, locate
-from ..learning.backbone.tokenizers import vocabulary_for
+from ..learning.backbone.options import Source, locate
 from ..learning.misbehaviour.base import Misbehaviour
 from ..learning.splits.base import Cut
-from ..learning.tasks.base import Split, Texts, Vocabulary
+from ..learning.tasks.base import Split, Texts
 from ..privacy.options import PrivacyOptions
 from ..protocols.base import Protocol
 from ..scenario.model import Loaded, Scenario
@@ -31,6 +30,7 @@ from ..scenario.validation import in_order
 from ..topology import Topology
 from . import effects, memory
 from .cost_inputs import Needs, needs, radio_of, resources, set_demands
+from .inputs import drawn_of, note_plugins, texts_of, vocabulary_of
 
 if TYPE_CHECKING:
     from ..wireless import Layout
@@ -55,6 +55,8 @@ class Plan:
     outline: Outline
     needs: Mapping[str | None, Needs]
     layout: Layout | None = None
+    notes: tuple[str, ...] = ()
+    """What a user may not expect of the run."""
 
     @property
     def trainers(self) -> tuple[str, ...]:
@@ -104,13 +106,14 @@ def check(loaded: Loaded) -> Plan:
             faults.extend(loaded.located([fault], section))
     if protocol is not None and protocol.pattern.split:
         attempt("split", lambda: scenario.split.check(_is(source).layers, scenario.protocol.pattern), source)
-    texts = attempt("task", lambda: scenario.task.read(context))
+    texts = attempt("task", lambda: texts_of(scenario, context))
     samples: Any = None
     if texts is not None and topology is not None and topology.names("client"):
         count = len(topology.names("client"))
         rng = context.streams.numpy("partition")
         samples = attempt("partition", lambda: scenario.partition.split(_outline(texts), count, rng))
-    vocabulary = attempt("backbone", lambda: _vocabulary(scenario, _is(source), _is(texts)), source, texts)
+    vocabulary = attempt("backbone", lambda: vocabulary_of(scenario, _is(source), _is(texts), context), source, texts)
+    drawn = attempt("backbone", lambda: drawn_of(scenario, _is(source), _is(texts), context), source, texts)
     attempt("task", lambda: scenario.task.fits(_is(vocabulary).special, _is(source).architecture.longest), vocabulary)
     if scenario.privacy is not None and not {"privacy", "protocol", "task"} & set(loaded.unsound):
         faults.extend(loaded.located(_privacy_faults(scenario, scenario.privacy), "privacy"))
@@ -144,6 +147,10 @@ def check(loaded: Loaded) -> Plan:
             faults.extend(loaded.located(memory.too_large(asked, devices), "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
+    try:
+        note_plugins(scenario, context)
+    except InputFaults as error:
+        raise ScenarioError(loaded.document.source, error.faults) from None
     return Plan(
         scenario,
         context,
@@ -158,6 +165,7 @@ def check(loaded: Loaded) -> Plan:
         _is(outline),
         wanted,
         layout,
+        (*scenario.protocol.notes(timing=scenario.execution.mode == "timing"), *_is(texts).notes, *_is(drawn)),
     )
 
 
@@ -226,15 +234,6 @@ def _unreliable(scenario: Scenario, topology: Topology, context: Context) -> dic
         fault = f"{relabel[0]} needs class labels; valid with causal_lm: {', '.join(valid)}"
         raise InputFaults([Fault("kinds", fault)])
     return found
-
-
-def _vocabulary(scenario: Scenario, source: Source, texts: Texts) -> Vocabulary:
-    """What the run's tokenizer will know, if the backbone can learn the task at all."""
-    if scenario.task.objective == "causal_lm" and not source.architecture.decoder:
-        valid = ", ".join(DECODERS)
-        message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
-        raise InputFaults([Fault("name", message)])
-    return vocabulary_for(source, scenario.task, texts)
 
 
 def _outline(texts: Texts) -> Split:

@@ -33,7 +33,7 @@ def rows(plan: Plan) -> Iterator[Row]:
     yield from _messages(plan)
     yield from _servers(plan)
     yield "random, from the seed", f"seed {plan.scenario.seed}: {', '.join(_random(plan))}"
-    for note in (*plan.scenario.protocol.notes(timing=plan.scenario.execution.mode == "timing"), *_doubts(plan)):
+    for note in (*plan.notes, *_doubts(plan)):
         yield "note", note
 
 
@@ -78,10 +78,12 @@ def _of_links(links: Sequence[Link]) -> str:
     text = f"{len(links)}: up {_range([x.up for x in links], format_bandwidth)}"
     text += f", down {_range([x.down for x in links], format_bandwidth)}"
     text += f", latency {_range([x.latency for x in links], format_seconds)}"
-    varying = [bandwidth for x in links for _, bandwidth in x.profile]
+    varying = [bandwidth for x in links for _, bandwidth in (*x.profile, *(x.profile_down or ()))]
     if varying:
+        count = sum(bool(x.profile or x.profile_down) for x in links)
+        last = max(time for x in links for time, _ in (*x.profile, *(x.profile_down or ())))
         text += (
-            f"; {sum(bool(x.profile) for x in links)} vary from {_range(varying, format_bandwidth)} by profile or trace"
+            f"; {count} vary from {_range(varying, format_bandwidth)} over {format_seconds(last)} by profile or trace"
         )
     if any(x.jitter for x in links):
         text += f"; jitter {_range([x.jitter for x in links], format_seconds)}"

@@ -41,7 +41,7 @@ def dump(loaded: Loaded) -> str:
 
 
 #: Names of options that name a file, in whatever section.
-_FILES = ("train", "test", "file", "trace")
+FILE_OPTIONS = ("train", "test", "file", "trace")
 
 
 def _files_absolute(value: Any, context: Context) -> Any:
@@ -51,7 +51,7 @@ def _files_absolute(value: Any, context: Context) -> Any:
         return value
     return {
         key: _file_absolute(item, context)
-        if key in _FILES and isinstance(item, str)
+        if key in FILE_OPTIONS and isinstance(item, str)
         else _files_absolute(item, context)
         for key, item in value.items()
     }

@@ -97,6 +97,9 @@ class ExecutionOptions(Options):
     """Processes that share the work of independent clients; with more than one, each holds a copy of the backbone."""
     cluster: Literal["local", "ray"] = "local"
     """Where workers are: on this machine, or on the Ray cluster that it belongs to (extra [ray])."""
+    worker_timeout: Seconds | None = Field(default=None, gt=0)
+    """Host time that workers may take for their shares of work; a run with one that takes longer, or hangs, fails. By default
+    any."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where tensors live."""
 

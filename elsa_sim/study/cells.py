@@ -1,30 +1,38 @@
 """Cells: one run of a study each, in a run directory named after what it plays.
 
-The key of a cell is a hash of its resolved scenario (everything written out, files by their absolute paths) and of the
-program's version. So a cell that was played is found again, whatever study file asks for it, and a changed scenario is
-another cell. A cell's folder appears when its run has ended; until then it is ``KEY.partial``.
+The key of a cell is a hash of its resolved scenario (everything written out, files by their absolute paths), of the
+contents of the files that it names and of the plugins that it uses (`elsa_sim.run.inputs`), and of the program's version.
+So a cell that was played is found again, whatever study file asks for it, and a changed scenario, data set, trace,
+checkpoint or plugin makes another cell. Where a file changes while a cell is played, the cell has failed. A cell's folder
+appears when its run has ended; until then it is ``KEY.partial`` (see :mod:`..run.folder`). A folder that does not hold
+what a study reads of a run that ended counts for nothing: its cell is played again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..base.errors import ElsaError, Fault, ScenarioError
-from ..run import checks
+from ..base.errors import DiskFull, ElsaError, Fault, InputError, ScenarioError
+from ..base.interrupts import Shield
+from ..base.writing import refused, write_text
+from ..results.manifest import REASON, finished
+from ..run import checks, inputs
+from ..run.folder import Busy, Draft, opened
 from ..scenario import dump, model
 from ..version import __version__
+from . import metrics
 from .options import Configuration, Study
 
 State = Literal["done", "failed", "open"]
-#: Why a run failed, in its folder.
-REASON = "failed.txt"
+#: How often a cell that another process is playing is looked at (s).
+EVERY = 0.2
 
 
 @dataclass(frozen=True)
@@ -44,21 +52,28 @@ class Cell:
     @property
     def state(self) -> State:
         """Whether it was played, and how that ended."""
-        if (self.folder / REASON).exists():
-            return "failed"
-        return "done" if (self.folder / "summary.json").exists() else "open"
+        return state(self.folder)
 
     @property
     def reason(self) -> str:
         """Why it failed."""
-        return (self.folder / REASON).read_text(encoding="utf-8") if self.state == "failed" else ""
+        if self.state != "failed":
+            return ""
+        return (self.folder / REASON).read_text(encoding="utf-8", errors="replace").strip() or "for a reason unknown"
 
     def forget(self) -> None:
-        """Remove its folder, so that it is played again."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Take its failure back, so that it is played again."""
+        (self.folder / REASON).unlink(missing_ok=True)
 
     def __str__(self) -> str:
         return "  ".join([*(f"{axis}={label}" for axis, label in self.labels.items()), f"seed={self.seed}"])
+
+
+def state(folder: Path) -> State:
+    """Whether a cell was played into ``folder``, and how that ended."""
+    if (folder / REASON).is_file():
+        return "failed"
+    return "done" if finished(folder) and metrics.readable(folder) else "open"
 
 
 def cells(study: Study, folder: Path, only: Mapping[str, frozenset[str]] | None = None) -> list[Cell]:
@@ -85,11 +100,16 @@ def _cells(study: Study, configuration: Configuration, folder: Path) -> Iterator
     for seed in study.options.seeds:
         loaded = model.validated(configuration.document, seed=seed)
         text = dump.dump(loaded)
-        key = hashlib.sha256(f"{__version__}\n{text}".encode()).hexdigest()[:16]
-        cell = Cell(configuration.labels, seed, text, folder / key)
+        cell = Cell(configuration.labels, seed, text, folder / _key(text, inputs.named(loaded)))
         if seed == study.options.seeds[0] and cell.state == "open":
             checks.check(loaded)
         yield cell
+
+
+def _key(text: str, contents: Mapping[str, str]) -> str:
+    """The name of the cell that plays a resolved scenario with files of these digests."""
+    lines = [__version__, text, *(f"{digest} {name}" for name, digest in contents.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def _told(study: Study, fault: Fault, where: Sequence[str]) -> Fault:
@@ -102,31 +122,72 @@ def _told(study: Study, fault: Fault, where: Sequence[str]) -> Fault:
 def play(text: str, folder: Path) -> None:
     """Play a resolved scenario into ``folder``; what goes wrong is written there. Runs in any process.
 
-    The folder appears at once, with everything in it, when the run has ended.
+    The folder appears at once, with everything in it, when the run has ended. What a killed study left of the cell is
+    played anew, or taken as it is if only the folder's name was missing; what another process is playing is waited for.
+
+    Raises:
+        InputError: the folder cannot be written to.
+        DiskFull: it is no fault of the cell, which stays open.
     """
     from ..run import simulation
     from ..scenario.document import parse
 
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        simulation.run(model.validated(parse(text, "scenario.yaml", partial)), partial)
-    except ElsaError as error:
-        (partial / REASON).write_text(f"{error}", encoding="utf-8")
-    except Exception as error:  # whatever it is, the other cells go on
-        (partial / REASON).write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
-    settle(partial, folder)
-
-
-def settle(partial: Path, folder: Path) -> None:
-    """Give a run that has ended its name, unless another process was there first."""
-    try:
-        os.rename(partial, folder)
-    except OSError:
-        if not folder.is_dir():
+    with Shield() as shield, _own(folder, shield) as draft:
+        if state(folder) == "done" or state(draft.path) == "done":
+            return
+        draft.clear()
+        try:
+            loaded = model.validated(parse(text, "scenario.yaml", draft.path))
+            played = simulation.play(loaded, checks.check(loaded), draft.path, shield).summary["inputs"]
+            _unchanged(text, loaded, played, folder)
+        except DiskFull:
             raise
-        shutil.rmtree(partial, ignore_errors=True)
+        except Exception as error:  # whatever it is, the other cells go on
+            told = f"{error}" if isinstance(error, ElsaError) else f"{type(error).__name__}: {error}"
+        else:
+            return
+        _give_reason(draft, told)
+
+
+def _unchanged(text: str, loaded: model.Loaded, played: Mapping[str, str], folder: Path) -> None:
+    """Refuse a run of other contents of files than its key says.
+
+    Raises:
+        InputError: files changed since the study was begun.
+    """
+    contents = inputs.named(loaded)
+    other = [name for name, digest in played.items() if contents.get(name, digest) != digest]
+    if other or _key(text, contents) != folder.name:
+        changed = f": {', '.join(other)}" if other else ""
+        raise InputError(f"files of the scenario changed since the study was begun{changed}; begin it again")
+
+
+def give_up(folder: Path, reason: str) -> None:
+    """Say that a cell failed whose process is no more."""
+    with Shield() as shield, _own(folder, shield) as draft:
+        if state(folder) != "done":
+            _give_reason(draft, reason)
+
+
+def _give_reason(draft: Draft, reason: str) -> None:
+    try:
+        write_text(draft.path / REASON, reason)
+    except OSError as error:
+        raise refused(error) from None
+
+
+@contextmanager
+def _own(folder: Path, shield: Shield) -> Iterator[Draft]:
+    """The folder of a cell to write, as soon as nobody else writes it."""
+    with ExitStack() as stack:
+        while True:
+            try:
+                draft = stack.enter_context(opened(folder, "continue", settle_failed=False))
+                break
+            except Busy:
+                with shield.lowered():
+                    time.sleep(EVERY)
+        yield draft
 
 
 def summary(cell: Cell) -> dict[str, object]:

@@ -7,6 +7,7 @@ Tested in tests/study/test_play.py.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import InputError
+from ..base.parents import end_with
 from ..base.registry import load_plugin
-from .cells import REASON, Cell, play, settle
+from ..results.manifest import partial_of
+from .cells import Cell, give_up, play
 from .options import Study
 
 #: Plays cells and gives them back as they end.
@@ -35,7 +38,9 @@ def runner(study: Study, jobs: int | None = None, ray: str | None = None, plugin
     return partial(here, jobs=jobs or max(1, joblib.cpu_count() // threads), plugins=tuple(plugins))
 
 
-def _played(plugins: Sequence[str], index: int, text: str, folder: Path) -> int:
+def _played(plugins: Sequence[str], index: int, text: str, folder: Path, parent: int | None = None) -> int:
+    if parent is not None:
+        end_with(parent)
     for module in plugins:
         load_plugin(module)
     play(text, folder)
@@ -48,7 +53,7 @@ def here(cells: Sequence[Cell], jobs: int, plugins: Sequence[str] = ()) -> Itera
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     left = dict(enumerate(cells))
-    tasks = [joblib.delayed(_played)(plugins, i, cell.text, cell.folder) for i, cell in left.items()]
+    tasks = [joblib.delayed(_played)(plugins, i, cell.text, cell.folder, os.getpid()) for i, cell in left.items()]
     try:
         for index in joblib.Parallel(jobs, batch_size=1, return_as="generator_unordered")(tasks):
             yield left.pop(index)
@@ -56,30 +61,19 @@ def here(cells: Sequence[Cell], jobs: int, plugins: Sequence[str] = ()) -> Itera
         ended = [index for index, cell in left.items() if cell.state != "open"]
         for index in ended:
             yield left.pop(index)
-        under_way = [index for index, cell in left.items() if _partial(cell).exists()]
+        under_way = [index for index, cell in left.items() if partial_of(cell.folder).exists()]
         for index in under_way:
             yield _alone(left.pop(index), plugins)
         yield from here(list(left.values()), jobs, plugins)
-
-
-def _partial(cell: Cell) -> Path:
-    return cell.folder.with_name(f"{cell.key}.partial")
-
-
-def _died(cell: Cell, more: str = "") -> None:
-    under_way = _partial(cell)
-    under_way.mkdir(parents=True, exist_ok=True)
-    (under_way / REASON).write_text(DIED + more, encoding="utf-8")
-    settle(under_way, cell.folder)
 
 
 def _alone(cell: Cell, plugins: Sequence[str]) -> Cell:
     """Play a cell in a process of its own; if that dies, the cell has failed."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            pool.submit(_played, plugins, 0, cell.text, cell.folder).result()
+            pool.submit(_played, plugins, 0, cell.text, cell.folder, os.getpid()).result()
         except BrokenProcessPool:
-            _died(cell)
+            give_up(cell.folder, DIED)
     return cell
 
 
@@ -114,5 +108,5 @@ def _submitted(ray: Any, cells: Sequence[Cell], threads: int, plugins: Sequence[
         try:
             ray.get(ended)
         except ray.exceptions.RayError as error:
-            _died(cell, f" ({type(error).__name__})")
+            give_up(cell.folder, f"{DIED} ({type(error).__name__})")
         yield cell

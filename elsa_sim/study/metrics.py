@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 #: Path in ``summary.json`` -> unit ("" for a ratio or a count).
 UNITS: Mapping[str, str] = {
@@ -95,6 +96,19 @@ def at_target(rounds: pd.DataFrame, target: float) -> dict[str, float]:
             "bytes_to_target": float(first["uplink_bytes"] + first["downlink_bytes"])}  # fmt: skip
 
 
+#: What tables and figures of a study need of a table of rounds.
+_NEEDED = ("sim_time_s", "accuracy", "uplink_bytes", "downlink_bytes")
+
+
 def rounds_of(folder: Path) -> pd.DataFrame:
     """The table of rounds of a finished run."""
     return pd.read_csv(folder / "rounds.csv")
+
+
+def readable(folder: Path) -> bool:
+    """Whether a folder has a table of rounds that studies can read."""
+    try:
+        rounds = rounds_of(folder)
+    except (OSError, ValueError):
+        return False
+    return len(rounds) > 0 and all(name in rounds and is_numeric_dtype(rounds[name]) for name in _NEEDED)

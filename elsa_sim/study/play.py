@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..base.errors import InputError
+from ..base.errors import ElsaError, InputError
+from ..base.locks import Held, Lock
+from ..base.writing import refused, shown
 from . import figures, tables
 from .cells import Cell, cells
 from .execution import Runner
@@ -64,7 +65,10 @@ def play(
     try:
         (folder / "cells").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--out {folder}: no study can be written there: {error.strerror}") from None
+        raise _unusable(folder, error) from None
+    for cell in found:
+        if cell.folder.exists() and not cell.folder.is_dir():
+            raise InputError(f"{cell.folder}: is a file, where the run of a cell belongs; rename or delete it")
     with _alone(folder):
         if retry:
             for cell in found:
@@ -84,9 +88,17 @@ def play(
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keep others out of the folder; the lock ends with the process, however that ends."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"--out {folder}: another study is being played there") from None
+    try:
+        lock = Lock(folder / ".lock")
+    except Held:
+        raise InputError(f"--out {shown(folder)}: another study is being played there") from None
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def _unusable(folder: Path, error: OSError) -> ElsaError:
+    return refused(error, f"--out {shown(folder)}: no study can be written there")

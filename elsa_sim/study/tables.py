@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..base.writing import replacing
 from . import metrics
 from .cells import Cell, summary
 from .options import Study
@@ -55,7 +56,10 @@ def tidy(study: Study, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, runs_table: pd.DataFrame, folder: Path) -> None:
-    """``table.csv``, ``table.parquet`` and ``runs.csv``."""
-    table.to_csv(folder / "table.csv", index=False)
-    table.to_parquet(folder / "table.parquet", index=False)
-    runs_table.to_csv(folder / "runs.csv", index=False)
+    """``table.csv``, ``table.parquet`` and ``runs.csv``, each as a whole."""
+    with replacing(folder / "table.csv") as path:
+        table.to_csv(path, index=False)
+    with replacing(folder / "table.parquet") as path:
+        table.to_parquet(path, index=False)
+    with replacing(folder / "runs.csv") as path:
+        runs_table.to_csv(path, index=False)

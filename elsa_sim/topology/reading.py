@@ -17,16 +17,9 @@ def read_bytes(context: Context, name: str, key: str) -> bytes:
     Raises:
         InputFaults: no such file, one that cannot be read, an empty one, or one of more than ``MOST_BYTES``; at ``key``.
     """
-    path = context.file(name, key)
-    try:
-        size = path.stat().st_size
-        if not size:  # files of the kernel have no size, and some of them no end
-            raise InputFaults([Fault(key, f"{path} is empty")])
-        data = path.read_bytes() if size <= MOST_BYTES else None
-    except OSError as error:
-        raise InputFaults([Fault(key, f"{path} cannot be read: {error.strerror}")]) from error
-    if data is None:
-        raise InputFaults([Fault(key, f"{path} is larger than {MOST_BYTES} bytes")])
+    data = context.read(name, key, most=MOST_BYTES)
+    if not data:
+        raise InputFaults([Fault(key, f"{name} is empty")])
     return data
 
 

@@ -19,6 +19,8 @@ from .spellings import UNIT_OF, unit_in
 
 MOST_ROWS = 1_000_000
 MOST_FAULTS = 10
+#: Bandwidths (bit/s) of which a file without any unit has at least one.
+LEAST_PLAIN = 1e5
 #: Bits that may go at each line of a Mahimahi file: its packets have 1500 bytes.
 OPPORTUNITY = 1500 * 8
 Rows = tuple[tuple[float, float], ...]
@@ -31,7 +33,9 @@ def read_columns(context: Context, name: str, key: str, units: dict[str, str | N
 
     Columns are parted by semicolons, tabs, commas or spaces; with the first two, a comma may be the decimal point. Empty
     lines and lines that begin with ``#`` are skipped. Units are those of the header before the first row, or ``units``; only
-    times of a ``value`` that is no quantity are in s where neither says.
+    times of a ``value`` that is no quantity are in s where neither says. A file of numbers and commas alone is the plain
+    format, seconds,bits per second; where all bandwidths are below ``LEAST_PLAIN`` they are probably of another unit, and
+    it is refused.
 
     Raises:
         InputFaults: no such file, not text, no unit, or rows that are not two numbers, not negative, in increasing order
@@ -46,9 +50,12 @@ def read_columns(context: Context, name: str, key: str, units: dict[str, str | N
             raise InputFaults([Fault(key, f"{name}: line {first[0]}: expected a time and a bandwidth, got {first[1][0][:60]!r}; if "
                                      f"it is a Mahimahi file, say trace: {{file: {name}, format: mahimahi}}")])  # fmt: skip
         header = first[1] if first is not None and not any(map(_is_number, first[1])) else None
-        factors, swapped = _units(header, units, value, name, said)
+        plain = value == "bandwidth" and not any(units.values()) and _is_plain(text)
+        factors, swapped = ((1.0, 1.0), False) if plain else _units(header, units, value, name, said)
         rows = [] if first is None or header is not None else [first]
         found = _rows(rows, lines, swapped, value, said)
+        if plain and not said and max(bandwidth for _, bandwidth in found) < LEAST_PLAIN:
+            _units(header, units, value, name, said)
     except csv.Error as error:
         raise InputFaults([Fault(key, f"{name}: {error}")]) from error
     if len(found) > MOST_ROWS:
@@ -60,6 +67,13 @@ def read_columns(context: Context, name: str, key: str, units: dict[str, str | N
     if said:
         raise InputFaults([Fault(key, f"{name}: {message}") for message in said])
     return tuple((time * factors[0], number * factors[1]) for time, number in found)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a file begins with two numbers and a comma between them."""
+    lines = (line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    cells = next(lines, "").split(",")
+    return len(cells) == 2 and all(map(_is_number, cells))
 
 
 def _cells(text: str) -> Iterator[tuple[int, list[str]]]:

@@ -120,6 +120,9 @@ class DivergenceCheck(RoundObserver):
         """
         for name, value in end.metrics.items():
             if not np.isfinite(value):
+                if not end.round:
+                    why = "nothing was trained yet, so the backbone, the codecs or the data are at fault"
+                    raise Divergence(f"{name} is {value} at the first evaluation: {why}")
                 what = f"{name} is {value} after round {end.round}"
                 raise Divergence(f"{what}: training diverged; lower protocol.lr")
 

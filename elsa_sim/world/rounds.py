@@ -15,7 +15,7 @@ from typing import Any
 import simpy
 from pydantic import Field
 
-from ..base.errors import Lost
+from ..base.errors import Lost, RunFailed
 from ..base.registry import Options
 from ..base.units import Seconds
 from ..learning.execution.work import Work
@@ -47,9 +47,21 @@ def wait_until_online(world: World, nodes: Sequence[str]) -> Verb:
         if back <= world.now:
             return
         if back == math.inf:
-            shown = ", ".join(nodes[:5]) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
-            raise Lost(f"at {world.now:g} s, all who could go on are gone for good: {shown}")
+            raise Lost(f"at {world.now:g} s, all who could go on are gone for good: {_named(nodes)}")
         yield world.env.timeout(back - world.now)
+
+
+def _named(nodes: Sequence[str]) -> str:
+    return ", ".join(nodes[:5]) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
+
+
+def _insist_on_clients(world: World, round: int) -> None:
+    """A deadline ends a round in which nobody is, but a run of such rounds has no result."""
+    names = [client.name for client in world.clients]
+    if all(world.devices[name].presence.back(world.now) == math.inf for name in names):
+        raise RunFailed(
+            f"at {world.now:g} s, all clients are gone for good: {_named(names)}; nothing is left to train in round {round}"
+        )
 
 
 def run_round(
@@ -71,7 +83,9 @@ def run_round(
 
     Raises:
         Lost: the server is gone for good, or every participant is and no deadline ends the wait.
+        RunFailed: all clients of the world are gone for good, so that no round will ever change anything.
     """
+    _insist_on_clients(world, round)
     begin, arrived = (yield from _opened(world, tuple(tasks), wait, at)), dict[str, Any]()
     running: dict[str, simpy.Process] = {}
     closing = world.env.event()

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from small_runs import TEXT
 
+from elsa_sim.base.errors import InputError
 from elsa_sim.cli import commands
 from elsa_sim.results import event_table, metrics
 from elsa_sim.version import __version__
@@ -110,6 +111,7 @@ def test_wrong_usage(elsa: Command, args: tuple[str, ...]) -> None:
 def test_a_run_directory_has_every_file(run_dir: Path) -> None:
     assert {path.name for path in run_dir.iterdir()} == {
         "scenario.yaml", "topology.json", "events.parquet", "rounds.csv", "summary.json", "trace.json", "figures",
+        "manifest.json",
     }  # fmt: skip
     figures = {path.stem for path in (run_dir / "figures").iterdir() if path.stat().st_size > 1000}
     assert figures >= {"accuracy_over_time", "accuracy_over_bytes", "timeline", "bytes_by_kind", "bytes_by_link",
@@ -173,7 +175,9 @@ def test_a_run_directory_repeats_itself(plain: Command, run_dir: Path, tmp_path:
     assert plain("run", run_dir / "scenario.yaml", "--out", tmp_path / "again", "--quiet").status == 0
     first, again = (metrics.load(folder).summary["trace_sha256"] for folder in (run_dir, tmp_path / "again"))
     assert first == again
-    assert plain("run", tmp_path / "again" / "scenario.yaml", "--out", tmp_path / "again", "--quiet").status == 0
+    again = tmp_path / "again"
+    assert plain("run", again / "scenario.yaml", "--out", again, "--quiet").status == 2
+    assert plain("run", again / "scenario.yaml", "--out", again, "--force", "--quiet").status == 0
     assert metrics.load(tmp_path / "again").summary["trace_sha256"] == first
 
 
@@ -221,9 +225,19 @@ def test_changes_and_seed(plain: Command, tmp_path: Path) -> None:
 def test_a_later_run_replaces_an_earlier_one(plain: Command, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert plain("run", "small.yaml", "--out", out, *TIMING).status == 0
-    assert plain("run", "small.yaml", "--out", out, "--set", "protocol.lr=1e30").status == 3
-    loaded = metrics.load(out)
-    assert (loaded.summary["complete"], loaded.summary["rounds"]) == (False, 1)
+    first = metrics.load(out).summary
+    said = plain("run", "small.yaml", "--out", out, "--seed", 3, *TIMING)
+    assert (said.status, said.err) == (
+        2, f"elsa-sim: {out}: holds a run that has ended; name another folder, or --force, which replaces it once the "
+           "new run has ended\n")  # fmt: skip
+    said = plain("run", "small.yaml", "--out", out, "--force", "--set", "protocol.lr=1e30")
+    assert said.status == 3
+    assert said.err.endswith(f"; what was recorded is in {out}.partial: {out} keeps the run that finished there\n")
+    assert metrics.load(out).summary == first
+    assert metrics.load(tmp_path / "out.partial").summary["complete"] is False
+    assert plain("run", "small.yaml", "--out", out, "--force", "--seed", 3, *TIMING).status == 0
+    assert metrics.load(out).summary["seed"] == 3
+    assert not (tmp_path / "out.partial").exists()
 
 
 @pytest.mark.parametrize("out", ["small.yaml", "small.yaml/deeper", "/proc/nothing"])
@@ -239,7 +253,13 @@ def test_a_run_never_overwrites_its_scenario(plain: Command, tmp_path: Path) -> 
     (tmp_path / "scenario.yaml").write_text(TEXT)
     said = plain("run", "scenario.yaml", "--out", ".", *TIMING)
     assert said.status == 2
-    assert "would overwrite scenario.yaml" in said.err
+    assert "is the current folder" in said.err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "scenario.yaml").write_text(TEXT)
+    said = plain("run", "mine/scenario.yaml", "--out", "mine", "--force", *TIMING)
+    assert (said.status, said.out) == (2, "")
+    assert "mine: holds scenario.yaml, which no run wrote" in said.err
+    assert (tmp_path / "mine" / "scenario.yaml").read_text() == TEXT
     assert (tmp_path / "scenario.yaml").read_text() == TEXT
 
 
@@ -293,14 +313,19 @@ def test_an_interrupted_run_is_readable(how: signal.Signals, tmp_path: Path) -> 
         said += process.stderr.readlines()
         status = process.wait(60)
     assert "Traceback" not in "".join(said)
-    loaded = metrics.load(tmp_path / "out")
+    out = tmp_path / ("out.partial" if how == signal.SIGKILL else "out")
+    loaded = metrics.load(out)
     assert loaded.summary["complete"] is False
     assert loaded.rounds["round"].tolist()[:4] == [0, 1, 2, 3]
     assert loaded.summary["protocol"] == "elsa"
-    assert yaml.safe_load((tmp_path / "out" / "scenario.yaml").read_text())["protocol"]["rounds"] == 100000
+    assert yaml.safe_load((out / "scenario.yaml").read_text())["protocol"]["rounds"] == 100000
     if how == signal.SIGKILL:
         assert status == -signal.SIGKILL
-        assert not (tmp_path / "out" / "summary.json").exists()
+        assert not (out / "summary.json").exists()
+        with pytest.raises(
+            InputError, match=r"there is no run directory .*out; .*out\.partial holds what was recorded"
+        ):
+            metrics.load(tmp_path / "out")
         return
     assert status == 130
     assert said[-1] == "elsa-sim: interrupted; what was recorded is in out\n"
@@ -314,17 +339,18 @@ def _environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **more}
 
 
-def test_an_interrupt_in_this_process(plain: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_in_this_process(plain: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Also before anything is recorded."""
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("elsa_sim.run.simulation.run", interrupted)
     before = signal.getsignal(signal.SIGTERM)
     said = plain("run", "small.yaml", "--quiet")
     assert said.status == 130
-    assert said.err == "elsa-sim: interrupted; nothing was recorded\n"
+    assert said.err == "elsa-sim: interrupted\n"
+    assert not (tmp_path / "runs").exists()
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -595,6 +621,19 @@ def test_plot(elsa: Command, run_dir: Path, tmp_path: Path) -> None:
     said = elsa("plot", run_dir, "--out", "small.yaml")
     assert said.status == 2
     assert "small.yaml" in said.err
+
+
+def test_what_may_surprise_is_noted_by_check_and_by_run(plain: Command, tmp_path: Path) -> None:
+    rows = "".join(f"w{i} w{i % 4},{i % 3}{'.0' * (i % 2)}\n" for i in range(30))
+    (tmp_path / "labels.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+    task = "task={kind: text_file, train: labels.csv, test_fraction: 0.2, format: csv, public: 3}"
+    said = plain("check", "small.yaml", "--set", task)
+    note = "all labels are numbers, and compared as numbers: '0', '0.0' are one class; '1', '1.0' are one class"
+    assert said.status == 0
+    assert note in " ".join(said.out.split())
+    assert note in " ".join(plain("run", "small.yaml", "--set", task, "--out", tmp_path / "noted").out.split())
+    summary = json.loads((tmp_path / "noted" / "summary.json").read_text())
+    assert [each.startswith(note) for each in summary["notes"]] == [True]
 
 
 def test_plugins_that_cannot_be_imported(elsa: Command, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 
 import pytest
 
@@ -17,7 +19,38 @@ def interrupted(number: signal.Signals) -> None:
         try:
             os.kill(os.getpid(), number)
         finally:
-            assert [signal.getsignal(each) for each in BOTH] == [signal.SIG_IGN] * 2  # a second one changes nothing
+            for each in BOTH:
+                os.kill(os.getpid(), each)  # a second one changes nothing
+
+
+def test_one_that_was_lost_can_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception that a library swallows, say."""
+    with interruptible():
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        monkeypatch.setattr("elsa_sim.cli.interrupts.SOON", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_one_that_python_drops_is_raised_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a callback of the garbage collection; nothing is printed of it."""
+
+    class Dropped:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            _ = 0  # where the handler runs
+
+    hook = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        _drop_and_wait(Dropped)
+    assert sys.unraisablehook is hook
+    assert capsys.readouterr().err == ""
+
+
+def _drop_and_wait(kind: type) -> None:
+    kind()
+    time.sleep(30)
 
 
 @pytest.mark.parametrize("number", BOTH)

@@ -15,7 +15,7 @@ from elsa_sim.learning.execution.serialisation import Worker
 class InProcess:
     """Workers that are objects; remembers what was sent to them and what came back."""
 
-    def __init__(self, backbone: Backbone, size: int, threads: int) -> None:
+    def __init__(self, backbone: Backbone, size: int, threads: int, timeout_s: float | None = None) -> None:
         self.size = size
         copied = cloudpickle.dumps(backbone)
         assert pickle.loads(copied) is not backbone
@@ -23,7 +23,8 @@ class InProcess:
         self.tasks: list[bytes] = []
         self.results: list[bytes] = []
 
-    def work(self, tasks: Sequence[bytes]) -> list[bytes]:
+    def work(self, tasks: Sequence[bytes], names: Sequence[str]) -> list[bytes]:
+        assert len(names) == len(tasks)
         results = [worker.work(task) for worker, task in zip(self._workers, tasks, strict=False)]
         self.tasks.extend(tasks)
         self.results.extend(results)

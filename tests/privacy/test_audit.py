@@ -77,7 +77,7 @@ def test_written_and_read_again(tmp_path: Path) -> None:
     assert made.privacy is not None
     pd.testing.assert_frame_equal(read.privacy, pd.read_csv(tmp_path / "privacy.csv"))
     assert json.loads((tmp_path / "summary.json").read_text())["privacy"]["codecs"].startswith("ssop")
-    simulation.run(loaded("protocol.rounds=1"), tmp_path)
+    simulation.run(loaded("protocol.rounds=1"), tmp_path, earlier="replace")
     assert metrics.load(tmp_path).privacy is None, "an earlier run's table must not be taken for this run's"
 
 

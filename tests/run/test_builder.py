@@ -139,7 +139,8 @@ def test_timing_only_loads_no_weights() -> None:
     (["backbone.lora.targets=[quary]"], "backbone.lora.targets", "valid: dense, key, query, value"),
     (["task.max_length=2"], "task.max_length", "no room for text beside the 2 special tokens"),
     (["task.max_length=513"], "task.max_length", "no positions beyond 512 tokens, got 513"),
-    (["backbone={name: mine}"], "backbone.name", "gives token ids up to 30521, but the backbone has embeddings for 99"),
+    (["backbone={name: mine, weights: random}"], "backbone.name",
+         "gives token ids up to 30521, but the backbone has embeddings for 99"),
     (["backbone={name: bare, weights: random}"], "backbone.name", "holds no vocabulary of a tokenizer"),
 ])  # fmt: skip
 def test_what_adapters_and_tokens_need_is_found_without_weights(

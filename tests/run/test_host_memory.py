@@ -143,11 +143,11 @@ def test_outside_a_run_it_is_status_3_too(
 class Killed(LocalPool):
     """Its workers are killed when there is work, as the kernel does when memory runs out."""
 
-    def work(self, tasks: Any) -> list[bytes]:
+    def work(self, tasks: Any, names: Any) -> list[bytes]:
         for worker in self._workers:
             os.kill(worker.pid, signal.SIGKILL)
             worker.wait()
-        return super().work(tasks)
+        return super().work(tasks, names)
 
 
 def test_a_worker_that_is_killed_is_taken_for_it(monkeypatch: Patch, tmp_path: Path) -> None:

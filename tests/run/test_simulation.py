@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from small_runs import Interrupting, known, loaded, played, same_rows, transfers, work
+from small_runs import Interrupting, known, loaded, played, quick, same_rows, transfers, work
 
 from elsa_sim.base.errors import Divergence, InputError, RunFailed, ScenarioError
 from elsa_sim.results import event_table, metrics
+from elsa_sim.results.manifest import listed
 from elsa_sim.run import simulation
 from elsa_sim.world.world import World
 
@@ -67,7 +74,7 @@ def test_an_interrupted_run_is_whole(tmp_path: Path, steps: int) -> None:
     assert same_rows(done, work(known().events).iloc[: len(done)])
     assert set(rows["status"]) == {"ok", "in_flight"}
     assert {path.name for path in tmp_path.iterdir()} == {"scenario.yaml", "topology.json", "events.parquet", "rounds.csv",
-                                                          "summary.json"}  # fmt: skip
+                                                          "summary.json", "manifest.json"}  # fmt: skip
 
 
 def test_a_failed_run_is_readable(tmp_path: Path) -> None:
@@ -91,21 +98,128 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         simulation.run(loaded(TIMING), tmp_path / "file" / "run")
 
 
-def test_an_earlier_run_leaves_no_trace(tmp_path: Path) -> None:
-    for name in ("events.parquet", "events.arrows", "trace.json", "rounds.csv"):
-        (tmp_path / name).write_text("old")
-    (tmp_path / "summary.json").write_text("{}")
-    (tmp_path / "mine.txt").write_text("kept")
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "timeline.png").write_text("old")
-    (tmp_path / "figures" / "timeline.pdf").write_text("old")
-    with pytest.raises(KeyboardInterrupt):
-        simulation.run(loaded(TIMING), tmp_path, Interrupting(1))
-    assert not list((tmp_path / "figures").iterdir())
-    assert not (tmp_path / "trace.json").exists()
-    assert not (tmp_path / "events.arrows").exists()
-    assert (tmp_path / "mine.txt").read_text() == "kept"
-    assert metrics.load(tmp_path).summary["outcome"] == "interrupted"
+def test_an_earlier_run_stays_or_leaves_no_trace(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = played(TIMING, folder=out)
+    (out / "mine.txt").write_text("kept")
+    with pytest.raises(InputError, match="holds a run that has ended"):
+        played(TIMING, folder=out)
+    with pytest.raises(Divergence):
+        simulation.run(loaded("protocol.lr=1e30"), out, earlier="replace")
+    assert metrics.load(out).summary == first.summary
+    assert metrics.load(tmp_path / "out.partial").summary["outcome"].startswith("failed")
+    again = simulation.run(loaded(TIMING, "seed=5"), out, earlier="replace")
+    assert (again.summary["seed"], metrics.load(out).summary) == (5, again.summary)
+    assert again.folder == out
+    assert (out / "mine.txt").read_text() == "kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_belongs_to_a_run_is_added_before_it_has_its_name(tmp_path: Path) -> None:
+    def then(results: metrics.Results, folder: Path) -> None:
+        assert (folder, results.folder) == (tmp_path / "out.partial", folder)
+        (folder / "figures").mkdir()
+        (folder / "figures" / "mine.pdf").write_text("drawn")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as told:
+        simulation.run(loaded(TIMING), tmp_path / "out", then=then)
+    assert told.value.__notes__ == [f"the run had ended, and is in {tmp_path / 'out'}"]
+    assert metrics.load(tmp_path / "out").summary["complete"] is True
+    assert "figures/mine.pdf" in (listed(tmp_path / "out") or ())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["world.end", "summarise", "to_csv", "rename"])
+def test_an_interrupt_while_a_run_is_closed_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, where: str
+) -> None:
+    """Two, even."""
+    kept = signal.signal(number, signal.default_int_handler)
+    owner, name = {"world.end": (World, "end"), "summarise": (metrics, "summarise"), "to_csv": (pd.DataFrame, "to_csv"),
+                   "rename": (Path, "rename")}[where]  # fmt: skip
+    inner = getattr(owner, name)
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+        return inner(*args, **options)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            simulation.run(loaded(TIMING), tmp_path / "out")
+    finally:
+        signal.signal(number, kept)
+    monkeypatch.undo()
+    made = metrics.load(tmp_path / "out")
+    assert (made.summary["outcome"], made.summary["invariants"]) == ("done", "hold")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
+    """Has the disk take files of so many bytes only; what is written beyond is refused with an error, not a signal."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    kept = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, kept)
+
+
+@pytest.mark.parametrize("size", [100, 1_000, 2_000, 6_000, 12_000, 20_000, 30_000])
+def test_a_disk_that_is_full_ends_in_one_line_and_a_directory_that_loads(
+    tmp_path: Path, full: Callable[[int], None], size: int
+) -> None:
+    known(TIMING)  # nothing that is cached on the disk is written in what follows
+    full(size)
+    with quick(), pytest.raises(RunFailed, match=r"File too large|written in part") as told:
+        simulation.run(loaded(TIMING), tmp_path / "out")
+    full(-1)
+    assert "\n" not in str(told.value)
+    assert told.value.__cause__ is None
+    left = [path.name for path in tmp_path.iterdir()]
+    assert left in ([], ["out"])
+    if left:
+        made = metrics.load(tmp_path / "out")
+        assert made.summary["complete"] is False
+        assert len(made.events)
+        whole = event_table.digest(event_table.read_events(tmp_path / "out"))
+        assert made.summary.get("trace_sha256", whole) == whole
+    assert left or size < 20_000
+    assert not left or size > 1_000
+
+
+def test_an_outcome_may_have_room_where_a_table_has_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "rounds.csv.partial")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(RunFailed, match=r"^the run broke off at .* s: rounds\.csv\.partial: No space left on device$"):
+        simulation.run(loaded(TIMING), tmp_path / "out")
+    made = metrics.load(tmp_path / "out")
+    assert made.summary["complete"] is False
+    assert made.summary["outcome"].endswith("No space left on device")
+    assert len(made.rounds) == 3
+
+
+def test_what_fails_while_a_run_is_closed_fails_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metrics, "summarise", wrong)
+        with pytest.raises(RunFailed, match=r"^the run broke off at .* s: ZeroDivisionError") as told:
+            simulation.run(loaded(TIMING), tmp_path / "out")
+    assert isinstance(told.value.__cause__, ZeroDivisionError)
+    assert metrics.load(tmp_path / "out").summary["complete"] is False
+    with monkeypatch.context() as patch:
+        patch.setattr(World, "end", wrong)
+        with pytest.raises(RunFailed, match="ZeroDivisionError"):
+            simulation.run(loaded(TIMING), tmp_path / "other")
+    made = metrics.load(tmp_path / "other")
+    assert made.summary["outcome"].startswith("failed: the run broke off")
+    assert made.summary["trace_sha256"] == event_table.digest(event_table.read_events(tmp_path / "other"))
 
 
 def test_a_programs_mistake_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -114,7 +228,6 @@ def test_a_programs_mistake_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_p
     def wrong(self: World, *args: object, **more: object) -> bool:
         raise ZeroDivisionError
 
-    played(TIMING, folder=tmp_path)
     monkeypatch.setattr(World, "stepped", wrong)
     with pytest.raises(
         RunFailed, match=r"the run broke off at 0\.\d+ s: ZeroDivisionError \(test_simulation\.py, line \d+\)"

@@ -43,7 +43,7 @@ def test_what_varies_and_what_is_lost() -> None:
         "topology.access.loss=0.02",
     )
     (text,) = told(*changes)["links of clients"]
-    assert "; 3 vary from 0 bit/s to 2 Mbit/s by profile or trace; jitter 3 ms; loss 2 %" in text
+    assert "; 3 vary from 0 bit/s to 2 Mbit/s over 2 s by profile or trace; jitter 3 ms; loss 2 %" in text
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def pretend(measure: Callable[[Cell], Mapping[str, object]], played: list[Cell] 
 
     def runner(cells: Sequence[Cell]) -> Iterator[Cell]:
         for cell in cells:
-            cell.folder.mkdir(parents=True)
+            cell.folder.mkdir(parents=True, exist_ok=True)
             found = dict(measure(cell))
             end = float(found.get("sim_time_s", 1.0))  # type: ignore[arg-type]
             rounds = {"round": [0, 1], "sim_time_s": [0.0, end], "accuracy": [0.0, found.get("accuracy", 0.5)],

@@ -16,7 +16,7 @@ from small_runs import TEXT
 from studies import STUDY, TIMING, known, pretend, written
 
 from elsa_sim.base.errors import InputError
-from elsa_sim.study import Cell, play, read, runner
+from elsa_sim.study import Cell, cells, play, read, runner
 from elsa_sim.study.execution import DIED
 from elsa_sim.study.progress import Lines
 
@@ -92,6 +92,16 @@ def test_only_one_study_at_a_time_in_a_folder(tmp_path: Path) -> None:
     play(study, tmp_path / "out", meanwhile)  # type: ignore[arg-type]
 
 
+def test_a_file_in_the_place_of_a_cell_is_told(tmp_path: Path) -> None:
+    study = known(tmp_path)
+    (tmp_path / "out" / "cells").mkdir(parents=True)
+    cell = cells(study, tmp_path / "out" / "cells")[0]
+    cell.folder.write_text("mine")
+    with pytest.raises(InputError, match=rf"{cell.key}: is a file, where the run of a cell belongs"):
+        play(study, tmp_path / "out", pretend(nothing))
+    assert cell.folder.read_text() == "mine"
+
+
 def command(path: Path, *more: object) -> list[str]:
     return [*MAIN, "study", str(path), "--out", str(path.parent / "out"), *map(str, more)]
 
@@ -103,21 +113,21 @@ def ended(cells: Path) -> dict[Path, int]:
 
 @pytest.mark.processes
 def test_a_killed_study_goes_on_where_it_stopped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path, cells = written(tmp_path, base=TEXT + TIMING), tmp_path / "out" / "cells"
+    path, folder = written(tmp_path, base=TEXT + TIMING), tmp_path / "out" / "cells"
     with subprocess.Popen(command(path, "--jobs", 1, "--quiet"), start_new_session=True) as process:
         end = time.monotonic() + 600
-        while not ended(cells) and time.monotonic() < end:
+        while not ended(folder) and time.monotonic() < end:
             time.sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
-    before = ended(cells)
+    before = ended(folder)
     assert 1 <= len(before) < 8
     study = read(path)
     assert not play(study, tmp_path / "out", runner(study, 1), watcher=Lines()).failed
     assert f"8 cells, {len(before)} of them played before" in capsys.readouterr().err
-    after = ended(cells)
+    after = ended(folder)
     assert len(after) == 8
     assert before.items() <= after.items()
-    assert not list(cells.glob("*.partial"))
+    assert not list(folder.glob("*.partial"))
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert (table.loc[table["metric"] == "bytes.total", "n"] == 2).all()
 

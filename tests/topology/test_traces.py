@@ -93,6 +93,18 @@ def test_units_are_never_assumed(tmp_path: Path, text: str, message: str) -> Non
     assert {f.path for f in caught.value.faults} == {"access.trace"}
 
 
+@pytest.mark.parametrize("text", ["0,2e6\n1,100000\n", "# seconds, bit/s\n0,1e5\n\n1,0\n", "0, 2000000\n1, 3\n"])
+def test_the_plain_format_is_seconds_and_bits_per_second(tmp_path: Path, text: str) -> None:
+    rows = [line.split(",") for line in text.splitlines() if line and not line.startswith("#")]
+    assert link(tmp_path, text, trace="t.csv").profile == tuple((float(t), float(b)) for t, b in rows)
+    with pytest.raises(InputFaults, match="no header that says the unit"):  # a hundredth of it is not plausible
+        link(tmp_path, "0,99999\n1,4000\n", trace="t.csv")
+    for apart in (text.replace(",", ";"), text.replace(",", "\t")):
+        if not text.startswith("#"):
+            with pytest.raises(InputFaults, match="no header that says the unit"):
+                link(tmp_path, apart, trace="t.csv")
+
+
 def test_repeated(tmp_path: Path) -> None:
     """The last row says when the trace begins again."""
     found = star(tmp_path, HEAD + "0,5e6\n2,1e6\n6,0\n", repeat=True).link("client1", "cloud")
@@ -220,7 +232,7 @@ def test_missing_file_empty_file_huge_file_and_single_row(tmp_path: Path) -> Non
         star(tmp_path, "")
     with (tmp_path / "sparse.csv").open("wb") as file:
         file.truncate(10 * 2**30)
-    with pytest.raises(InputFaults, match="larger than"):
+    with pytest.raises(InputFaults, match="at most 67108864 bytes"):
         star(tmp_path, "", trace="sparse.csv")
 
 

@@ -128,6 +128,8 @@ def test_metrics_that_are_not_finite_fail_the_run(value: float) -> None:
     DivergenceCheck().ended(end(loss=1.0))
     with pytest.raises(Divergence, match=rf"loss is {value} after round 4: training diverged; lower protocol\.lr"):
         DivergenceCheck().ended(end(4, accuracy=0.1, loss=value))
+    with pytest.raises(Divergence, match=rf"loss is {value} at the first evaluation: nothing was trained yet"):
+        DivergenceCheck().ended(end(0, accuracy=0.1, loss=value))
 
 
 def test_a_round_that_diverges_is_recorded_and_nobody_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

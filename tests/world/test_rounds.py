@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elsa_sim.base.errors import Lost
+from elsa_sim.base.errors import Lost, RunFailed
 from elsa_sim.base.streams import Streams
 from elsa_sim.devices import Crash, Device, DeviceOptions, OnOff
 from elsa_sim.devices.downtime import Downtime
@@ -32,8 +33,9 @@ class Stage:
         self.env = simpy.Environment()
         self.devices = {
             name: Device(self.env, name, DeviceOptions(speed=1.0, memory=1.0, downtimes=(d,) if d else ()), Streams(0))
-            for name, d in {"server": None, **downtimes}.items()
+            for name, d in {"server": None, "somebody": None, **downtimes}.items()
         }
+        self.clients = [SimpleNamespace(name="somebody")]
         self.absent: list[Missing] = []
         self.begun: dict[str, float] = {}
         self.ended: list[tuple[str, float]] = []
@@ -112,6 +114,21 @@ def test_a_deadline() -> None:
     why = "the round closed: the deadline of 2 s had passed"
     assert sorted(stage.absent) == [("a", 0, 2, why), ("c", 0, 2, why)]
     assert stage.round(WaitOptions(deadline=9), a=3, b=1) == ({"a": "A", "b": "B"}, 5)  # ends when all are there
+
+
+def test_nobody_will_ever_come_back() -> None:
+    """One server may go on without its clients until its deadline, but not a world that has no client left."""
+    stage = Stage(a=Crash(at=1), b=Crash(at=2))
+    stage.clients = [SimpleNamespace(name="a"), SimpleNamespace(name="b")]
+    assert stage.round(WaitOptions(deadline=3), a=5, b=5) == ({}, 2)
+    with pytest.raises(
+        RunFailed, match=r"at 2 s, all clients are gone for good: a, b; nothing is left to train in round 1"
+    ):
+        stage.round(WaitOptions(deadline=3), a=5, b=5)
+    back = Stage(a=Crash(at=1), b=Crash(at=2, duration=4))
+    back.clients = stage.clients
+    assert back.round(WaitOptions(deadline=3), a=5, b=5) == ({}, 2)
+    assert back.round(WaitOptions(deadline=3), a=5, b=5) == ({}, 5)
 
 
 def test_a_deadline_too_short_for_anyone() -> None:

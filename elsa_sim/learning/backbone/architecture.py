@@ -121,6 +121,15 @@ class Architecture:
         return [("q_proj", d, q), ("k_proj", d, k), ("v_proj", d, k), ("o_proj", q, d),
                 ("gate_proj", d, i), ("up_proj", d, i), ("down_proj", i, d)]  # fmt: skip
 
+    def biased(self) -> tuple[str, ...]:
+        """The linear modules of a Llama, Mistral or Qwen layer that have a bias."""
+        names: tuple[str, ...] = ("q_proj", "k_proj", "v_proj") if self.family == "qwen2" else ()
+        if self.attention_bias and self.family in ("llama", "qwen3"):
+            names = ("q_proj", "k_proj", "v_proj", "o_proj")
+        if self.inner_bias and self.family == "llama":
+            names += ("gate_proj", "up_proj", "down_proj")
+        return names
+
 
 def merged(model_type: str, fields: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """``fields`` of a configuration after ``changes``, each under its own name, no other one."""
@@ -147,7 +156,11 @@ def architecture(model_type: str, fields: Mapping[str, Any], changes: Mapping[st
             faults.append(Fault(f"config.{key}", problem))
     if faults:
         raise InputFaults(faults)
-    made = _read(model_type, defaults | merged(model_type, fields, changes))
+    whole = defaults | merged(model_type, fields, changes)
+    if problem := _padding_problem(model_type, whole["pad_token_id"], int(whole["vocab_size"])):
+        where = "config.pad_token_id" if "pad_token_id" in changes else "name"
+        raise InputFaults([Fault(where, problem if where != "name" else f"its configuration: pad_token_id: {problem}")])
+    made = _read(model_type, whole)
     if model_type in (*ENCODERS, "gpt2", "llama") and made.hidden % made.heads:
         message = f"the hidden size {made.hidden} is not a multiple of the {made.heads} attention heads"
         raise InputFaults([Fault("config" if changes else "name", message)])
@@ -177,6 +190,17 @@ def _problem(defaults: Mapping[str, Any], key: str, value: Any) -> str | None:
     return None if fits else f"expected {type(default).__name__}, got {value!r}"
 
 
+def _padding_problem(model_type: str, pad: Any, rows: int) -> str | None:
+    """Why there is no such padding token; GPT-2 makes no use of it."""
+    if pad is None:
+        return "RoBERTa counts positions from it, and there is none" if model_type == "roberta" else None
+    if not isinstance(pad, int) or isinstance(pad, bool):
+        return f"expected int, got {pad!r}"
+    if model_type == "gpt2" or -rows <= pad < rows:
+        return None
+    return f"{pad} is no token; there are embeddings for {rows}"
+
+
 def _read(model_type: str, fields: Mapping[str, Any]) -> Architecture:
     """``fields`` in the names of this module; they are of the right types."""
 
@@ -188,7 +212,7 @@ def _read(model_type: str, fields: Mapping[str, Any]) -> Architecture:
     positions = size("max_position_embeddings", "n_positions")
     longest: int | None = positions
     if model_type == "roberta":
-        longest = positions - 1 - int(fields["pad_token_id"] or 0)  # positions are counted from the padding id on
+        longest = positions - 1 - int(fields["pad_token_id"])  # positions are counted from the padding id on
     elif model_type in DECODERS and model_type != "gpt2":
         longest = None  # rotary
     return Architecture(

@@ -149,10 +149,6 @@ class Outline:
         total = sum(i * o for _, i, o in linear)
         if family not in ("llama", "mistral", "qwen2", "qwen3"):
             return total + sum(o for *_, o in linear) + 4 * d
-        biased = {"qwen2": ("q_proj", "k_proj", "v_proj"), "mistral": ()}.get(family, ())
-        if shape.attention_bias and family in ("llama", "qwen3"):
-            biased = ("q_proj", "k_proj", "v_proj", "o_proj")
-        if shape.inner_bias and family == "llama":
-            biased += ("gate_proj", "up_proj", "down_proj")
+        biased = shape.biased()
         total += sum(o for name, _, o in linear if name in biased) + 2 * d
         return total + (2 * shape.head if family == "qwen3" else 0)

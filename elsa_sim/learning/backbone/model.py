@@ -19,6 +19,7 @@ from ..execution.work import TensorSpec
 from ..tasks.data import Batch
 from .families import FAMILIES, Family
 from .options import DECODERS, BackboneOptions, Part, Source, adapted
+from .tensors import class_rows
 
 Objective = Literal["classification", "causal_lm"]
 
@@ -133,7 +134,9 @@ def build(
 ) -> Backbone:
     """Load (or randomly initialise) the transformer and make places for its adapters.
 
-    ``meta`` builds shapes only. ``vocabulary`` sizes a built-in backbone's embeddings; ``labels`` the class head.
+    ``meta`` builds shapes only. ``labels`` sizes the class head: one of another size in the checkpoint is not used, and a
+    fresh one is drawn from ``seed``. ``vocabulary`` and ``pad_id`` are those of a built-in backbone, whose tokenizer is
+    made for the task; the configuration of a checkpoint says where its positions begin, and is left as it is.
 
     Raises:
         InputFaults: no safetensors weights, or not all of them; a configuration that makes no model; an encoder asked
@@ -145,16 +148,15 @@ def build(
             [Fault("name", f"{options.name!r} is an encoder; causal_lm needs one of {', '.join(DECODERS)}")]
         )
     if source.tokenizer is None:
-        config.vocab_size = vocabulary
+        config.vocab_size, config.pad_token_id = vocabulary, pad_id
         for name in ("bos_token_id", "eos_token_id"):
             setattr(config, name, None)  # the configuration's defaults lie outside a small vocabulary
-    config.pad_token_id = pad_id
     if objective == "classification":
         config.num_labels = labels
     factory: Any = AutoModelForSequenceClassification if objective == "classification" else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every accelerator, too
-        model = _model(factory, config, options, None if meta else source.location, meta)
+        model = _model(factory, config, options, source, meta)
         trainable = _inject(model, options, adapted(source.architecture, options.lora), meta)
     for name in {name.rpartition(".")[0] for name in trainable}:
         model.get_submodule(name).__class__ = RowLinear
@@ -175,19 +177,29 @@ class RowLinear(nn.Linear):
         return out[:, 0] if flat else out
 
 
-def _model(factory: Any, config: Any, options: BackboneOptions, location: str | None, meta: bool) -> nn.Module:
+def _model(factory: Any, config: Any, options: BackboneOptions, source: Source, meta: bool) -> nn.Module:
+    location = None if meta else source.location
     common = {"attn_implementation": "sdpa", "dtype": torch.float32}
     try:
         if location is None:
             with torch.device("meta" if meta else "cpu"):
                 return factory.from_config(config, **common)  # type: ignore[no-any-return]
         model, report = factory.from_pretrained(
-            location, config=config, use_safetensors=True, output_loading_info=True, **common
+            location,
+            config=config,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # those of a head for other classes; the others are refused below
+            **common,
         )
     except Exception as error:  # what a configuration or a file of weights can have wrong has no common class
         reason = f"{type(error).__name__}: {error}".partition("\n")[0][:300]
         what = f"weights of {location!r} cannot be loaded from safetensors" if location else "cannot be built"
         raise InputFaults([Fault("config" if options.config else "name", f"{what}: {reason}")]) from None
+    other = sorted(name for name, *_ in report["mismatched_keys"] if name not in class_rows(source.architecture))
+    if other:
+        message = f"weights of {location!r} have {len(other)} tensors of another shape, such as {other[0]}"
+        raise InputFaults([Fault("name", message)])
     fresh = (*FAMILIES[config.model_type].classifier, f"{model.base_model_prefix}.pooler")
     lacking = sorted(n for n in report["missing_keys"] if not n.startswith(tuple(f"{part}." for part in fresh)))
     if lacking:  # transformers would leave them random

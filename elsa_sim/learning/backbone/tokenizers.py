@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...base.errors import Fault, InputFaults
+from ...base.files import Unreadable, read
 from ..tasks.base import Task, Texts, Vocabulary
-from .options import Source, file_of
+from .options import MOST_JSON, Source, cached, file_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 #: Vocabulary of a tokenizer learned from the task's own training texts.
 LEARNED_VOCABULARY = 4096
+#: Classes of tokenizers that are what ``tokenizer.json`` says.
+_PLAIN = {"PreTrainedTokenizer", "TokenizersBackend", "BertTokenizer", "RobertaTokenizer", "DistilBertTokenizer",
+          "GPT2Tokenizer", "LlamaTokenizer", "Qwen2Tokenizer"}  # fmt: skip
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -28,8 +34,8 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
 
         try:
             tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().partition("\n")[0][:300]
+        except Exception as error:  # a damaged file fails in as many ways as there are libraries that read it
+            reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0][:300]
             raise InputFaults([Fault("name", f"the backbone's tokenizer cannot be loaded: {reason}")]) from None
         if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of a folder without its files
             message = f"{source.tokenizer} holds no vocabulary of a tokenizer; add its files, such as tokenizer.json"
@@ -40,7 +46,7 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
 
 
 def vocabulary_for(source: Source, task: Task, texts: Texts) -> Vocabulary:
-    """That of :func:`tokenizer_for`, told without the tensor library where the backbone has a ``tokenizer.json``.
+    """That of :func:`tokenizer_for`, told without the tensor library where ``tokenizer.json`` alone says what it will be.
 
     The size of one that is to be learned is the largest it can get.
 
@@ -58,18 +64,48 @@ def _of(tokenizer: PreTrainedTokenizerFast) -> Vocabulary:
 
 
 def _of_file(source: Source) -> Vocabulary | None:
-    """What the backbone's ``tokenizer.json`` tells; ``None`` where it has none, or one that transformers must read."""
+    """What the backbone's ``tokenizer.json`` tells; ``None`` where it has none, or where transformers must say more."""
     from tokenizers import Tokenizer
 
     assert source.tokenizer is not None
     try:
         file: Path = file_of(source.tokenizer, "tokenizer.json")
         tokenizer = Tokenizer.from_file(str(file))
-        size = max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
+        known = tokenizer.get_vocab(with_added_tokens=True)
+        size = max(known.values()) + 1
     except Exception:  # the tokenizers' library and the hub's client have no common class of errors
+        return None
+    if not _says_all(source.tokenizer, known):
         return None
     _fits(size, source)
     return Vocabulary(size, tokenizer.num_special_tokens_to_add(False))
+
+
+def _says_all(place: str, known: Mapping[str, int]) -> bool:
+    """Whether the files beside ``tokenizer.json`` neither add tokens nor ask for a class that transformers may not have."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
+        if (path := cached(place, name)) is None:
+            continue
+        try:
+            fields = json.loads(read(path, MOST_JSON))
+            tokens = set(fields if name == "added_tokens.json" else _tokens(fields))
+            kind = str(fields.get("tokenizer_class") or "").removesuffix("Fast")
+        except (Unreadable, ValueError, TypeError, AttributeError, RecursionError):
+            return False
+        if not tokens <= known.keys() or "auto_map" in fields or (kind and kind not in _PLAIN):
+            return False
+    return True
+
+
+def _tokens(fields: Mapping[str, Any]) -> Iterator[str]:
+    """The tokens that a tokenizer's settings name, which are added to its vocabulary where they are not in it."""
+    for key, value in fields.items():
+        named = value.values() if key == "added_tokens_decoder" else value if isinstance(value, list) else (value,)
+        if key == "added_tokens_decoder" or key.endswith(("_token", "_special_tokens")):
+            for each in named:
+                token = each["content"] if isinstance(each, dict) else each
+                if isinstance(token, str):
+                    yield token
 
 
 def _fits(size: int, source: Source) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections import Counter
 from collections.abc import Sequence
 
 from ..backbone.model import Backbone
@@ -27,6 +28,8 @@ class Options(typing.Protocol):
     def cluster(self) -> str: ...
     @property
     def threads(self) -> int: ...
+    @property
+    def worker_timeout(self) -> float | None: ...
 
 
 def executor(options: Options, backbone: Backbone) -> Executor:
@@ -36,7 +39,8 @@ def executor(options: Options, backbone: Backbone) -> Executor:
         InputError: its workers need a package that is not installed.
     """
     if options.mode == "real" and options.executor == "batched" and options.workers > 1:
-        return Distributed(backbone, POOLS[options.cluster](backbone, options.workers, options.threads))
+        pool = POOLS[options.cluster](backbone, options.workers, options.threads, options.worker_timeout)
+        return Distributed(backbone, pool)
     return EXECUTORS["timing" if options.mode == "timing" else options.executor]()
 
 
@@ -63,8 +67,9 @@ class Distributed(Batched):
             least = loads.index(min(loads))
             shares[least].extend(subgraph)
             loads[least] += weight(subgraph)
+        names = [_named(share) for share in shares]
         tasks, waiting = zip(*(serialised(share, self.backbone) for share in shares), strict=True)
-        for refs, result in zip(waiting, self.pool.work(tasks), strict=True):
+        for refs, result in zip(waiting, self.pool.work(tasks, names), strict=True):
             for ref, value in zip(refs, deserialised(result, self.backbone), strict=True):
                 ref.fulfil(value)
         for share in shares:
@@ -74,3 +79,9 @@ class Distributed(Batched):
     def close(self) -> None:
         """End the workers."""
         self.pool.close()
+
+
+def _named(share: Sequence[Node]) -> str:
+    """What a share of work is, in words: how many of what, as the event table names them."""
+    count = Counter(node.label or type(node.function).__name__ for node in share)
+    return ", ".join(f"{number} x {label}" for label, number in count.most_common(6))

@@ -24,7 +24,7 @@ class Executor:
 
     def finish(self, work: Work) -> tuple[Ref, ...]:
         """Handles on the outputs of ``work``, whose simulated time has passed."""
-        return Node.pend(work.function, work.inputs, work.outputs, self)
+        return Node.pend(work.function, work.inputs, work.outputs, self, work.label)
 
     def enlist(self, node: Node) -> None:
         """Run ``node`` at once."""

@@ -6,22 +6,25 @@ Nothing that is sent names the process it came from, so any worker can take any 
 
 from __future__ import annotations
 
+import mmap
 import os
 import pickle
+import select
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import typing
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
 import cloudpickle
 
 from ...base.errors import InputError, OutOfMemory, RunFailed
+from ...base.parents import end_with
 from ..backbone.model import Backbone
 from .serialisation import Worker
 
@@ -31,8 +34,8 @@ class WorkerPool(typing.Protocol):
 
     size: int
 
-    def work(self, tasks: Sequence[bytes]) -> list[bytes]:
-        """The results of ``tasks`` (see :mod:`.serialisation`), computed side by side."""
+    def work(self, tasks: Sequence[bytes], names: Sequence[str]) -> list[bytes]:
+        """The results of ``tasks`` (see :mod:`.serialisation`), computed side by side; ``names`` say what they are."""
 
     def close(self) -> None:
         """End the processes."""
@@ -42,40 +45,61 @@ class LocalPool:
     """Workers on this machine: interpreters of their own, so a script needs no guard and a run leaves nothing behind.
 
     Each reads the backbone from a file, then one task at a time from its standard input, as frames of a length and so many
-    bytes.
+    bytes. They end with the process that started them, and so does the file, which has no name. ``timeout_s`` is the host
+    time (s) that a task may take, none for any.
     """
 
-    def __init__(self, backbone: Backbone, size: int, threads: int) -> None:
-        self.size = size
-        self._file = tempfile.NamedTemporaryFile(prefix="elsa-sim-", suffix=".backbone")  # noqa: SIM115 until close
+    def __init__(self, backbone: Backbone, size: int, threads: int, timeout_s: float | None = None) -> None:
+        self.size, self.timeout_s = size, timeout_s
+        self._file = tempfile.TemporaryFile(prefix="elsa-sim-")  # noqa: SIM115 until close
         self._file.write(_copied(backbone))
         self._file.flush()
-        begin = pickle.dumps((list(sys.path), self._file.name, threads))
+        begin = pickle.dumps((list(sys.path), self._file.fileno(), threads, os.getpid()))
         command = [sys.executable, "-c", "from elsa_sim.learning.execution.pools import serve; serve()"]
         here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        pipe = subprocess.PIPE
-        self._workers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, env=here) for _ in range(size)]
+        pipe, files = subprocess.PIPE, (self._file.fileno(),)
+        self._workers = [
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, env=here, pass_fds=files) for _ in range(size)
+        ]
         for worker in self._workers:  # they begin while the timeline plays
             _send(worker.stdin, begin)
 
-    def work(self, tasks: Sequence[bytes]) -> list[bytes]:
+    def work(self, tasks: Sequence[bytes], names: Sequence[str]) -> list[bytes]:
         """Each task on a worker of its own.
 
         Raises:
             OutOfMemory: a worker was killed.
-            RunFailed: a worker died otherwise.
+            RunFailed: a worker died otherwise, or did not answer in time.
         """
+        results: list[tuple[bool, bytes]] = []
+        late: list[int] = []
+        busy = self._workers[: len(tasks)]
+
+        def give_up() -> None:
+            late.extend(i for i, worker in enumerate(busy) if i >= len(results) and not _answers(worker))
+            for i in late:
+                busy[i].kill()  # whoever reads from it goes on
+
+        watch = None if self.timeout_s is None else threading.Timer(self.timeout_s, give_up)
+        if watch is not None:
+            watch.start()
         try:
-            for worker, task in zip(self._workers, tasks, strict=False):
+            for worker, task in zip(busy, tasks, strict=True):
                 _send(worker.stdin, task)
-            results = [_receive(worker.stdout) for worker, _ in zip(self._workers, tasks, strict=False)]
+            for worker in busy:
+                results.append(_receive(worker.stdout))
         except (EOFError, BrokenPipeError):
+            if late:
+                raise _too_late(self.timeout_s, [names[i] for i in late]) from None
             dead = [code for worker in self._workers if (code := _ended(worker)) is not None]
             if -signal.SIGKILL in dead:
                 what = f"a worker process was killed (signal {signal.SIGKILL:d}), as it is when memory runs out"
                 raise OutOfMemory(f"{what}; fewer execution.workers need less") from None
             how = f"exit status {dead[0]}" if dead and dead[0] >= 0 else f"signal {-dead[0]}" if dead else "no answer"
             raise RunFailed(f"a worker process died ({how}); fewer workers need less memory") from None
+        finally:
+            if watch is not None:
+                watch.cancel()
         for failed, result in results:
             if failed:
                 raise pickle.loads(result)
@@ -96,10 +120,12 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the run, which then ends its workers
     source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    path, backbone, threads = pickle.loads(_receive(source)[1])
+    path, backbone, threads, parent = pickle.loads(_receive(source)[1])
+    end_with(parent)
     sys.path[:] = path  # plugins are imported by name
     with suppress(EOFError):
-        worker = Worker(Path(backbone).read_bytes(), threads)
+        with mmap.mmap(backbone, 0, access=mmap.ACCESS_READ) as held:
+            worker = Worker(held[:], threads)
         while True:
             _, task = _receive(source)
             try:
@@ -135,6 +161,20 @@ def _receive(pipe: IO[bytes] | None) -> tuple[bool, bytes]:
     return failed, frame
 
 
+def _answers(worker: subprocess.Popen[bytes]) -> bool:
+    """Whether an answer of a worker, or its end, can be read."""
+    assert worker.stdout is not None
+    return bool(select.select([worker.stdout], [], [], 0)[0])
+
+
+def _too_late(timeout_s: float | None, names: Sequence[str]) -> RunFailed:
+    what = "; ".join(names)
+    return RunFailed(
+        f"{len(names)} of the workers gave no answer within {timeout_s:g} s (execution.worker_timeout): {what}; a larger "
+        "limit if they only need longer"
+    )
+
+
 def _ended(worker: subprocess.Popen[bytes]) -> int | None:
     with suppress(subprocess.TimeoutExpired):
         return worker.wait(0.1)
@@ -144,12 +184,12 @@ def _ended(worker: subprocess.Popen[bytes]) -> int | None:
 class RayPool:
     """Workers as Ray actors: on the cluster that this machine belongs to, else on this machine (extra ``ray``)."""
 
-    def __init__(self, backbone: Backbone, size: int, threads: int) -> None:
+    def __init__(self, backbone: Backbone, size: int, threads: int, timeout_s: float | None = None) -> None:
         try:
             import ray
         except ImportError:
             raise InputError("execution.cluster: ray is not installed; pip install 'elsa-sim[ray]'") from None
-        self.size, self._ray = size, ray
+        self.size, self.timeout_s, self._ray = size, timeout_s, ray
         self._begun = not ray.is_initialized()
         if self._begun:
             ray.init(log_to_driver=False, include_dashboard=False)
@@ -157,14 +197,17 @@ class RayPool:
         actor = ray.remote(num_cpus=threads)(Worker)
         self._workers = [actor.remote(held, threads) for _ in range(size)]
 
-    def work(self, tasks: Sequence[bytes]) -> list[bytes]:
+    def work(self, tasks: Sequence[bytes], names: Sequence[str]) -> list[bytes]:
         """Each task on a worker of its own.
 
         Raises:
             OutOfMemory: a worker was killed, as there was no memory for it.
-            RunFailed: a worker died otherwise.
+            RunFailed: a worker died otherwise, or did not answer in time.
         """
         sent = [worker.work.remote(task) for worker, task in zip(self._workers, tasks, strict=False)]
+        _, late = self._ray.wait(sent, num_returns=len(sent), timeout=self.timeout_s)
+        if late:
+            raise _too_late(self.timeout_s, [names[sent.index(each)] for each in late])
         try:
             return list(self._ray.get(sent))
         except self._ray.exceptions.OutOfMemoryError as error:

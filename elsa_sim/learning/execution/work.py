@@ -107,7 +107,7 @@ class Node:
     A node is held by the handles of its outputs, not the other way round: what nobody can read any more is forgotten.
     """
 
-    __slots__ = ("function", "inputs", "local", "outputs", "runner")
+    __slots__ = ("function", "inputs", "label", "local", "outputs", "runner")
 
     def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], runner: Runner) -> None:
         self.function: Callable[..., Sequence[Any]] | None = function
@@ -115,13 +115,20 @@ class Node:
         self.runner = runner
         self.outputs: tuple[weakref.ref[Ref], ...] = ()
         self.local = False
+        self.label = ""
 
     @classmethod
     def pend(
-        cls, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], specs: Sequence[Spec], runner: Runner
+        cls,
+        function: Callable[..., Sequence[Any]],
+        inputs: Sequence[Any],
+        specs: Sequence[Spec],
+        runner: Runner,
+        label: str = "",
     ) -> tuple[Ref, ...]:
         """Handles on what ``function(*inputs)`` will give; ``runner`` runs it when one is read."""
         node = cls(function, inputs, runner)
+        node.label = label
         outputs = tuple(Ref(spec, node) for spec in specs)
         node.outputs = tuple(weakref.ref(ref) for ref in outputs)
         node.local = any(spec is LOCAL for spec in specs)

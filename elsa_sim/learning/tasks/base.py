@@ -14,6 +14,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -115,6 +116,8 @@ class Texts:
     test: TextSplit
     labels: tuple[str, ...] = ()
     public: TextSplit = field(default_factory=lambda: TextSplit([]))
+    notes: tuple[str, ...] = ()
+    """What a user may not expect of the data."""
 
 
 class Vocabulary(NamedTuple):
@@ -177,6 +180,10 @@ class Task(Component):
         Raises:
             InputFaults: the data cannot be used; all faults, their paths relative to the task's section.
         """
+
+    def files(self) -> Mapping[str, Path]:
+        """Files that another library reads for it, by name; those read through the context are known."""
+        return {}
 
     def tokenizer(self, texts: Texts) -> PreTrainedTokenizerFast | None:
         """The task's own tokenizer, or ``None`` to use that of the backbone."""

@@ -11,7 +11,8 @@ Tested in tests/learning/tasks/test_tasks.py.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from ...base.context import Context
@@ -60,6 +61,12 @@ class Hub(Task):
         if faults:
             raise InputFaults(faults)
         return encode(rows["train_split"], rows["test_split"], paths=("train_split", "test_split"))
+
+    def files(self) -> Mapping[str, Path]:
+        """The files of a local folder."""
+        folder = Path(self.dataset)
+        found = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+        return {f"{self.dataset}/{path.relative_to(folder).as_posix()}": path for path in found}
 
     def _table(self, key: str, split: str) -> Table:
         try:

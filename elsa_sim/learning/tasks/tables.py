@@ -1,6 +1,6 @@
 """From a table with named or numbered columns to texts with classes, or to the full list of what is wrong with it.
 
-Shared by the tasks that read tables (files, the hub). A missing label is an empty one or the text ``nan``.
+Shared by the tasks that read tables (files, the hub). A missing label is an empty cell, nothing else.
 
 Tested in tests/learning/tasks/test_text_file.py.
 """
@@ -8,7 +8,6 @@ Tested in tests/learning/tasks/test_text_file.py.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from ...base.errors import Fault, InputFaults
 from .base import Texts, TextSplit
+from .labels import Classes, canonical, composed
 
 #: Longest value of a field in characters; a longer one is taken for garbage (the limit of Python's csv module).
 MAX_FIELD = 131_072
@@ -49,8 +49,9 @@ class Table:
             raise KeyError(
                 f"{self.source} has no header, so {which!r} names no column; write a number from 0 to {len(names) - 1}"
             )
-        if which in self.columns:
-            return which
+        for name in names:
+            if composed(name) == composed(which):
+                return name
         raise KeyError(
             f"{self.source} has no column {which!r}; valid: {listed(map(repr, names))}{did_you_mean(which, names)}"
         )
@@ -151,9 +152,9 @@ def extract(table: Table, key: str, text: Sequence[str | int], label: str | int 
             faults.append(
                 Fault(key, f"{table.source}, column {name!r}: neither text nor a number at {at_lines(wrong)}")
             )
-    parts = list(zip(*(cells[name] for name in text_names if name), strict=True))
+    parts = list(zip(*(cells[name] for name in text_names if name is not None), strict=True))
     texts = [separator.join(part).strip() for part in parts]
-    labels = None if label_name is None else [value.strip() for value in cells[label_name]]
+    labels = None if label_name is None else [canonical(value) for value in cells[label_name]]
 
     def check(bad: Iterable[bool], problem: str) -> None:
         found = [line for line, is_bad in zip(table.lines, bad, strict=True) if is_bad]
@@ -164,36 +165,35 @@ def extract(table: Table, key: str, text: Sequence[str | int], label: str | int 
         check((not "".join(part).strip() for part in parts), "no text")
         check((len(value) > MAX_FIELD for value in texts), f"a text of more than {MAX_FIELD} characters")
         if labels is not None:
-            check((value.lower() in ("", "nan") for value in labels), "no label (empty or NaN)")
+            check((not value for value in labels), "no label (an empty cell)")
     if faults:
         raise InputFaults(faults)
     shared: dict[str, str] = {}
     columns = {
-        name: np.array([shared.setdefault(value, value) for value in values], dtype=object)
+        name: np.array([shared.setdefault(composed(value), composed(value)) for value in values], dtype=object)
         for name, values in cells.items()
     }
     return Rows(table.source, texts, labels, columns, table.lines)
 
 
 def encode(train: Rows, test: Rows, paths: tuple[str, str] = ("train", "test")) -> Texts:
-    """Number the classes, in the order of integers where all are integers, else alphabetically.
+    """Number the classes; :mod:`.labels` says which labels are one class, and their order.
 
     Raises:
         InputFaults: (at ``paths``) there is only one class, or test labels that never occur in training.
     """
     if train.labels is None or test.labels is None:
         return Texts(TextSplit(train.texts, None, train.columns), TextSplit(test.texts, None, test.columns))
-    classes = set(train.labels)
-    numeric = all(re.fullmatch("-?[0-9]{1,18}", name) for name in classes)
-    names = tuple(sorted(sorted(classes), key=int) if numeric else sorted(classes))
+    classes = Classes.of(train.labels)
+    names = classes.names
     faults = []
     if len(names) < 2:
         faults.append(
             Fault(paths[0], f"{train.source}: all labels are {names[0][:60]!r}; at least two classes are needed")
         )
-    unknown = sorted(set(test.labels) - classes)
+    unknown = sorted(label for label in set(test.labels) if classes.index(label) is None)
     if unknown:
-        lines = [line for line, label in zip(test.lines, test.labels, strict=True) if label not in classes]
+        lines = [line for line, label in zip(test.lines, test.labels, strict=True) if classes.index(label) is None]
         faults.append(
             Fault(
                 paths[1],
@@ -203,9 +203,10 @@ def encode(train: Rows, test: Rows, paths: tuple[str, str] = ("train", "test")) 
         )
     if faults:
         raise InputFaults(faults)
-    index = {name: i for i, name in enumerate(names)}
 
     def split(rows: Rows, labels: list[str]) -> TextSplit:
+        index = {label: classes.index(label) for label in set(labels)}
         return TextSplit(rows.texts, np.array([index[label] for label in labels], dtype=np.int64), rows.columns)
 
-    return Texts(split(train, train.labels), split(test, test.labels), names)
+    notes = tuple(classes.notes([*train.labels, *test.labels]))
+    return Texts(split(train, train.labels), split(test, test.labels), names, notes=notes)

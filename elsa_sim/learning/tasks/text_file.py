@@ -131,11 +131,7 @@ class TextFile(Task):
         return Table(table.source, {**table.columns, "coarse": coarse}, table.lines)
 
     def _table(self, context: Context, key: str, path: str) -> Table:
-        source = context.file(path, key)
-        try:
-            text = self._decoded(source.read_bytes(), key, path)
-        except OSError as error:
-            raise fault(key, f"{path} cannot be read: {error.strerror or error}") from None
+        text = self._decoded(context.read(path, key), key, path)
         if not text.strip():
             raise fault(key, f"{path} is empty")
         if "\0" in text:

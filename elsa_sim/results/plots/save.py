@@ -10,8 +10,9 @@ from typing import Any, cast
 import matplotlib.figure
 from matplotlib.axes import Axes
 
-from ...base.errors import InputError, RunFailed
+from ...base.errors import InputError, RunFailed, unexpected
 from ...base.registry import discover, load_entry_points
+from ...base.writing import is_full, refused, replacing
 from ..run_directory import Results
 from .base import Figure
 from .style import Runs, several, styled
@@ -63,7 +64,8 @@ def save_figures(results: Runs, folder: str | Path, formats: Sequence[str] = ("p
     """Draw every figure that the runs have data for into ``folder``; returns the paths written, by name.
 
     Raises:
-        RunFailed: figures cannot be drawn; the message names them, and all others are written.
+        OSError: the folder cannot be made.
+        RunFailed: figures cannot be drawn; the message names them, and all others are written. Or the disk is full.
     """
     runs, folder = several(results), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,9 +76,11 @@ def save_figures(results: Runs, folder: str | Path, formats: Sequence[str] = ("p
             if figure.applies(runs):
                 written += write_figure(figure.draw(runs).figure, folder / figure.kind, formats)
         except Exception as error:  # a plugin's, too: the run is not lost for a figure of it
-            failed.append(f"{figure.kind}: {type(error).__name__}: {error}")
+            if isinstance(error, OSError) and is_full(error):
+                raise refused(error) from None
+            failed.append(f"{figure.kind}: {unexpected(error)}")
     if failed:
-        raise RunFailed("\n  ".join([f"figures that cannot be drawn ({folder} has the others):", *failed]))
+        raise RunFailed(f"figures that cannot be drawn, while all others are: {'; '.join(failed)}")
     return written
 
 
@@ -86,5 +90,6 @@ def write_figure(figure: Any, path: Path, formats: Sequence[str] = ("png", "pdf"
     assert isinstance(figure, matplotlib.figure.Figure)
     written = [path.with_name(f"{path.name}.{kind}") for kind in formats]
     for each, kind in zip(written, formats, strict=True):
-        figure.savefig(each, bbox_inches="tight", pad_inches=0.05, metadata=_METADATA.get(kind))
+        with replacing(each) as partial:
+            figure.savefig(partial, format=kind, bbox_inches="tight", pad_inches=0.05, metadata=_METADATA.get(kind))
     return written

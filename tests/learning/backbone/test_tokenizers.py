@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,8 +15,8 @@ from small_models import CONFIGS, configuration
 from elsa_sim.base.context import Context
 from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.streams import Streams
-from elsa_sim.learning.backbone.options import BackboneOptions, locate
-from elsa_sim.learning.backbone.tokenizers import LEARNED_VOCABULARY, SPECIAL, learned, tokenizer_for
+from elsa_sim.learning.backbone.options import BackboneOptions, Source, locate
+from elsa_sim.learning.backbone.tokenizers import LEARNED_VOCABULARY, SPECIAL, learned, tokenizer_for, vocabulary_for
 from elsa_sim.learning.tasks.base import Texts, TextSplit, tokenize
 from elsa_sim.learning.tasks.synthetic import Synthetic
 from elsa_sim.learning.tasks.text_file import TextFile
@@ -97,3 +98,50 @@ def test_a_folder_without_a_tokenizer_is_a_fault(tmp_path: Path, family: str) ->
     source = locate(BackboneOptions(name=str(configuration(tmp_path, family)), weights="random"), CONTEXT)
     with pytest.raises(InputFaults, match="tokenizer"):
         tokenizer_for(source, *task_and_texts())
+
+
+def bert_folder(folder: Path, rows: int = 64, **settings: object) -> Source:
+    """A folder with the configuration of a BERT and a tokenizer of 30 words and five special tokens."""
+    where = configuration(folder, "bert", vocab_size=rows)
+    learned([f"w{i}" for i in range(30)] * 2, causal=False).save_pretrained(where)
+    path = where / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings), encoding="utf-8")
+    return locate(BackboneOptions(name=str(where), weights="random"), Context(Streams(0)))
+
+
+def own_texts() -> tuple[TextFile, Texts]:
+    task = TextFile.model_validate({"train": "t", "test_fraction": 0.5, "format": "csv"})
+    return task, Texts(TextSplit(["w1 w2"]), TextSplit(["w3"]))
+
+
+@pytest.mark.parametrize("settings", [
+    {},
+    {"tokenizer_class": "BertTokenizer"},
+    {"tokenizer_class": "PreTrainedTokenizerFast"},
+    {"tokenizer_class": "NoSuchTokenizer"},
+    {"bos_token": "<begin>"},
+    {"extra_special_tokens": ["<a>", "<b>"]},
+    {"added_tokens_decoder": {"5": {"content": "w1", "special": False}}},
+], ids=str)  # fmt: skip
+def test_a_check_knows_the_tokenizer_of_the_run(tmp_path: Path, settings: dict[str, object]) -> None:
+    source = bert_folder(tmp_path, **settings)
+    tokenizer = tokenizer_for(source, *own_texts())
+    size = max(tokenizer.get_vocab().values()) + 1
+    assert vocabulary_for(source, *own_texts()) == (size, tokenizer.num_special_tokens_to_add())
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("tokenizer.json", "{"),
+    ("tokenizer.json", "[]"),
+    ("tokenizer_config.json", "{"),
+    ("tokenizer_config.json", '{"bos_token": "<a token more than there are embeddings>"}'),
+])  # fmt: skip
+def test_what_the_run_could_not_make_is_a_fault_of_the_check(tmp_path: Path, name: str, content: str) -> None:
+    source = bert_folder(tmp_path)
+    rows = vocabulary_for(source, *own_texts()).size
+    source = bert_folder(tmp_path, rows=rows)
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    for read in (tokenizer_for, vocabulary_for):
+        with pytest.raises(InputFaults) as caught:
+            read(source, *own_texts())
+        assert [fault.path for fault in caught.value.faults] == ["name"]

@@ -70,6 +70,7 @@ class Asked:
     workers: int = 1
     cluster: str = "local"
     threads: int = 5
+    worker_timeout: float | None = 60.0
 
 
 @pytest.mark.parametrize(
@@ -92,4 +93,4 @@ def test_the_executor_is_the_one_that_is_asked_for(asked: Asked, expected: type[
 
     with patch.dict(POOLS, local=pool):
         assert type(executor(asked, model().backbone)) is expected
-    assert made == ([(model().backbone, 2, 5)] if expected is Distributed else [])
+    assert made == ([(model().backbone, 2, 5, 60.0)] if expected is Distributed else [])

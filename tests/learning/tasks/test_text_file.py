@@ -145,6 +145,78 @@ def test_integer_labels_are_in_the_order_of_numbers(tmp_path: Path) -> None:
     assert texts.labels == ("10", "9", "x")
 
 
+NFC, NFD = "\u00e9t\u00e9", "e\u0301te\u0301"
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "names", "expected"),
+    [
+        (["0", "1", "2"], ["0.0", "1.0", "2.0"], ("0", "1", "2"), [0, 1, 2]),
+        (["0", "1.0", "2", "0.0", "1", "2.00"], ["2", "+1", "-0"], ("0", "1", "2"), [2, 1, 0]),
+        (["1e1", "9", "-1.5"], ["10", "9e0", "-15e-1"], ("-1.5", "9", "1e1"), [2, 1, 0]),
+        (["123456789012345678901", "123456789012345678902"], ["123456789012345678902"],
+         ("123456789012345678901", "123456789012345678902"), [1]),  # exactly, not as floats
+        (["1", "01", "2"], ["01", "1"], ("01", "1", "2"), [0, 1]),  # codes
+        (["1", "1.0", "x"], ["1.0", "1"], ("1", "1.0", "x"), [1, 0]),  # not all are numbers
+        (["1", "inf"], ["inf"], ("1", "inf"), [1]),
+        (["nan", "NA", "None", "null", "NaN"], ["null", "nan"], ("NA", "NaN", "None", "nan", "null"), [4, 3]),
+        (["true", "True"], ["True", "true"], ("True", "true"), [0, 1]),
+        ([NFC, NFD, "b"], [NFD, NFC], ("b", NFC), [1, 1]),
+        ([" a\u00a0", "b"], ["a", "b "], ("a", "b"), [0, 1]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_which_labels_are_one_class(
+    tmp_path: Path, train: list[str], test: list[str], names: tuple[str, ...], expected: list[int], form: str
+) -> None:
+    def table(labels: list[str]) -> str:
+        if form == "csv":
+            return "text,label\n" + "".join(f"some words,{label}\n" for label in labels)
+        return "".join(json.dumps({"text": "some words", "label": label}) + "\n" for label in labels)
+
+    texts = read(tmp_path, table(train), table(test), format=form)
+    assert texts.labels == names
+    assert texts.test.labels is not None
+    assert texts.test.labels.tolist() == expected
+
+
+def test_numbers_and_booleans_of_json_are_labels(tmp_path: Path) -> None:
+    def lines(*labels: object) -> str:
+        return "".join(json.dumps({"text": "x", "label": label}) + "\n" for label in labels)
+
+    texts = read(tmp_path, lines(0, 1, 2, "0"), lines(0.0, 1.0, 2e0), format="jsonl")
+    assert texts.labels == ("0", "1", "2")
+    assert read(tmp_path, lines(True, False), lines("True"), format="jsonl").labels == ("False", "True")
+    [(path, message)] = faults(tmp_path, lines(0, 1), lines("01"), format="jsonl")
+    assert path == "test"
+    assert "'01' (at line 1); valid: '0', '1'" in message
+
+
+@pytest.mark.parametrize(
+    ("labels", "notes"),
+    [
+        (["0", "1"], []),
+        (["0", "0.0", "1"], ["all labels are numbers, and compared as numbers: '0', '0.0' are one class"]),
+        (
+            ["1", "01"],
+            [
+                "not all labels are numbers without leading zeros, so they are compared as text: '01', '1' are different classes"
+            ],
+        ),
+        (["nan", "x"], ["'nan': a class of that name, not a missing label; only an empty cell is one"]),
+    ],
+)
+def test_what_may_surprise_is_noted(tmp_path: Path, labels: list[str], notes: list[str]) -> None:
+    content = "text,label\n" + "".join(f"some words,{label}\n" for label in labels)
+    assert list(read(tmp_path, content, format="csv").notes) == notes
+
+
+def test_columns_are_found_and_dealt_in_either_form_of_unicode(tmp_path: Path) -> None:
+    texts = read(tmp_path, f"text,{NFD}\nx,{NFC}\ny,{NFD}\nz,b\n", format="csv", label_column=NFC)
+    assert texts.labels == ("b", NFC)
+    assert set(texts.train.columns[NFD]) == {NFC, "b"}
+
+
 def test_labels_stay_whole_where_one_has_no_coarse_part(tmp_path: Path) -> None:
     assert read(tmp_path, "a:1 x\nb x", format="labelled_lines").labels == ("a:1", "b")
     assert read(tmp_path, "a:1 x\nb x", format="labelled_lines", label_level="coarse").labels == ("a", "b")
@@ -171,9 +243,9 @@ BAD = [
     (b" \n\n", {}, [("train", "empty")]),
     ("text,label\n", {}, [("train", "no rows")]),
     ("text,label\nred,a\nblue,a\n", {}, [("train", "at least two classes")]),
-    ("text,label\nred,\nblue,NaN\ngreen,a\nx,b", {}, [("train", "no label (empty or NaN) at lines 2, 3")]),
+    ("text,label\nred,\nblue, \ngreen,a\nx,b", {}, [("train", "no label (an empty cell) at lines 2, 3")]),
     ("text,label\n,a\n  ,b\nred,a", {}, [("train", "no text at lines 2, 3")]),
-    ("text,label\n,\nred,a", {}, [("train", "no text at line 2"), ("train", "no label (empty or NaN) at line 2")]),
+    ("text,label\n,\nred,a", {}, [("train", "no text at line 2"), ("train", "no label (an empty cell) at line 2")]),
     ("text,label\nred,a,x\nblue\n", {}, [("train", "not 2 fields at lines 2, 3")]),
     ("text,label,label\nred,a,x\n", {}, [("train", "'label' more than once")]),
     ('text,label\nred,a\n"blue,b\n', {}, [("train", "the row at line 3")]),
@@ -193,11 +265,10 @@ BAD = [
     ("a " + "x" * 200_000 + "\nb x", {"format": "labelled_lines"},
      [("train", "more than 131072 characters at line 1")]),
     ("a\nb x", {"format": "labelled_lines"}, [("train", "no text at line 1")]),
-    ("nan x\nb x", {"format": "labelled_lines"}, [("train", "no label (empty or NaN) at line 1")]),
     ("[1]\n{}\n{", {"format": "jsonl"}, [("train", "no JSON object at lines 1, 3")]),
     ("[" * 100_000, {"format": "jsonl"}, [("train", "no JSON object at line 1")]),
     ('{"text": "x", "label": NaN}\n{"text": "y"}\n{"text": "z", "label": null}', {"format": "jsonl"},
-     [("train", "no label (empty or NaN) at lines 1, 2, 3")]),
+     [("train", "no label (an empty cell) at lines 1, 2, 3")]),
     ('{"text": ["x"], "label": 1}\n{"text": "\\ud800", "label": 1}', {"format": "jsonl"},
      [("train", "column 'text': neither text nor a number at lines 1, 2")]),
 ]  # fmt: skip

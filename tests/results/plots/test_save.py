@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import matplotlib.figure
 import pytest
 import synthetic_run
 from matplotlib.axes import Axes
 
-from elsa_sim.base.errors import InputError, RunFailed
+from elsa_sim.base.errors import DiskFull, InputError, RunFailed
 from elsa_sim.results import plots
 from elsa_sim.results.metrics import Results
 from elsa_sim.results.plots.base import Figure
@@ -56,7 +59,7 @@ def test_a_figure_that_fails_is_named_and_takes_no_other_with_it(forgotten: None
             raise ZeroDivisionError("nothing by nothing")
 
     run = synthetic_run.make(rounds=1)
-    with pytest.raises(RunFailed, match="broken: ZeroDivisionError: nothing by nothing"):
+    with pytest.raises(RunFailed, match=r"broken: ZeroDivisionError: nothing by nothing \(test_save\.py, line \d+\)$"):
         plots.save_figures(run, tmp_path, ["png"])
     names = {path.stem for path in tmp_path.iterdir()}
     assert {"accuracy_over_bytes", "bytes_by_kind", "timeline", "topology_map"} <= names
@@ -76,3 +79,17 @@ def test_names_are_drawn_as_they_are(name: str, tmp_path: Path) -> None:
     ax = plots.draw("energy_by_node", run)
     assert name in [label.get_text() for label in ax.get_yticklabels()]
     assert not any(label.get_parse_math() for label in ax.get_yticklabels())
+
+
+def test_a_full_disk_is_told_once_and_leaves_no_half_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save = matplotlib.figure.Figure.savefig
+
+    def full(self: matplotlib.figure.Figure, path: Path, **options: Any) -> None:
+        save(self, path, **options)
+        os.truncate(path, 100)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", full)
+    with pytest.raises(DiskFull, match=r"No space left on device$"):
+        plots.save_figures(synthetic_run.make(rounds=1), tmp_path, ["png"])
+    assert not list(tmp_path.iterdir())
