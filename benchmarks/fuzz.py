@@ -29,6 +29,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ MORE_MEMORY = 3 * 2**30  # bytes beyond what the imports take
 #: Runs of more local steps than this are long, not endless, and are not played.
 MOST_STEPS = 3000
 UNMEANT = ("Traceback (most recent call last)", "this should not happen", "the run broke off", "invariants violated", "Warning: ",
-           "figures that cannot be drawn", "nothing happens any more", "memory of this machine", "'type='", "errors.pydantic")  # fmt: skip
+           "memory of this machine", "'type='", "errors.pydantic")  # fmt: skip
 COMPLETE = {"seed": 1, "protocol": {"kind": "elsa", "rounds": 2, "local_steps": 2, "edge_rounds": 1},
             "task": {"kind": "synthetic", "train_size": 60, "test_size": 10, "batch_size": 4}}  # fmt: skip
 
@@ -111,7 +112,7 @@ def steps(arguments: Sequence[str]) -> float:
     """Local steps of the run, and what else makes it long without being endless."""
     from elsa_sim.scenario.model import load
 
-    sets = [each for name, each in zip(arguments, arguments[1:], strict=False) if name == "--set"]
+    sets = [each for name, each in pairwise(arguments) if name == "--set"]
     scenario = load(arguments[1], sets).scenario
     protocol = scenario.protocol
     clients = getattr(scenario.topology, "clients", None) or 4
@@ -167,9 +168,9 @@ def work(pipe: Connection, seed: int, share: float, stacks: str) -> None:
 @contextlib.contextmanager
 def ready() -> Iterator[None]:
     """All that is imported or made once; figures are drawn by nobody but ``plot``."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     from elsa_sim.cli import run as run_command
     from elsa_sim.results import plots
     from elsa_sim.results.plots import save
@@ -178,7 +179,7 @@ def ready() -> Iterator[None]:
     from elsa_sim.scenario.document import parse
     from elsa_sim.scenario.model import validated
 
-    assert plots and builder and checks and schema.schema()
+    assert all((plots, builder, checks, schema.schema()))
     with tempfile.TemporaryDirectory() as folder:
         simulation.run(validated(parse(json.dumps(COMPLETE), "complete.yaml")), Path(folder))
         fuzz_cases.PLAYED |= {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
@@ -187,7 +188,8 @@ def ready() -> Iterator[None]:
     def some(runs: Sequence[Any]) -> list[Any]:
         return random.sample(everyone(runs), 3)
 
-    with patch.object(run_command, "write_figures", lambda *_: []), patch.object(save, "_for", some):
+    sooner = patch.object(simulation, "STUCK", 20_000)  # small runs are stuck sooner
+    with sooner, patch.object(run_command, "write_figures", lambda *_: []), patch.object(save, "_for", some):
         yield
 
 
@@ -294,7 +296,9 @@ def main() -> None:
     seconds: Counter[str] = Counter()
     seen: Counter[str] = Counter()
     runs, begin = 0, time.monotonic()
-    for number, kind, ended, took in fuzzed(range(asked.first, asked.first + asked.count), asked.seed, asked.runs, asked.jobs):
+    for number, kind, ended, took in fuzzed(
+        range(asked.first, asked.first + asked.count), asked.seed, asked.runs, asked.jobs
+    ):
         told[kind, ended.outcome] += 1
         seconds[kind] += took
         runs += ended.played
@@ -306,7 +310,9 @@ def main() -> None:
                 written(case(asked.seed, number), folder)
                 again = f"python benchmarks/fuzz.py --seed {asked.seed} --first {number} --count 1 --runs 1"
                 words = " ".join(map(repr, ended.arguments))
-                (folder / "failure.txt").write_text(f"{ended.said}\n{again}\nelsa-sim {words}\n", errors="backslashreplace")
+                (folder / "failure.txt").write_text(
+                    f"{ended.said}\n{again}\nelsa-sim {words}\n", errors="backslashreplace"
+                )
                 print(f"{folder}  {kind}: {ended.said[:300].encode('ascii', 'backslashreplace').decode()}", flush=True)
     took = time.monotonic() - begin
     outcomes = ("ok", "refused", "stopped", "failed")

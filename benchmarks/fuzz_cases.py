@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,13 @@ def files() -> dict[str, bytes]:
     """What the examples name, in small."""
     lines = "\n".join(f"{'AB'[i % 2]}:{'xy'[i % 3 % 2]} what is the word number {i} of these" for i in range(40))
     found = {f"data/{path.name}": path.read_bytes() for path in (ROOT / "scenarios/data").iterdir() if path.is_file()}
-    found |= {f"topologies/{path.name}": path.read_bytes() for path in (ROOT / "topologies").iterdir() if path.is_file()}
+    found |= {
+        f"topologies/{path.name}": path.read_bytes() for path in (ROOT / "topologies").iterdir() if path.is_file()
+    }
     found |= {"trec/train.txt": lines.encode(), "trec/test.txt": lines.encode()}
-    found["rows.csv"] = ("text,label,who\n" + "".join(f'"some words, {i}",{"ab"[i % 2]},{i % 4}\n' for i in range(40))).encode()
+    found["rows.csv"] = (
+        "text,label,who\n" + "".join(f'"some words, {i}",{"ab"[i % 2]},{i % 4}\n' for i in range(40))
+    ).encode()
     rows = (json.dumps({"text": f"some words {i}", "label": i % 3, "who": i % 4}) for i in range(40))
     found["rows.jsonl"] = "\n".join(rows).encode()
     found["away.csv"] = b"time_s,state\n0,1\n2,0\n3,1\n"
@@ -105,18 +110,29 @@ def bases() -> tuple[dict[str, Any], ...]:
             del data["privacy"], data["codec"], data["task"]["public"]
         topology = data["topology"]
         if "file" in topology:
-            topology["file"] = "topologies/" + Path(topology["file"]).name if "data/" not in topology["file"] else topology["file"]
+            topology["file"] = (
+                "topologies/" + Path(topology["file"]).name if "data/" not in topology["file"] else topology["file"]
+            )
         if path.stem == "zoo_backbone":
             topology["file"] = "topologies/backbone.graphml"
         made.append(data)
     village = copy.deepcopy(made[0]) | {"topology": {"file": "topologies/village.csv"}, "devices": {}}
-    text = {"kind": "text_file", "train": "rows.csv", "test": "rows.csv", "format": "csv", "text_column": "text", "label_column": "label"}
+    text = {
+        "kind": "text_file",
+        "train": "rows.csv",
+        "test": "rows.csv",
+        "format": "csv",
+        "text_column": "text",
+        "label_column": "label",
+    }
     link = {"up": "5 Mbit/s", "latency": "5 ms"}
     rows = {
         "protocol": {"kind": "splitfed_v1", "rounds": 2, "local_steps": 2},
         "task": text,
         "topology": {"kind": "star", "clients": 3, "access": link},
-        "devices": {"client": {"stragglers": [{"kind": "background"}], "downtimes": [{"kind": "trace", "file": "away.csv"}]}},
+        "devices": {
+            "client": {"stragglers": [{"kind": "background"}], "downtimes": [{"kind": "trace", "file": "away.csv"}]}
+        },
         "network": {"model": "fifo", "outages": [{"node": "client0", "start": 1, "duration": 2}], "stall_timeout": 1},
     }
     return (*made, village, rows)
@@ -141,7 +157,11 @@ def value(draw: random.Random) -> Any:
     if kind < 0.45:
         return draw.choice(NUMBERS)
     if kind < 0.6:
-        return f"{draw.choice(NUMBERS[:-3] if draw.random() < 0.9 else NUMBERS)} {draw.choice(UNITS)}" if draw.random() < 0.97 else 10**5
+        return (
+            f"{draw.choice(NUMBERS[:-3] if draw.random() < 0.9 else NUMBERS)} {draw.choice(UNITS)}"
+            if draw.random() < 0.97
+            else 10**5
+        )
     return copy.deepcopy(draw.choice(TEXTS if kind < 0.8 else ODD))
 
 
@@ -157,7 +177,9 @@ def mutate(data: Any, draw: random.Random) -> None:
         del parent[key]
     elif change == "rename" and isinstance(parent, dict):
         name = str(key)
-        parent[draw.choice((name[1:], name + "s", name.upper(), "\u00e9", "", "\ud800", 1, None, draw.choice(known)[-1]))] = parent.pop(key)
+        parent[
+            draw.choice((name[1:], name + "s", name.upper(), "\u00e9", "", "\ud800", 1, None, draw.choice(known)[-1]))
+        ] = parent.pop(key)
     elif change == "swap":
         parent[key] = copy.deepcopy(at(data, draw.choice(known)))
     elif change == "wrap":
@@ -204,7 +226,11 @@ def drawn(node: Mapping[str, Any], draw: random.Random, name: str = "", depth: i
         return draw.choice([node["const"]] if "const" in node else node["enum"])
     kind = node.get("type")
     if kind == "object" or "properties" in node:
-        keys = [k for k in node.get("properties", {}) if k in node.get("required", ()) or draw.random() < max(0.05, 0.3 - 0.05 * depth)]
+        keys = [
+            k
+            for k in node.get("properties", {})
+            if k in node.get("required", ()) or draw.random() < max(0.05, 0.3 - 0.05 * depth)
+        ]
         made = {key: drawn(node["properties"][key], draw, key, depth + 1) for key in keys}
         more = node.get("additionalProperties")
         if isinstance(more, dict) and draw.random() < 0.4:
@@ -237,7 +263,13 @@ def _number(node: Mapping[str, Any], draw: random.Random, whole: bool) -> Any:
     if odd < 0.06:
         return draw.choice(NUMBERS)
     if whole:
-        return least + draw.choice((0, 1, 1, 2, 3, 4, 8)) if odd < 0.9 else most if most is not None and odd < 0.93 else least + 50
+        return (
+            least + draw.choice((0, 1, 1, 2, 3, 4, 8))
+            if odd < 0.9
+            else most
+            if most is not None and odd < 0.93
+            else least + 50
+        )
     if odd < 0.2:
         return least
     if most is not None:
@@ -248,7 +280,9 @@ def _number(node: Mapping[str, Any], draw: random.Random, whole: bool) -> Any:
 def _sources(draw: random.Random) -> dict[str, Any]:
     """An example in which some sections, or options of some, are drawn from the schema."""
     data = copy.deepcopy(draw.choice(bases()))
-    properties = {key: node for key, node in _schema()["properties"].items() if key not in ("name", "seed", "execution")}
+    properties = {
+        key: node for key, node in _schema()["properties"].items() if key not in ("name", "seed", "execution")
+    }
     for key in draw.sample(sorted(properties), draw.choice((1, 1, 2, 3))):
         made = drawn(properties[key], draw, key)
         both = isinstance(made, dict) and isinstance(data.get(key), dict)
@@ -261,7 +295,9 @@ def _sources(draw: random.Random) -> dict[str, Any]:
 def _scenario(kind: str, data: Any, runs: bool, more: Mapping[str, bytes] = {}, changes: Sequence[str] = ()) -> Case:
     text = data if isinstance(data, bytes) else _dumped(data)
     sets = [each for change in changes for each in ("--set", change)]
-    return Case(kind, {**files(), **more, "scenario.yaml": text}, ("check", "scenario.yaml", *sets), runs, tuple(changes))
+    return Case(
+        kind, {**files(), **more, "scenario.yaml": text}, ("check", "scenario.yaml", *sets), runs, tuple(changes)
+    )
 
 
 def _mutated(draw: random.Random) -> Case:
@@ -295,13 +331,22 @@ def _sets(draw: random.Random) -> Case:
     changes = []
     for _ in range(draw.choice((1, 1, 2, 3))):
         key = ".".join(map(str, draw.choice(places(data))))
-        key = draw.choice((key, key, key, key + ".x", key[:-1], "", ".", "a b", "\ud800", key.upper(), "devices.client.speed"))
+        key = draw.choice(
+            (key, key, key, key + ".x", key[:-1], "", ".", "a b", "\ud800", key.upper(), "devices.client.speed")
+        )
         told = json.dumps(value(draw), ensure_ascii=draw.random() < 0.5) if draw.random() < 0.7 else str(value(draw))
         changes.append((key + draw.choice(("=", "=", "=", "=", "==", " = ", "", ":")) + told).replace("\0", ""))
     return _scenario("--set texts", data, True, {}, changes)
 
 
-TOPOLOGIES = ("topologies/backbone.graphml", "topologies/campus.json", "topologies/village.csv", "data/two_sites.json", "net.gml", "net.xml")
+TOPOLOGIES = (
+    "topologies/backbone.graphml",
+    "topologies/campus.json",
+    "topologies/village.csv",
+    "data/two_sites.json",
+    "net.gml",
+    "net.xml",
+)
 
 
 def _topology(draw: random.Random) -> Case:
@@ -321,7 +366,10 @@ def _topology(draw: random.Random) -> Case:
         link = {"up": "10 Mbit/s", "latency": "5 ms"}
         source |= {"core": link, **({} if name == "net.gml" else {"access": link, "clients": 3, "edges": 1})}
         source |= {"capacity_unit": "Mbit/s"} if name == "net.xml" else {}
-    data = {"protocol": {"kind": "fedavg", "rounds": 2, "local_steps": 2}, "task": {"kind": "synthetic", "train_size": 60, "test_size": 10}}
+    data = {
+        "protocol": {"kind": "fedavg", "rounds": 2, "local_steps": 2},
+        "task": {"kind": "synthetic", "train_size": 60, "test_size": 10},
+    }
     return _scenario(f"networks, {name.rsplit('.', 1)[1]}", data | {"topology": source}, True, {name: text})
 
 
@@ -333,7 +381,11 @@ def _other_number(text: bytes, draw: random.Random) -> bytes:
     if not found:
         return text
     spot = draw.choice(found)
-    return text[: spot.start()] + str(draw.choice(NUMBERS[:-30] if draw.random() < 0.5 else NUMBERS[17:])).encode() + text[spot.end() :]
+    return (
+        text[: spot.start()]
+        + str(draw.choice(NUMBERS[:-30] if draw.random() < 0.5 else NUMBERS[17:])).encode()
+        + text[spot.end() :]
+    )
 
 
 def _file(kind: str, name: str, data: Mapping[str, Any]) -> Callable[[random.Random], Case]:
@@ -353,7 +405,11 @@ def _study(draw: random.Random) -> Case:
         mutate(data, draw)
     text = damage(_dumped(data), draw) if draw.random() < 0.2 else _dumped(data)
     base = _dumped(bases()[5])
-    return Case("studies", {**files(), "base.yaml": base, "study.yaml": text}, ("study", "study.yaml", "--out", "st", "--dry-run"))
+    return Case(
+        "studies",
+        {**files(), "base.yaml": base, "study.yaml": text},
+        ("study", "study.yaml", "--out", "st", "--dry-run"),
+    )
 
 
 def _network(draw: random.Random) -> Case:
@@ -361,12 +417,14 @@ def _network(draw: random.Random) -> Case:
     data: dict[str, Any] = {
         "nodes": names,
         "links": [{"u": u, "v": v, "bandwidth_bps": 10 ** draw.uniform(0, 10), "latency_s": draw.choice((0, 0.01, 3)),
-                   "duplex": draw.choice(("full", "half"))} for u, v in zip(names, names[1:], strict=False)],
+                   "duplex": draw.choice(("full", "half"))} for u, v in pairwise(names)],
         "flows": [{"id": f"f{i}", "src": draw.choice(names), "dst": draw.choice(names), "bytes": 10 ** draw.uniform(0, 12),
                    "start_s": draw.choice((0, 1, 0.1))} for i in range(draw.choice((1, 2, 4)))],
     }  # fmt: skip
     if draw.random() < 0.5:
-        draw.choice(data["links"])["bandwidth_profile"] = [[t, draw.choice((0, 1e6, 5e6, 1))] for t in range(draw.choice((1, 3)))]
+        draw.choice(data["links"])["bandwidth_profile"] = [
+            [t, draw.choice((0, 1e6, 5e6, 1))] for t in range(draw.choice((1, 3)))
+        ]
     for _ in range(draw.choice((0, 1, 1, 2))):
         mutate(data, draw)
     text = _json(data)
@@ -399,7 +457,9 @@ _ROWS: dict[str, Any] = {
     "protocol": {"kind": "fedavg", "rounds": 2, "local_steps": 2},
     "topology": {"kind": "star", "clients": 3, "access": {"up": "5 Mbit/s"}},
 }
-_LABELLED = _ROWS | {"task": {"kind": "text_file", "train": "trec/train.txt", "test": "trec/test.txt", "format": "labelled_lines"}}
+_LABELLED = _ROWS | {
+    "task": {"kind": "text_file", "train": "trec/train.txt", "test": "trec/test.txt", "format": "labelled_lines"}
+}
 _TRACED = yaml.safe_load((ROOT / "scenarios/traces.yaml").read_text(encoding="utf-8"))
 _TABLE = {"kind": "text_file", "text_column": "text", "label_column": "label", "test_fraction": 0.2}
 

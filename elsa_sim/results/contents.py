@@ -60,6 +60,15 @@ class _Bytes(_Strict):
     by_kind: dict[str, Count] = {}
 
 
+class _Energy(_Strict):
+    total: Finite
+    marginal: Finite
+    compute: Finite
+    radio: Finite
+    idle: Finite
+    by_role: dict[str, dict[str, Finite]] = {}
+
+
 class _Summary(_Strict):
     protocol: str
     sim_time_s: Amount
@@ -69,7 +78,7 @@ class _Summary(_Strict):
     loss: Finite | None
     time_to_target_s: Amount | None = None
     bytes: _Bytes
-    energy_j: Finite
+    energy_j: _Energy
     energy_by_node: dict[str, Finite] = {}
     retries: Count = 0
     missing: Count = 0

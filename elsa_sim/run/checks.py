@@ -28,7 +28,7 @@ from ..protocols.base import Protocol
 from ..scenario.model import Loaded, Scenario
 from ..scenario.validation import in_order
 from ..topology import Topology
-from . import effects, memory
+from . import durations, effects, memory
 from .cost_inputs import Needs, needs, radio_of, resources, set_demands
 from .inputs import drawn_of, note_plugins, texts_of, vocabulary_of
 
@@ -145,6 +145,8 @@ def check(loaded: Loaded) -> Plan:
         if not faults:
             asked = memory.MemoryDemand(scenario, outline, source.layers, cuts, topology, edge_of).footprints()
             faults.extend(loaded.located(memory.too_large(asked, devices), "devices"))
+            slow = durations.too_slow(scenario, outline, cuts, server_of, devices)
+            faults.extend(loaded.located(slow, "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
     try:

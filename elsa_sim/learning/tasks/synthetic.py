@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 
 from ...base.context import Context
 from ...base.registry import Items
+from ...base.units import MOST_COUNT
 from .base import Task, Texts, TextSplit, Vocabulary
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ class Synthetic(Task):
     kind: Literal["synthetic"] = "synthetic"
     topics: int = Field(default=4, ge=2, le=1000)
     """Number of topics: the classes."""
-    topic_words: int = Field(default=20, ge=1)
+    topic_words: int = Field(default=20, ge=1, le=MOST_COUNT)
     """Words that belong to one topic."""
-    shared_words: int = Field(default=200, ge=1)
+    shared_words: int = Field(default=200, ge=1, le=MOST_COUNT)
     """Words that all topics use."""
     length: Items[tuple[int, int]] = (8, 20)
     """Shortest and longest sentence, in words."""
@@ -49,9 +50,9 @@ class Synthetic(Task):
     """Probability that a word belongs to the topic of its sentence."""
     predictability: float = Field(default=0.5, ge=0.0, le=1.0)
     """Probability that a word is the fixed successor of the previous one in its vocabulary."""
-    train_size: int = Field(default=2000, ge=1)
+    train_size: int = Field(default=2000, ge=1, le=MOST_COUNT)
     """Training sentences."""
-    test_size: int = Field(default=400, ge=1)
+    test_size: int = Field(default=400, ge=1, le=MOST_COUNT)
     """Test sentences."""
 
     @model_validator(mode="after")
