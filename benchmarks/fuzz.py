@@ -237,7 +237,7 @@ def shape(said: str) -> str:
         return " ".join((own or ["?"])[:3] if "most recent call first" in said else (own or ["?"])[-3:])
     told = re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", said)
     told = told.partition("\n  ")[2] or told
-    return re.sub(r"-?\b\d[\w.+]*|\binf\b|\bnan\b", "#", told)[:160]
+    return re.sub(r"-?\b\d[\w.+]*(?:-\d+)?|\binf\b|\bnan\b", "#", told)[:160]
 
 
 def fuzzed(numbers: Sequence[int], seed: int, share: float, jobs: int) -> Iterator[tuple[int, str, Ended, float]]:

@@ -110,7 +110,7 @@ def bounded(quantity: str, least: float, most: float, why: str) -> tuple[Any, ..
 #: Far beyond anything real: what lies outside is a slip of the pen, or ends in infinite times and runs without end.
 MOST_BANDWIDTH, MOST_TIME, MOST_BYTES, MOST_SPEED = 1e15, 1e8, 1e18, 1e21  # bit/s, s, bytes, FLOP/s
 #: Of rounds, steps, texts and the like, and of factors, exponents and learning rates.
-MOST_COUNT, MOST_FACTOR = 10**9, 1e6
+MOST_COUNT, MOST_FACTOR = 10**9, 1e30  # single precision ends at 3e38
 CABLE = "all fibres of a cable together carry some 1e15"
 YEARS = "some three years; times count from the start of the run, not from 1970"
 
