@@ -188,7 +188,7 @@ def ready() -> Iterator[None]:
     def some(runs: Sequence[Any]) -> list[Any]:
         return random.sample(everyone(runs), 3)
 
-    sooner = patch.object(simulation, "STUCK", 20_000)  # small runs are stuck sooner
+    sooner = patch.object(simulation, "STUCK", 2_000)  # small runs are stuck sooner
     with sooner, patch.object(run_command, "write_figures", lambda *_: []), patch.object(save, "_for", some):
         yield
 
@@ -302,6 +302,8 @@ def main() -> None:
         told[kind, ended.outcome] += 1
         seconds[kind] += took
         runs += ended.played
+        if sum(told.values()) % 1000 == 0:
+            print(f"{sum(told.values())} cases, {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
         if ended.outcome == "failed":
             found = shape(ended.said)
             seen[found] += 1

@@ -29,7 +29,7 @@ from ..scenario.model import Loaded, Scenario
 from ..scenario.validation import in_order
 from ..topology import Topology
 from . import durations, effects, memory
-from .cost_inputs import Needs, needs, radio_of, resources, set_demands
+from .cost_inputs import Needs, needs, radio_of, resources, set_demands, unheard
 from .inputs import drawn_of, note_plugins, texts_of, vocabulary_of
 
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ def check(loaded: Loaded) -> Plan:
     if topology is not None and protocol is not None and edge_of:
         faults.extend(loaded.located(protocol.aggregation_faults(edge_of, topology.cloud), "protocol"))
         faults.extend(loaded.located(effects.of_waiting(protocol, edge_of, topology.cloud), "protocol"))
+    if layout is not None and not faults:
+        found = unheard(radio_of(scenario, layout, context.streams), layout)
+        faults.extend(loaded.located(found, "wireless"))
     cuts: dict[str, Cut] | None = None
     outline: Outline | None = None
     wanted: dict[str | None, Needs] = {}

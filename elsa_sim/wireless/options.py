@@ -14,7 +14,7 @@ from ..base.choices import member_of
 from ..base.errors import Fault, InputError, InputFaults
 from ..base.registry import Items, Options
 from ..base.streams import Streams
-from ..base.units import MOST_TIME, Decibels, Distance, NoiseDensity, Power, Seconds, bounded
+from ..base.units import MOST_TIME, Decibels, Distance, Power, Seconds, bounded
 from ..topology import Topology, listed
 from ..topology.limits import PositiveBandwidth
 from .allocation import Allocator, Equal
@@ -30,6 +30,7 @@ Positive = Annotated[
 Count = Annotated[int, Ge(1), Le(10_000)]
 Width = Annotated[float, *bounded("frequency", 1.0, 1e15, "narrower ones carry nothing in the time of a run")]
 
+Noise = Annotated[float, *bounded("noise density", 1e-30, 1e-9, "thermal noise has some 4e-21")]
 Coherence = Annotated[
     float,
     *bounded(
@@ -123,7 +124,7 @@ class WirelessOptions(Options):
     """Rate to every client; without it, it comes from the subchannels as the uplink does."""
     antenna_gain: Decibels = 0.0
     """Gains of both antennas together."""
-    noise: Annotated[NoiseDensity, Ge(1e-30)] = 10.0**-20.4
+    noise: Noise = 10.0**-20.4
     """Density of thermal noise (-174 dBm/Hz)."""
     noise_figure: Annotated[Decibels, Ge(0.0)] = 7.0
     """What the receiver adds to the noise, and other cells by their interference."""

@@ -67,7 +67,9 @@ def test_numbers_that_cannot_be_are_seen(fuzz: ModuleType, tmp_path: Path) -> No
     assert fuzz.strange(path) == ["summary.b.c is -2", "summary.d.0 is nan"]
 
 
-@pytest.mark.parametrize(("what", "said"), [("hang", "no end after"), ("die", "the process died"), ("raise", "KeyError")])
+@pytest.mark.parametrize(
+    ("what", "said"), [("hang", "no end after"), ("die", "the process died"), ("raise", "KeyError")]
+)
 def test_a_hang_a_death_and_an_exception_are_seen(
     fuzz: ModuleType, monkeypatch: pytest.MonkeyPatch, what: str, said: str
 ) -> None:

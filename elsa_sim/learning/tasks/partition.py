@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ...base.registry import Component
-from ...base.units import MOST_COUNT, MOST_FACTOR
 from .base import Split, fault
 from .tables import did_you_mean, listed
 
@@ -32,7 +31,7 @@ class Partition(Component):
     remedy: ClassVar[str] = "use fewer clients or more training samples"
 
     kind: str
-    min_samples: int = Field(default=1, ge=1, le=MOST_COUNT)
+    min_samples: int = Field(default=1, ge=1)
     """Fewest samples a client may hold; random partitions are drawn anew until they meet it."""
 
     def split(self, split: Split, clients: int, rng: np.random.Generator) -> list[Indices]:
@@ -83,7 +82,7 @@ class Quantity(Partition):
     kind: Literal["quantity"] = "quantity"
     remedy: ClassVar[str] = f"so it was in each of {_DRAWS} draws; raise alpha, lower min_samples, or use fewer clients"
 
-    alpha: float = Field(default=1.0, gt=0.0, le=MOST_FACTOR)
+    alpha: float = Field(default=1.0, gt=0.0)
     """Concentration: small is unequal, large is equal sizes."""
 
     def deal(self, split: Split, clients: int, rng: np.random.Generator) -> list[Indices]:
@@ -123,7 +122,7 @@ class Dirichlet(_ByGroup):
     kind: Literal["dirichlet"] = "dirichlet"
     remedy: ClassVar[str] = f"so it was in each of {_DRAWS} draws; raise alpha, lower min_samples, or use fewer clients"
 
-    alpha: float = Field(gt=0.0, le=MOST_FACTOR)
+    alpha: float = Field(gt=0.0)
     """Concentration: 0.1 gives most clients one or two classes, 100 is close to iid."""
 
     def deal(self, split: Split, clients: int, rng: np.random.Generator) -> list[Indices]:
@@ -142,7 +141,7 @@ class Shards(_ByGroup):
     kind: Literal["shards"] = "shards"
     remedy: ClassVar[str] = "use fewer shards or fewer clients"
 
-    shards: int = Field(default=2, ge=1, le=MOST_COUNT)
+    shards: int = Field(default=2, ge=1)
     """Shards per client: at most about this many classes on each."""
 
     def deal(self, split: Split, clients: int, rng: np.random.Generator) -> list[Indices]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _SYLLABLES = tuple(consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou")
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _MOST_WORDS = 100_000
+MOST_TEXTS, _MOST_LENGTH = 10_000_000, 100_000  # what memory holds; words of a book
 
 
 class Synthetic(Task):
@@ -50,17 +51,17 @@ class Synthetic(Task):
     """Probability that a word belongs to the topic of its sentence."""
     predictability: float = Field(default=0.5, ge=0.0, le=1.0)
     """Probability that a word is the fixed successor of the previous one in its vocabulary."""
-    train_size: int = Field(default=2000, ge=1, le=MOST_COUNT)
+    train_size: int = Field(default=2000, ge=1, le=MOST_TEXTS)
     """Training sentences."""
-    test_size: int = Field(default=400, ge=1, le=MOST_COUNT)
+    test_size: int = Field(default=400, ge=1, le=MOST_TEXTS)
     """Test sentences."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         problems = []
-        if not 1 <= self.length[0] <= self.length[1]:
+        if not 1 <= self.length[0] <= self.length[1] <= _MOST_LENGTH:
             problems.append(
-                f"length must be [shortest, longest] with 1 <= shortest <= longest, got {list(self.length)}"
+                f"length must be [shortest, longest] with 1 <= shortest <= longest <= {_MOST_LENGTH}, got {list(self.length)}"
             )
         words = self.topics * self.topic_words + self.shared_words
         if words > _MOST_WORDS:
