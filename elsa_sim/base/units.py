@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 _PREFIX = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15,
            "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}  # fmt: skip
@@ -89,14 +89,6 @@ def _parser(quantity: str) -> Callable[[Any], float]:
     return lambda value: parse(value, quantity)
 
 
-def _quantity(quantity: str, signed: bool = False) -> tuple[Any, ...]:
-    text = f"{quantity}: a number in {next(iter(UNITS[quantity]))}, or text such as '10 {_example(quantity)}'"
-    number = {"type": "number"} if signed else {"type": "number", "minimum": 0}
-    schema = WithJsonSchema({"anyOf": [number, {"type": "string"}], "description": text})
-    bound = () if signed else (Field(ge=0),)
-    return *bound, BeforeValidator(_parser(quantity)), schema
-
-
 def bounded(quantity: str, least: float, most: float, why: str) -> tuple[Any, ...]:
     """What makes a field hold a ``quantity`` from ``least`` to ``most`` (SI); ``why`` is said to who is out of bounds.
 
@@ -115,15 +107,22 @@ def bounded(quantity: str, least: float, most: float, why: str) -> tuple[Any, ..
     return AfterValidator(check), BeforeValidator(_parser(quantity)), schema
 
 
-Bandwidth = Annotated[float, *_quantity("bandwidth")]
-Seconds = Annotated[float, *_quantity("time")]
-Size = Annotated[float, *_quantity("size")]
-Speed = Annotated[float, *_quantity("speed")]
-Power = Annotated[float, *_quantity("power")]
-Frequency = Annotated[float, *_quantity("frequency")]
-Distance = Annotated[float, *_quantity("distance")]
-NoiseDensity = Annotated[float, *_quantity("noise density")]
-Decibels = Annotated[float, *_quantity("level", signed=True)]
+#: Far beyond anything real: what lies outside is a slip of the pen, or ends in infinite times and runs without end.
+MOST_BANDWIDTH, MOST_TIME, MOST_BYTES, MOST_SPEED = 1e15, 1e8, 1e18, 1e21  # bit/s, s, bytes, FLOP/s
+#: Of rounds, steps, texts and the like, and of factors, exponents and learning rates.
+MOST_COUNT, MOST_FACTOR = 10**9, 1e30  # single precision ends at 3e38
+CABLE = "all fibres of a cable together carry some 1e15"
+YEARS = "some three years; times count from the start of the run, not from 1970"
+
+Bandwidth = Annotated[float, *bounded("bandwidth", 0.0, MOST_BANDWIDTH, CABLE)]
+Seconds = Annotated[float, *bounded("time", 0.0, MOST_TIME, YEARS)]
+Size = Annotated[float, *bounded("size", 0.0, MOST_BYTES, "a thousand of the largest data centres' memories")]
+Speed = Annotated[float, *bounded("speed", 0.0, MOST_SPEED, "the fastest computers do some 1e18")]
+Power = Annotated[float, *bounded("power", 0.0, 1e10, "the largest power station")]
+Frequency = Annotated[float, *bounded("frequency", 0.0, 1e15, "that of light")]
+Distance = Annotated[float, *bounded("distance", 0.0, 1e9, "beyond the moon")]
+NoiseDensity = Annotated[float, *bounded("noise density", 0.0, 1.0, "thermal noise has some 4e-21")]
+Decibels = Annotated[float, *bounded("level", -300.0, 300.0, "a factor of 1e30")]
 
 
 def _format(value: float, unit: str, step: float, prefixes: str) -> str:

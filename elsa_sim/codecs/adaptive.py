@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ..base.lazy import lazy
+from ..base.units import MOST_COUNT
 from ..learning.execution.work import TensorSpec
 from .base import Codec, Encoded, EncodedSpec, MessageContext
 from .cast import saturate
@@ -70,13 +71,13 @@ class Adaptive(Subspace):
     """Coordinates along public directions with bits as each deserves, within a byte budget or an error bound."""
 
     kind: Literal["adaptive"] = "adaptive"  # type: ignore[assignment]
-    rank: int = Field(2**15, ge=1)
+    rank: int = Field(2**15, ge=1, le=MOST_COUNT)
     """Directions used at most; at most the hidden size."""
-    bytes_per_token: int | None = Field(None, ge=3)
+    bytes_per_token: int | None = Field(None, ge=3, le=MOST_COUNT)
     """Budget of a row in bytes, gain included."""
-    last_bytes_per_token: int | None = Field(None, ge=3)
+    last_bytes_per_token: int | None = Field(None, ge=3, le=MOST_COUNT)
     """Budget at the end of ``over_rounds`` rounds; without, the budget stays."""
-    over_rounds: int | None = Field(None, ge=2)
+    over_rounds: int | None = Field(None, ge=2, le=MOST_COUNT)
     """Rounds over which the budget changes."""
     error: float | None = Field(None, gt=0.0, lt=1.0)
     """Share of the variance of public text that may stay outside, at each cut; instead of a budget."""

@@ -32,6 +32,7 @@ from pydantic import Field
 
 from ..base.lazy import lazy
 from ..base.streams import Streams
+from ..base.units import MOST_COUNT
 from ..learning.execution.work import TensorSpec
 from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
@@ -94,11 +95,11 @@ class SSOP(Codec):
     in_graph: ClassVar[bool] = True
     secret: ClassVar[bool] = True
     kind: Literal["ssop"] = "ssop"
-    rank: int = Field(8, ge=2)
+    rank: int = Field(8, ge=2, le=MOST_COUNT)
     """r: dimension of the rotated subspace."""
     strength: float = Field(1.0, ge=0.0, le=1.0)
     """How far the rotation goes from the identity (0) to a random one (1), along the geodesic."""
-    refresh_every: int = Field(1, ge=1)
+    refresh_every: int = Field(1, ge=1, le=MOST_COUNT)
     """Rounds after which the subspace is fitted anew."""
 
     def start(self, keys: Keys) -> Secret | None:

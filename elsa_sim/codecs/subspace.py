@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, PrivateAttr
 
 from ..base.lazy import lazy
+from ..base.units import MOST_COUNT
 from ..learning.execution.work import TensorSpec
 from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, MessageContext
 from .cast import saturate
@@ -46,7 +47,7 @@ class Subspace(Codec):
 
     in_graph: ClassVar[bool] = True
     kind: Literal["subspace"] = "subspace"
-    rank: int = Field(96, ge=1)
+    rank: int = Field(96, ge=1, le=MOST_COUNT)
     """k: directions kept; at most the hidden size."""
     basis: BasisKind = "variance"
     """Which directions: variance keeps most of the states, semantic what the tokens of a text have in common."""
@@ -54,7 +55,7 @@ class Subspace(Codec):
     """Where it works: what crosses between Parts 1 and 2 (first), between Parts 2 and 3 (second), or both."""
     gain: bool = False
     """Scale what arrives so that it varies as much as whole hidden states do, as the frozen layers after it expect."""
-    refresh_every: int | None = Field(None, ge=1)
+    refresh_every: int | None = Field(None, ge=1, le=MOST_COUNT)
     """Rounds after which the directions are fitted anew; without, they are those of the pretrained model."""
 
     _fitted: Basis | None = PrivateAttr(default=None)

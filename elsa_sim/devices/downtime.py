@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from annotated_types import Gt
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from ..base.intervals import Interval, alternation
 from ..base.registry import Component
 from ..base.units import Seconds
+from ..topology.limits import Duration, MeanTime
 from ..topology.trace_files import read_columns
 
 
@@ -49,7 +49,7 @@ class Crash(Downtime):
     kind: Literal["crash"] = "crash"
     at: Seconds
     """When the device goes away."""
-    duration: Annotated[Seconds, Gt(0)] | None = None
+    duration: Duration | None = None
     """How long it stays away; for good without it."""
 
     def intervals(self, random: np.random.Generator) -> Iterator[Interval]:
@@ -60,9 +60,9 @@ class OnOff(Downtime):
     """Present and away in turn, for exponential or fixed times."""
 
     kind: Literal["on_off"] = "on_off"
-    on: Annotated[Seconds, Gt(0)] = 600.0
+    on: MeanTime = 600.0
     """Mean time for which the device is present."""
-    off: Annotated[Seconds, Gt(0)] = 60.0
+    off: MeanTime = 60.0
     """Mean time for which it is away."""
     times: Literal["exponential", "fixed"] = "exponential"
     """Exponential times begin in a random state; fixed ones with the device present."""

@@ -13,7 +13,7 @@ from ..base.choices import member_of
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from ..base.registry import Items, Options
-from ..base.units import Frequency, Power, Seconds, Size, Speed
+from ..base.units import MOST_SPEED, Frequency, Power, Size, bounded
 from ..topology import Topology
 from .downtime import Downtime
 from .profiles import profile
@@ -21,6 +21,13 @@ from .stragglers import Straggler
 
 _GIB = 2.0**30
 D = TypeVar("D", bound="DeviceOptions")
+
+PositiveSpeed = Annotated[
+    float, *bounded("speed", 1.0, MOST_SPEED, "from a pocket calculator to a thousand of the fastest computers")
+]
+Memory = Annotated[Size, Gt(0)]
+Slowdown = Annotated[float, Ge(1e-6), Le(1e6)]
+Launch = Annotated[float, *bounded("time", 0.0, 1e4, "the cost of one piece of work, of which a run has thousands")]
 
 
 AnyStraggler = Annotated[SerializeAsAny[Straggler], member_of(Straggler)]
@@ -38,7 +45,7 @@ class PowerOptions(Options):
     """In addition, while bits of its own messages flow: not in latency, stalls and waits; once for messages at once."""
     receive: Power = 0.8
     """In addition, while bits of messages to it flow, in the same way."""
-    kappa: Annotated[float, Ge(0.0)] = 0.0
+    kappa: Annotated[float, Ge(0.0), Le(1e-20)] = 0.0
     """Effective switched capacitance in W/Hz^3; with it, busy is idle + kappa * frequency^3 instead."""
     frequency: Frequency = 0.0
     """Clock for ``kappa``. It sets the power only: state the speed that goes with it."""
@@ -54,19 +61,19 @@ class DeviceOptions(Options):
 
     profile: str | None = None
     """Name of a known device (see devices/profiles.json) that speed, memory and power come from where not given."""
-    speed: Annotated[Speed, Gt(0)]
+    speed: PositiveSpeed
     """Effective speed on the work at hand."""
-    memory: Annotated[Size, Gt(0)]
+    memory: Memory
     """Memory for a part of the model, its activations and its optimizer."""
     slots: Annotated[int, Ge(1), Le(4096)] = 1
     """Pieces of work that run side by side, each at full speed; more wait in line."""
-    slowdown: Annotated[float, Gt(0)] = 1.0
+    slowdown: Slowdown = 1.0
     """Factor on compute time; 1 is as fast as stated, a straggler has more."""
     stragglers: Items[tuple[AnyStraggler, ...]] = ()
     """Slowdowns that vary from one piece of work, or one time, to another; their factors multiply."""
     downtimes: Items[tuple[AnyDowntime, ...]] = ()
     """When the device is away; all of them together."""
-    launch: Seconds = 0.0
+    launch: Launch = 0.0
     """Fixed cost of a piece of work."""
     power: PowerOptions = PowerOptions()
     """Power draw."""
@@ -82,23 +89,23 @@ class DeviceOptions(Options):
 class ClientOptions(DeviceOptions):
     """A single-board computer or a phone; the defaults are those of a Raspberry Pi 4's class."""
 
-    speed: Annotated[Speed, Gt(0)] = 20e9
-    memory: Annotated[Size, Gt(0)] = 4.0 * _GIB
+    speed: PositiveSpeed = 20e9
+    memory: Memory = 4.0 * _GIB
 
 
 class EdgeOptions(DeviceOptions):
     """A small server near the clients; the defaults are those of a multi-core CPU."""
 
-    speed: Annotated[Speed, Gt(0)] = 500e9
-    memory: Annotated[Size, Gt(0)] = 64.0 * _GIB
+    speed: PositiveSpeed = 500e9
+    memory: Memory = 64.0 * _GIB
     power: PowerOptions = PowerOptions(idle=60.0, busy=200.0, transmit=5.0, receive=5.0)
 
 
 class CloudOptions(DeviceOptions):
     """The cloud's server; the defaults are those of a data-centre GPU well below its peak."""
 
-    speed: Annotated[Speed, Gt(0)] = 10e12
-    memory: Annotated[Size, Gt(0)] = 256.0 * _GIB
+    speed: PositiveSpeed = 10e12
+    memory: Memory = 256.0 * _GIB
     power: PowerOptions = PowerOptions(idle=150.0, busy=600.0, transmit=10.0, receive=10.0)
 
 

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import model_validator
 
 from ..base.intervals import alternation
 from ..base.registry import Component, Items
 from ..base.units import Seconds
+from ..topology.limits import MeanTime
 
-Factor = Annotated[float, Gt(0.0)]
-PositiveSeconds = Annotated[Seconds, Gt(0)]
+Factor = Annotated[float, Ge(1e-6), Le(1e6)]
 
 
 class Straggler(Component):
@@ -52,7 +52,7 @@ class ShiftedExponential(Straggler):
 
     kind: Literal["shifted_exponential"] = "shifted_exponential"
     random: ClassVar[bool] = True
-    mean: Annotated[float, Ge(0.0)] = 0.5
+    mean: Annotated[float, Ge(0.0), Le(1e6)] = 0.5
     """Mean of the exponential part."""
 
     def start(self, random: np.random.Generator) -> Callable[[float], float]:
@@ -66,9 +66,9 @@ class Background(Straggler):
     random: ClassVar[bool] = True
     factor: Factor = 3.0
     """Factor while the load is on."""
-    on: PositiveSeconds = 30.0
+    on: MeanTime = 30.0
     """Mean time for which it is on."""
-    off: PositiveSeconds = 90.0
+    off: MeanTime = 90.0
     """Mean time for which it is off."""
 
     def start(self, random: np.random.Generator) -> Callable[[float], float]:
@@ -89,7 +89,7 @@ class Throttling(Straggler):
     kind: Literal["throttling"] = "throttling"
     factor: Factor = 2.0
     """Factor while throttled."""
-    period: PositiveSeconds = 60.0
+    period: MeanTime = 60.0
     """Time from one end of throttling to the next."""
     share: Annotated[float, Ge(0.0), Le(1.0)] = 0.5
     """Share of the period that is throttled."""

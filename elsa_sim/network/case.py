@@ -16,8 +16,9 @@ from pydantic import ConfigDict, Field, ValidationError
 from ..base import files
 from ..base.errors import Fault, InputError, InputFaults, InvariantViolation
 from ..base.registry import Items, Options
+from ..base.units import MOST_BANDWIDTH, MOST_BYTES, MOST_TIME
 from ..topology import Link, Node, Topology, faults_of
-from ..topology.limits import LEAST_BANDWIDTH, MOST_BANDWIDTH, MOST_BYTES, MOST_LATENCY, MOST_TIME
+from ..topology.limits import LEAST_BANDWIDTH, MOST_LATENCY
 from ..topology.options import Duplex
 from . import Delivery, Network, NetworkOptions
 

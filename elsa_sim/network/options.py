@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
@@ -11,9 +12,10 @@ from pydantic import Field, SerializeAsAny, model_validator
 from ..base.choices import member_of
 from ..base.errors import Fault, InputFaults
 from ..base.registry import Items, Options
+from ..base.units import Seconds
 from ..links import LinkModel, MaxMin
 from ..topology import Topology
-from ..topology.limits import Duration, Header, MeanTime, Moment, Segment
+from ..topology.limits import Duration, Header, MeanTime, Segment
 
 Model = Annotated[SerializeAsAny[LinkModel], member_of(LinkModel)]
 
@@ -25,7 +27,7 @@ class Outage(Options):
     """Name of the node that cannot be reached."""
     link: Items[tuple[str, str]] | None = None
     """Names of the two ends of the link that is down."""
-    start: Moment
+    start: Seconds
     """When it begins."""
     duration: Duration
     """How long it lasts."""
@@ -84,19 +86,20 @@ class NetworkOptions(Options):
     """A message that has not arrived after so long is aborted."""
     retries: Annotated[int, Ge(0), Le(1_000_000)] = 3
     """So often an aborted message is sent again, from its first byte."""
-    backoff: Moment = 1.0
+    backoff: Seconds = 1.0
     """Wait before the first retry."""
-    backoff_factor: Annotated[float, Ge(1.0)] = 2.0
+    backoff_factor: Annotated[float, Ge(1.0), Le(1e6)] = 2.0
     """Factor on the wait for each further retry."""
-    backoff_limit: Moment = Field(default=60.0)
+    backoff_limit: Seconds = Field(default=60.0)
     """Longest wait before a retry."""
 
     def wait(self, attempt: int) -> float:
         """The wait after the failed attempt number ``attempt``, counted from 1 (s)."""
         try:
-            return min(self.backoff_limit, self.backoff * self.backoff_factor ** (attempt - 1))
+            factor = self.backoff_factor ** (attempt - 1)
         except OverflowError:
-            return self.backoff_limit
+            factor = math.inf
+        return min(self.backoff_limit, self.backoff * factor) if self.backoff else 0.0
 
     def check(self, topology: Topology) -> None:
         """Whether outages and failures name nodes and links that exist.

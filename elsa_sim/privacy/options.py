@@ -11,6 +11,7 @@ from pydantic import Field, SerializeAsAny, field_validator
 
 from ..base.choices import member_of
 from ..base.registry import Items, Options
+from ..base.units import MOST_COUNT, MOST_FACTOR
 from ..codecs.base import Codec
 from .attacks.complement import Complement
 from .attacks.discriminant import Discriminant
@@ -27,22 +28,22 @@ AnyAttack = Annotated[SerializeAsAny[PrivacyAttack], member_of(PrivacyAttack)]
 class InversionOptions(Options):
     """The trained attacker: a small transformer from payloads to tokens."""
 
-    steps: int = Field(400, ge=1)
+    steps: int = Field(400, ge=1, le=MOST_COUNT)
     """Training steps of 32 public texts each."""
-    width: int = Field(128, ge=8)
+    width: int = Field(128, ge=8, le=MOST_COUNT)
     """Hidden size."""
-    lr: float = Field(2e-3, gt=0)
+    lr: float = Field(2e-3, gt=0, le=MOST_FACTOR)
     """Learning rate of AdamW, falling to zero."""
 
 
 class PrivacyOptions(Options):
     """Attacks on what clients send up at the first cut, with the adapters of the end of the run."""
 
-    tokens: int = Field(4000, ge=1)
+    tokens: int = Field(4000, ge=1, le=MOST_COUNT)
     """Private tokens that are attacked, about; they are those of the clients' own training texts, dealt evenly."""
-    known_texts: int = Field(16, ge=0)
+    known_texts: int = Field(16, ge=0, le=MOST_COUNT)
     """Texts of each client that the attacker knows in clear (pairs for Procrustes); they are not scored."""
-    rank: int = Field(8, ge=1)
+    rank: int = Field(8, ge=1, le=MOST_COUNT)
     """Principal directions that the complement attack leaves out, where no `ssop` in the chain says how many."""
     inversion: InversionOptions | None = InversionOptions()
     """The trained attacker; null leaves it out."""

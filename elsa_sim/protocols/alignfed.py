@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ..base.errors import Fault
+from ..base.units import MOST_COUNT, MOST_FACTOR
 from ..world.rounds import retry
 from .fedbuff import Buffered
 
@@ -42,7 +43,7 @@ class AlignFed(Buffered):
     """Updates grouped by version, aligned in meaning, merged fairly (AlignFed, arXiv:2606.08197)."""
 
     kind: Literal["alignfed"] = "alignfed"
-    fairness: float = Field(0.5, ge=0)
+    fairness: float = Field(0.5, ge=0, le=MOST_FACTOR)
     """Exponent b of a client's share of the updates so far; 0: none."""
     cap: float = Field(0.5, gt=0, le=1)
     """Largest weight of one update in a merge, where enough others are there."""
@@ -50,11 +51,11 @@ class AlignFed(Buffered):
     """Group updates by the version they began from."""
     alignment: bool = True
     """Align groups of old versions."""
-    calibration: int = Field(8, ge=1)
+    calibration: int = Field(8, ge=1, le=MOST_COUNT)
     """Public texts that a server aligns on."""
-    ridge: float = Field(1e-3, ge=0)
+    ridge: float = Field(1e-3, ge=0, le=MOST_FACTOR)
     """Weight of the pull of the coefficients toward 1."""
-    alignment_steps: int = Field(1, ge=1)
+    alignment_steps: int = Field(1, ge=1, le=MOST_COUNT)
     """Gauss-Newton steps of an alignment."""
 
     def faults(self, topology: Topology, task: Task) -> Iterable[Fault]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from ..base.errors import Fault, Lost
+from ..base.units import MOST_COUNT
 from ..learning.splits.pattern import WHOLE, StepPattern, u_shaped
 from ..world.rounds import run_while_online, wait_until_online
 from .aggregators import Aggregator
@@ -35,13 +36,13 @@ class Asynchronous(TieredProtocol):
     """Base of the asynchronous protocols; see the module."""
 
     continuous: ClassVar[bool] = True
-    evaluate_every: int = Field(1, ge=1)
+    evaluate_every: int = Field(1, ge=1, le=MOST_COUNT)
     """Merges of the cloud between two evaluations; ``rounds`` counts evaluations."""
     clients: Literal["whole", "split"] = "whole"
     """Whether a client trains the whole model, or Part 1 and Part 3 with its server."""
     tiers: Literal["flat", "edges"] = "flat"
     """Whether clients send to the cloud, or to their edge servers, which send to the cloud."""
-    edge_merges: int = Field(1, ge=1)
+    edge_merges: int = Field(1, ge=1, le=MOST_COUNT)
     """Merges of an edge server between two updates that it sends to the cloud."""
     staleness: StalenessOptions = StalenessOptions()
     """How old an update may be."""

@@ -15,6 +15,7 @@ from pydantic import Field, SerializeAsAny
 from ..base.choices import AnyOf
 from ..base.errors import Fault
 from ..base.registry import Component
+from ..base.units import MOST_COUNT, MOST_FACTOR
 from ..learning.aggregation.base import Aggregation
 from ..learning.aggregation.rules.mean import Mean
 from ..learning.splits.pattern import WHOLE, StepPattern
@@ -49,13 +50,13 @@ class Protocol(Component):
     #: Why no server ever has several contributions at once, if so; an aggregation rule would then have no effect.
     unaggregated: ClassVar[str | None] = None
     kind: str
-    rounds: int = Field(10, ge=1)
+    rounds: int = Field(10, ge=1, le=MOST_COUNT)
     """Number of rounds; an evaluation follows each."""
-    local_steps: int = Field(5, ge=1)
+    local_steps: int = Field(5, ge=1, le=MOST_COUNT)
     """Optimizer steps of a client between two aggregations."""
-    lr: float = Field(2.0e-3, gt=0)
+    lr: float = Field(2.0e-3, gt=0, le=MOST_FACTOR)
     """Learning rate of AdamW."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0, le=MOST_FACTOR)
     """Decoupled weight decay of AdamW."""
     keep_optimizer: bool = True
     """Whether a client keeps its optimizer moments when it takes over aggregated adapters."""

@@ -26,6 +26,7 @@ from pydantic import Field, SerializeAsAny
 from ..base.choices import AnyOf
 from ..base.errors import Fault
 from ..base.registry import Options
+from ..base.units import MOST_COUNT
 from ..learning.clustering.assign import Assigner
 from ..learning.splits.pattern import StepPattern, u_shaped
 from .aggregators import Aggregator
@@ -65,7 +66,7 @@ class Elsa(Hierarchical):
     """Trust weights and quarantine; without, all clients are trusted."""
     probing: ProbingOptions = ProbingOptions()
     """Probes and warm-up, for clustering and trust."""
-    recluster_every: int = Field(5, ge=1)
+    recluster_every: int = Field(5, ge=1, le=MOST_COUNT)
     """Rounds of the cloud from one probing, with clustering and trust, to the next; the first round begins with one."""
 
     @property

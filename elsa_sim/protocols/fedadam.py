@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from ..base.units import MOST_FACTOR
 from ..world.rounds import retry
 from .fedavg import WholeModels
 
@@ -26,13 +27,13 @@ class AdaptiveServer(WholeModels):
 
     maximum: ClassVar[bool]
     neutral: ClassVar[Mapping[str, Any] | None] = None  # its cloud takes steps of its own
-    server_lr: float = Field(1.0e-2, gt=0)
+    server_lr: float = Field(1.0e-2, gt=0, le=MOST_FACTOR)
     """Learning rate eta of the cloud."""
     beta1: float = Field(0.9, ge=0, lt=1)
     """Decay of the first moment of the cloud."""
     beta2: float = Field(0.99, ge=0, lt=1)
     """Decay of the second moment of the cloud."""
-    tau: float = Field(1.0e-3, gt=0)
+    tau: float = Field(1.0e-3, gt=0, le=MOST_FACTOR)
     """Degree of adaptivity: the least root of the second moment; small is more adaptive."""
 
     def advance(self, world: World, theta: Ref, mean: Ref, state: Ref | None, *, round: int) -> Verb:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from ..base.units import MOST_FACTOR
 from ..world.rounds import retry
 from .asynchronous import Asynchronous
 
@@ -30,7 +31,7 @@ class FedAsync(Asynchronous):
     kind: Literal["fedasync"] = "fedasync"
     mixing: float = Field(0.6, gt=0, le=1)
     """Share alpha of a fresh update in the next version."""
-    decay: float = Field(0.5, ge=0)
+    decay: float = Field(0.5, ge=0, le=MOST_FACTOR)
     """Exponent a of the staleness."""
 
     def size(self, members: int) -> int:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ..base.errors import Fault
-from ..base.units import Seconds
+from ..base.units import MOST_COUNT, MOST_FACTOR
+from ..topology.limits import MeanTime
 from ..world.rounds import retry
 from .asynchronous import Asynchronous
 from .versions import ClientUpdate, Server
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
 class Buffered(Asynchronous):
     """Merges when B updates are there, or when a timer has ended."""
 
-    buffer: int | None = Field(default=None, ge=1)
+    buffer: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     """Updates B that a merge waits for, of all members on a server that has fewer; default: half of them, rounded up."""
-    timer: Seconds | None = Field(default=None, gt=0)
+    timer: MeanTime | None = None
     """Merge what is there this long after the last merge."""
-    decay: float = Field(0.5, ge=0)
+    decay: float = Field(0.5, ge=0, le=MOST_FACTOR)
     """Exponent a of the staleness."""
-    server_lr: float = Field(1.0, gt=0)
+    server_lr: float = Field(1.0, gt=0, le=MOST_FACTOR)
     """Learning rate eta of the server: all weights of a merge are multiplied by it."""
 
     def size(self, members: int) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from ..base.units import MOST_FACTOR
 from .fedavg import WholeModels
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class FedProx(WholeModels):
 
     neutral: ClassVar[Mapping[str, Any] | None] = MappingProxyType({"mu": 0.0})
     kind: Literal["fedprox"] = "fedprox"
-    mu: float = Field(0.01, ge=0)
+    mu: float = Field(0.01, ge=0, le=MOST_FACTOR)
     """Weight of the proximal term; 0 is FedAvg."""
 
     def optimizer(self, world: World) -> Optimizer:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from ..base.units import MOST_COUNT
 from ..world.rounds import WaitOptions, retry, run_round, wait_until_online
 from .base import TieredProtocol
 
@@ -35,7 +36,7 @@ class Hierarchical(TieredProtocol):
     """A protocol with edge servers that aggregate, and a cloud that aggregates them."""
 
     uses_edge_servers: ClassVar[bool] = True
-    edge_rounds: int = Field(2, ge=1)
+    edge_rounds: int = Field(2, ge=1, le=MOST_COUNT)
     """Edge aggregations E in a round of the cloud."""
 
     def steps(self, clients: int) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from ..base.registry import Options
+from ..base.units import MOST_COUNT
 from ..learning.clustering.assign import Assigner, Behaviour
 from ..learning.execution.work import Ref, TensorSpec
 from ..world.replica import Replica
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 class ProbingOptions(Options):
     """What clients are asked, for clustering and for trust."""
 
-    texts: int = Field(64, ge=4)
+    texts: int = Field(64, ge=4, le=MOST_COUNT)
     """Public probe texts Q, from those that task.public sets apart."""
-    warm_up: int = Field(3, ge=0)
+    warm_up: int = Field(3, ge=0, le=MOST_COUNT)
     """Local steps of a client before it looks at them."""
 
 

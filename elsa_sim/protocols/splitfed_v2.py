@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from ..base.units import MOST_FACTOR
 from ..learning.splits.pattern import StepPattern, u_shaped
 from ..world.replica import Replica, Turn
 from ..world.rounds import retry, run_round
@@ -39,7 +40,7 @@ class SplitFedV2(Protocol):
 
     pattern: ClassVar[StepPattern] = u_shaped("cloud", shared=True)
     kind: Literal["splitfed_v2"] = "splitfed_v2"
-    server_lr: float | None = Field(None, gt=0)
+    server_lr: float | None = Field(None, gt=0, le=MOST_FACTOR)
     """Learning rate of Part 2, which makes a step for every client's batch where clients average theirs; default: lr."""
 
     def run(self, world: World) -> Verb:

@@ -14,6 +14,7 @@ import simpy
 from pydantic import Field
 
 from ..base.registry import Options
+from ..base.units import MOST_COUNT
 
 if TYPE_CHECKING:
     from ..learning.execution.work import Ref
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class StalenessOptions(Options):
     """Semi-synchronous training: how many versions an update may lag behind."""
 
-    bound: int | None = Field(default=None, ge=0)
+    bound: int | None = Field(default=None, ge=0, le=MOST_COUNT)
     """Versions t - v that an update may be old, at most."""
     beyond: Literal["reject", "wait"] = "reject"
     """An older update is rejected; or nobody goes on before it has arrived (stale synchronous parallel, Ho et al. 2013)."""

@@ -28,8 +28,8 @@ from ..protocols.base import Protocol
 from ..scenario.model import Loaded, Scenario
 from ..scenario.validation import in_order
 from ..topology import Topology
-from . import effects, memory
-from .cost_inputs import Needs, needs, radio_of, resources, set_demands
+from . import durations, effects, memory
+from .cost_inputs import Needs, needs, radio_of, resources, set_demands, unheard
 from .inputs import drawn_of, note_plugins, texts_of, vocabulary_of
 
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ def check(loaded: Loaded) -> Plan:
     if topology is not None and protocol is not None and edge_of:
         faults.extend(loaded.located(protocol.aggregation_faults(edge_of, topology.cloud), "protocol"))
         faults.extend(loaded.located(effects.of_waiting(protocol, edge_of, topology.cloud), "protocol"))
+    if layout is not None and not faults:
+        found = unheard(radio_of(scenario, layout, context.streams), layout)
+        faults.extend(loaded.located(found, "wireless"))
     cuts: dict[str, Cut] | None = None
     outline: Outline | None = None
     wanted: dict[str | None, Needs] = {}
@@ -145,6 +148,8 @@ def check(loaded: Loaded) -> Plan:
         if not faults:
             asked = memory.MemoryDemand(scenario, outline, source.layers, cuts, topology, edge_of).footprints()
             faults.extend(loaded.located(memory.too_large(asked, devices), "devices"))
+            slow = durations.too_slow(scenario, outline, cuts, server_of, devices)
+            faults.extend(loaded.located(slow, "devices"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import simpy
 
+from ..base.errors import Fault
 from ..base.streams import Streams
 from ..codecs.base import MessageContext, chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
@@ -23,6 +24,7 @@ from ..learning.splits.base import ClientResources, Cut, Machine, Resources
 from ..learning.splits.latency import cost
 from ..network import Network
 from ..topology import Topology
+from ..topology.limits import LEAST_BANDWIDTH
 from ..wireless import Layout, Radio
 
 if TYPE_CHECKING:
@@ -86,6 +88,18 @@ def radio_of(scenario: Scenario, layout: Layout, streams: Streams) -> Radio:
     assert scenario.wireless is not None
     env = simpy.Environment()
     return Radio(env, Network(env, layout.extended, scenario.network, streams), scenario.wireless, layout, streams)
+
+
+def unheard(radio: Radio, layout: Layout) -> list[Fault]:
+    """Clients whose bits would take years at time 0; a rate of exactly 0 is that of who waits for its turn or its station."""
+    rates = {(c, s): radio.rate(c, s) for s in layout.stations for c in layout.clients}
+    weak = [(client, station, rate) for (client, station), rate in rates.items() if 0.0 < rate < LEAST_BANDWIDTH]
+    if not weak:
+        return []
+    client, station, rate = weak[0]
+    more = f" (so do {len(weak) - 1} more)" if weak[1:] else ""
+    what = f"{client} would send to {station} at {rate:.3g} bit/s{more}; at least {LEAST_BANDWIDTH:g} bit/s"
+    return [Fault("", f"{what}: look at powers, noise, distances and path loss")]
 
 
 class Needs(NamedTuple):

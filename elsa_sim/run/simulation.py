@@ -14,6 +14,7 @@ import simpy
 
 from ..base.errors import InputError, RunFailed
 from ..base.interrupts import Shield
+from ..base.units import MOST_TIME
 from ..base.writing import refused, write_text
 from ..results.event_table import Recorder
 from ..results.metrics import Results
@@ -29,6 +30,8 @@ from .folder import Earlier, opened
 
 #: After so many events without the end of any work or transfer, a run is stuck: links and devices come and go forever.
 STUCK = 1_000_000
+#: Simulated time (s) beyond which times are no longer exact enough for the bytes of a fast link.
+LATEST = 10.0 * MOST_TIME
 
 
 class HostTimes(RoundObserver):
@@ -147,7 +150,7 @@ def _play(world: World, plan: checks.Plan) -> None:
     """Run until the protocol's process has ended or the simulated time is used up.
 
     Raises:
-        RunFailed: nothing happens any more, but the protocol has not ended.
+        RunFailed: nothing happens any more, or not before ``LATEST``, but the protocol has not ended.
     """
     process = world.spawn(plan.scenario.protocol.run(world))
     limit = plan.scenario.stop.sim_time
@@ -160,8 +163,14 @@ def _play(world: World, plan: checks.Plan) -> None:
                 raise simpy.core.EmptySchedule
             world.env.step()
         except simpy.core.EmptySchedule:
-            waits = [f"{row['kind']} {row['detail']} on {row['node']}" for row in world.event_log.in_flight.values()]
-            what = f"under way: {', '.join(waits[:5])}" if waits else "nothing is under way"
             raise RunFailed(
-                f"nothing happens any more at {world.now:g} s, and training has not ended; {what}"
+                f"nothing happens any more at {world.now:g} s, and training has not ended; {_waits(world)}"
             ) from None
+        if world.now > LATEST:
+            raise RunFailed(f"the run has passed {LATEST:g} s, some thirty years of simulated time; {_waits(world)}")
+
+
+def _waits(world: World) -> str:
+    """What is under way."""
+    waits = [f"{row['kind']} {row['detail']} on {row['node']}" for row in world.event_log.in_flight.values()]
+    return f"under way: {', '.join(waits[:5])}" if waits else "nothing is under way"

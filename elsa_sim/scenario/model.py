@@ -21,7 +21,7 @@ from ..base.context import Context
 from ..base.errors import Fault, InputFaults, ScenarioError
 from ..base.registry import Items, Options, discover, families, load_entry_points
 from ..base.streams import Streams
-from ..base.units import Seconds
+from ..base.units import MOST_COUNT, MOST_FACTOR, Seconds
 from ..codecs.base import Codec
 from ..devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, Straggler
 from ..learning.backbone.options import BackboneOptions
@@ -70,7 +70,7 @@ def _folder_name(value: str) -> str:
 class StopOptions(Options):
     """When a run ends before its protocol does: at the first of these."""
 
-    rounds: int | None = Field(default=None, ge=1)
+    rounds: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     """Rounds that are done."""
     target_accuracy: float | None = Field(default=None, ge=0.0, le=1.0)
     """Accuracy that an evaluation reaches."""
@@ -78,7 +78,7 @@ class StopOptions(Options):
     """Simulated time that has passed."""
     host_time: Seconds | None = None
     """Time that the run has taken on this machine; what it ends with is then not reproducible."""
-    adapter_change: float | None = Field(default=None, gt=0.0)
+    adapter_change: float | None = Field(default=None, gt=0.0, le=MOST_FACTOR)
     """||theta - theta before|| of the global adapters from one evaluation to the next that is less than this; not in
     timing mode, which has no adapters."""
 

@@ -142,6 +142,9 @@ def play(text: str, folder: Path) -> None:
             _unchanged(text, loaded, played, folder)
         except DiskFull:
             raise
+        except InputError as error:  # perhaps it was played, but not what was asked for
+            draft.clear()
+            told = f"{error}"
         except Exception as error:  # whatever it is, the other cells go on
             told = f"{error}" if isinstance(error, ElsaError) else f"{type(error).__name__}: {error}"
         else:

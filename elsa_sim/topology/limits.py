@@ -13,32 +13,25 @@ from typing import Annotated
 from annotated_types import Gt
 from pydantic import AfterValidator, WithJsonSchema
 
-from ..base.units import bounded
+from ..base.units import CABLE, MOST_BANDWIDTH, MOST_TIME, Seconds, bounded
 
-LEAST_BANDWIDTH, MOST_BANDWIDTH = 1.0, 1e15  # bit/s
+LEAST_BANDWIDTH = 1.0  # bit/s
 MOST_LATENCY = 1e5  # s
-MOST_TIME = 1e8  # s
 MOST_LOSS = 0.99
 LEAST_CHANGE = 1e-5  # s
 MOST_PACKET = 65_535.0  # bytes
-MOST_BYTES = 1e18  # bytes
 MOST_NAME = 255  # characters
 
 DEAD = "0 bit/s from the start of the run on never carries anything; a profile or trace must have a bandwidth above 0 somewhere"
-_CABLE = "all fibres of a cable together carry some 1e15"
-_YEARS = "some three years; times count from the start of the run, not from 1970"
 _EVENTS = "what changes forever, and faster, makes more events than a run can play"
 
 PositiveBandwidth = Annotated[
-    float, *bounded("bandwidth", LEAST_BANDWIDTH, MOST_BANDWIDTH, f"{_CABLE}; an outage is a profile entry of 0")
+    float, *bounded("bandwidth", LEAST_BANDWIDTH, MOST_BANDWIDTH, f"{CABLE}; an outage is a profile entry of 0")
 ]
 """Of a link that carries something."""
-BandwidthOrOutage = Annotated[float, *bounded("bandwidth", 0.0, MOST_BANDWIDTH, _CABLE)]
-"""An entry of a profile; 0 is an outage."""
 Latency = Annotated[float, *bounded("time", 0.0, MOST_LATENCY, "light takes 8e4 s to the farthest probe in space")]
 """Latency or jitter."""
-Moment = Annotated[float, *bounded("time", 0.0, MOST_TIME, _YEARS)]
-Duration = Annotated[Moment, Gt(0)]
+Duration = Annotated[Seconds, Gt(0)]
 MeanTime = Annotated[float, *bounded("time", LEAST_CHANGE, MOST_TIME, _EVENTS)]
 """Between changes that never end."""
 Header = Annotated[float, *bounded("size", 0.0, MOST_PACKET, "the longest IP packet")]

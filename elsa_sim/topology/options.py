@@ -17,11 +17,13 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from ..base.registry import Items, Options
-from .limits import DEAD, BandwidthOrOutage, Duration, Latency, Loss, Moment, PositiveBandwidth, is_dead, profile_fault
+from ..base.units import Bandwidth, Seconds
+from .limits import DEAD, Duration, Latency, Loss, PositiveBandwidth, is_dead, profile_fault
 from .spellings import UNIT_OF, unit_fault
 
 Duplex = Literal["full", "half"]
-Entry = Items[tuple[Moment, BandwidthOrOutage]]
+Entry = Items[tuple[Seconds, Bandwidth]]
+"""From when on (s), and how much (bit/s); 0 is an outage."""
 Profile = tuple[tuple[float, float], ...]
 
 

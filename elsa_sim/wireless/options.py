@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import Field, SerializeAsAny
 
 from ..base.choices import member_of
 from ..base.errors import Fault, InputError, InputFaults
 from ..base.registry import Items, Options
 from ..base.streams import Streams
-from ..base.units import Bandwidth, Decibels, Distance, Frequency, NoiseDensity, Power, Seconds
+from ..base.units import MOST_TIME, Decibels, Distance, Power, Seconds, bounded
 from ..topology import Topology, listed
+from ..topology.limits import PositiveBandwidth
 from .allocation import Allocator, Equal
 from .layout import Layout, place
 from .mobility import Metres, Mobility, Static
@@ -23,9 +24,19 @@ from .power import Even, PowerControl
 from .propagation import LogDistance, PathLoss
 from .subcarriers import Subcarriers
 
-Positive = Annotated[Power, Gt(0)]
+Positive = Annotated[
+    float, *bounded("power", 1e-15, 1e10, "from below the noise of a narrow channel to a power station")
+]
 Count = Annotated[int, Ge(1), Le(10_000)]
-Width = Annotated[Frequency, Gt(0)]
+Width = Annotated[float, *bounded("frequency", 1.0, 1e15, "narrower ones carry nothing in the time of a run")]
+
+Noise = Annotated[float, *bounded("noise density", 1e-30, 1e-9, "thermal noise has some 4e-21")]
+Coherence = Annotated[
+    float,
+    *bounded(
+        "time", 1e-4, MOST_TIME, "a slot of 5G has some 1e-4; each block is an event while messages are under way"
+    ),
+]
 
 
 class HandoverOptions(Options):
@@ -75,7 +86,7 @@ class WirelessOptions(Options):
     association: Literal["strongest", "all"] = "strongest"
     """A client has a link to the station it receives best, or links to all stations at once, each with subchannels of its
     own."""
-    area: Items[tuple[Annotated[Distance, Gt(0)], Annotated[Distance, Gt(0)]]] = (1000.0, 1000.0)
+    area: Items[tuple[Annotated[Distance, Ge(1e-3)], Annotated[Distance, Ge(1e-3)]]] = (1000.0, 1000.0)
     """Width and height of the area that clients are in."""
     place: Literal["area", "topology"] = "area"
     """Where nodes stand: stations on a regular grid over the area and clients uniformly at random in it, or as the
@@ -90,11 +101,11 @@ class WirelessOptions(Options):
     """Mean loss over distance."""
     shadowing: Annotated[Decibels, Ge(0.0), Le(60.0)] = 0.0
     """Standard deviation of log-normal shadowing, per pair of client and station."""
-    shadowing_distance: Annotated[Distance, Gt(0)] | None = None
+    shadowing_distance: Annotated[Distance, Ge(1e-3)] | None = None
     """Distance over which shadowing decorrelates to 1/e as a client moves; without it, it never changes."""
     fading: Literal["none", "flat", "selective"] = "none"
     """Rayleigh block fading: none, one gain per pair, or one per subchannel of a pair."""
-    coherence: Annotated[Seconds, Ge(1e-6)] = 0.1
+    coherence: Coherence = 0.1
     """Length of a block: fading is constant within; clients of a cell with more clients than subchannels take turns by
     blocks."""
     subchannels: Count = 20
@@ -109,15 +120,15 @@ class WirelessOptions(Options):
     """How clients split their power over their subchannels."""
     station_power: Positive = 1.0
     """Transmit power of a station (1 W is 30 dBm), split evenly over all its subchannels."""
-    downlink: Annotated[Bandwidth, Gt(0)] | None = None
+    downlink: PositiveBandwidth | None = None
     """Rate to every client; without it, it comes from the subchannels as the uplink does."""
     antenna_gain: Decibels = 0.0
     """Gains of both antennas together."""
-    noise: Annotated[NoiseDensity, Gt(0)] = 10.0**-20.4
+    noise: Noise = 10.0**-20.4
     """Density of thermal noise (-174 dBm/Hz)."""
     noise_figure: Annotated[Decibels, Ge(0.0)] = 7.0
     """What the receiver adds to the noise, and other cells by their interference."""
-    efficiency_cap: Annotated[float, Gt(0.0)] | None = None
+    efficiency_cap: Annotated[float, Ge(1e-3), Le(1e3)] | None = None
     """Highest spectral efficiency in bit/s/Hz, such as 7.4 of 256-QAM."""
     allocator: Annotated[SerializeAsAny[Allocator], member_of(Allocator)] = Equal()
     """Who gets which subchannel."""

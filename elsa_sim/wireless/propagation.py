@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 
 from ..base.registry import Component
 from ..base.streams import Streams
@@ -47,7 +47,7 @@ def free_space(frequency: float, distance: float = NEAREST_M) -> float:
 class _Sloped(PathLoss):
     reference: Decibels | None = None
     """Loss at 1 m; without it, that of free space at ``frequency``."""
-    frequency: Annotated[Frequency, Gt(0)] = 3.5e9
+    frequency: Annotated[Frequency, Ge(1.0)] = 3.5e9
     """Carrier, for the loss at 1 m."""
 
     def _sloped(self, distance: npt.ArrayLike, exponent: float) -> Floats:

@@ -17,17 +17,18 @@ from pydantic import Field
 
 from ..base.errors import Lost, RunFailed
 from ..base.registry import Options
-from ..base.units import Seconds
+from ..base.units import MOST_COUNT
 from ..learning.execution.work import Work
+from ..topology.limits import MeanTime
 from .world import Verb, World
 
 
 class WaitOptions(Options):
     """When a synchronous round closes; by default when everyone has arrived or is gone."""
 
-    first: int | None = Field(default=None, ge=1)
+    first: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     """Close when this many have arrived."""
-    deadline: Seconds | None = Field(default=None, gt=0)
+    deadline: MeanTime | None = None
     """Close this long after the server was ready for the round."""
 
 

@@ -1,6 +1,7 @@
 """Mutated scenarios through ``check``: each ends in a plan or in a list of faults, soon, and never in anything else.
 
-The mutations are those of the scenario tests, here on scenarios that can be built, with their data and topology files.
+The mutations are those of the scenario tests, here on scenarios that can be built; that changes by ``--set`` and damaged files
+end well is up to tests/cli/test_fuzz.py.
 ``FUZZ_EXAMPLES=5000 pytest tests/test_fuzz_check.py`` looks further, with another seed each time.
 """
 
@@ -13,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from scenario.test_fuzz import EXAMPLES, KEY, VALUE, at, fuzz, mutated, outcome, places, soon
+from scenario.test_fuzz import EXAMPLES, at, fuzz, mutated, outcome, places, soon
 from small_runs import TEXT
 
 from elsa_sim.base.errors import ScenarioError
@@ -60,9 +61,9 @@ def large(loaded: Loaded) -> bool:
     return any(isinstance(size, int | float) and size > 2000 for size in sizes)
 
 
-def planned(path: Path, content: bytes, overrides: tuple[str, ...] = ()) -> Plan | ScenarioError:
+def planned(path: Path, content: bytes) -> Plan | ScenarioError:
     """A plan, or faults that can be printed, each of them in the file."""
-    found = outcome(path, content, overrides)
+    found = outcome(path, content)
     if isinstance(found, ScenarioError) or large(found):
         return found if isinstance(found, ScenarioError) else ScenarioError("large", [])
     with soon():
@@ -109,36 +110,13 @@ def test_other_numbers_and_names(path: Path, data: st.DataObject) -> None:
     planned(path, write(made).encode())
 
 
-@fuzz
-@given(st.sampled_from(TEXTS), st.lists(st.builds("{}={}".format, KEY, VALUE), min_size=1, max_size=2))
-def test_changes_from_the_command_line(path: Path, text: str, changes: list[str]) -> None:
-    planned(path, text.encode(), tuple(changes))
-
-
-@fuzz
-@given(st.sampled_from(TEXTS), st.sampled_from(["net.json", "data.csv"]), st.data())
-def test_changed_files(path: Path, text: str, name: str, data: st.DataObject) -> None:
-    """The files that a scenario names, damaged."""
-    file = path.with_name(name)
-    whole = file.read_bytes()
-    damaged = bytearray(whole)
-    for _ in range(data.draw(st.integers(1, 4))):
-        position = data.draw(st.integers(0, len(damaged)))
-        damaged[position : position + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=4))
-    try:
-        file.write_bytes(damaged)
-        planned(path, text.encode())
-    finally:
-        file.write_bytes(whole)
-
-
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_unchanged_scenarios_can_be_built(path: Path, text: str) -> None:
     assert isinstance(planned(path, text.encode()), Plan)
 
 
-def test_a_thousand_at_least() -> None:
-    assert 4 * EXAMPLES >= 1000
+def test_hundreds_at_least() -> None:
+    assert 2 * EXAMPLES >= 500
 
 
 def test_an_escaping_exception_would_be_seen(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

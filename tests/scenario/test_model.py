@@ -180,7 +180,7 @@ def test_a_shorthand_can_be_overridden_as_if_written_out() -> None:
         ("protocol: elsa\nseed: 9223372036854775808", "seed: the integer 9223372036854775808 is beyond 2^63"),
         ("protocol: elsa\nseed: -1", "seed: must be >= 0, got -1"),
         ("protocol: elsa\nexecution: {threads: 0}", "execution.threads: must be >= 1, got 0"),
-        ("protocol: elsa\ndevices: {client: {speed: -4 GFLOP/s}}", "devices.client.speed: must be >"),
+        ("protocol: elsa\ndevices: {client: {speed: -4 GFLOP/s}}", "devices.client.speed: must be at least 1 "),
         ("protocol: elsa\nname: 3", "name: expected text, got 3"),
     ],
 )

@@ -21,6 +21,7 @@ from ...base import files
 from ...base.context import Context
 from ...base.errors import Fault, InputFaults
 from ...base.registry import Items, Options
+from ...base.units import MOST_FACTOR
 from .architecture import ALIASES, FIELDS, Architecture, architecture, merged, unknown
 from .architecture import DECODERS as DECODERS
 from .architecture import ENCODERS as ENCODERS
@@ -55,7 +56,7 @@ class LoraOptions(Options):
 
     rank: int = Field(8, ge=1, le=1024)
     """Rank r of A [r, in] and B [out, r]."""
-    alpha: float = Field(16.0, gt=0)
+    alpha: float = Field(16.0, gt=0, le=MOST_FACTOR)
     """Scale: the update is multiplied by alpha / rank."""
     targets: Items[tuple[str, ...]] | None = None
     """Names of the linear modules that get adapters, such as [query, value]; default: peft's choice for the family."""

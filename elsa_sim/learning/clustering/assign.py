@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ...base.registry import Component
-from ...base.units import Seconds
+from ...base.units import MOST_COUNT, Seconds
 from .fingerprint import Array
 
 Labels = NDArray[np.int64]
@@ -52,13 +52,13 @@ class Assigner(Component):
     #: Whether it looks at behaviour, which only exists where arithmetic is done.
     looks: ClassVar[bool] = False
     kind: str
-    capacity: int | None = Field(default=None, ge=1)
+    capacity: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     """Clients that an edge server serves at most; by default any number."""
     latency_bound: Seconds | None = Field(default=None, gt=0)
     """Latency from a client to its edge server at most."""
-    groups: int | None = Field(default=None, ge=1)
+    groups: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     """Behaviour groups; by default as many as there are edge servers."""
-    dimensions: int = Field(default=8, ge=1)
+    dimensions: int = Field(default=8, ge=1, le=MOST_COUNT)
     """Directions k of the space of fingerprints; at most the hidden size, and one less than probe texts."""
     coherence: bool = True
     """Whether an edge server weighs less at the cloud the more its clients differ."""

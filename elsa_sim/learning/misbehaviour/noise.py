@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ...base.streams import Streams
+from ...base.units import MOST_FACTOR
 from ..execution.work import Ref, Work
 from .base import Attack, Misbehaviour
 
@@ -29,7 +30,7 @@ class Noise(Misbehaviour):
     kind: Literal["noise"] = "noise"
     noise: Literal["added", "replaced"] | None = None
     """Whether noise is added to what was trained, or sent alone; default: ``unreliable.noise``."""
-    noise_scale: float | None = Field(None, gt=0.0)
+    noise_scale: float | None = Field(None, gt=0.0, le=MOST_FACTOR)
     """Standard deviation as a multiple of a tensor's root mean square; default: ``unreliable.noise_scale``."""
 
     def start(self, client: str, streams: Streams) -> Attack:

@@ -14,6 +14,7 @@ from ...base.choices import member_of
 from ...base.errors import Fault, InputFaults
 from ...base.registry import Items, Options
 from ...base.streams import Streams
+from ...base.units import MOST_COUNT, MOST_FACTOR
 from .base import Misbehaviour
 from .free_rider import FreeRider
 from .label_flip import LabelFlip
@@ -36,9 +37,9 @@ class UnreliableOptions(Options):
     """What named clients do."""
     noise: Literal["added", "replaced"] = "added"
     """Whether noise senders add noise to what they trained, or send noise alone, where their kind does not say."""
-    noise_scale: float = Field(1.0, gt=0.0)
+    noise_scale: float = Field(1.0, gt=0.0, le=MOST_FACTOR)
     """Standard deviation of the noise, as a multiple of the root mean square of the tensor that was trained, likewise."""
-    stale_uploads: int = Field(5, ge=1)
+    stale_uploads: int = Field(5, ge=1, le=MOST_COUNT)
     """Stale replayers send the adapters of so many uploads ago, likewise; until then, their first."""
 
     def of(self, clients: Sequence[str], streams: Streams) -> dict[str, Misbehaviour]:

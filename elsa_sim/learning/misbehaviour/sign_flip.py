@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ...base.units import MOST_FACTOR
 from ..execution.work import Ref, Work
 from .base import Misbehaviour
 
@@ -23,7 +24,7 @@ class SignFlip(Misbehaviour):
     """Sends its change with the other sign, times a factor."""
 
     kind: Literal["sign_flip"] = "sign_flip"
-    factor: float = Field(1.0, gt=0.0)
+    factor: float = Field(1.0, gt=0.0, le=MOST_FACTOR)
     """How many times the change."""
 
     def send(self, received: Ref, trained: Ref) -> Work:

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from ...base.streams import Streams
+from ...base.units import MOST_COUNT
 from ..execution.work import Ref
 from .base import Attack, Misbehaviour
 
@@ -18,7 +19,7 @@ class Stale(Misbehaviour):
     """Sends the adapters of some uploads ago; until then, its first."""
 
     kind: Literal["stale"] = "stale"
-    stale_uploads: int | None = Field(None, ge=1)
+    stale_uploads: int | None = Field(None, ge=1, le=MOST_COUNT)
     """How many uploads ago; default: ``unreliable.stale_uploads``."""
 
     def start(self, client: str, streams: Streams) -> Attack:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ...base.units import MOST_COUNT
 from .base import Cut, Resources, SplitPolicy, tail, too_many
 from .pattern import StepPattern
 
@@ -17,9 +18,9 @@ class FixedSplit(SplitPolicy):
     """The same p and q for every client."""
 
     kind: Literal["fixed"] = "fixed"
-    p: int = Field(1, ge=1)
+    p: int = Field(1, ge=1, le=MOST_COUNT)
     """Layers of Part 1, with the embeddings, on the client."""
-    q: int | None = Field(None, ge=1)
+    q: int | None = Field(None, ge=1, le=MOST_COUNT)
     """Layers of Part 3, with the task head, on the client; 1 by default. Without meaning where the server has the head."""
 
     def check(self, layers: int, pattern: StepPattern) -> None:

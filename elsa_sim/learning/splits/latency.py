@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ...base.units import MOST_COUNT
 from ..backbone import flops_closed_form
 from .base import ClientResources, Cut, Resources, SplitPolicy, no_room, tail, too_many
 from .pattern import Holder, StepPattern
@@ -47,7 +48,7 @@ class LatencySplit(SplitPolicy):
     """p and q of least time per local step, by the program's own cost model, under the client's memory."""
 
     kind: Literal["latency"] = "latency"
-    p_min: int = Field(1, ge=1)
+    p_min: int = Field(1, ge=1, le=MOST_COUNT)
     """Layers of Part 1 at least; more hide the text better."""
 
     def check(self, layers: int, pattern: StepPattern) -> None:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from ...base.errors import Fault, InputFaults
 from ...base.registry import Options
+from ...base.units import MOST_COUNT, MOST_FACTOR
 from .base import ClientResources, Cut, Resources, SplitPolicy, no_room, tail, too_many
 from .pattern import StepPattern
 
@@ -21,11 +22,11 @@ from .pattern import StepPattern
 class ScoreWeights(Options):
     """What counts how much in the score."""
 
-    compute: float = Field(1.0, ge=0)
+    compute: float = Field(1.0, ge=0, le=MOST_FACTOR)
     """Effective speed of the device."""
-    memory: float = Field(1.0, ge=0)
+    memory: float = Field(1.0, ge=0, le=MOST_FACTOR)
     """Memory of the device."""
-    rate: float = Field(1.0, ge=0)
+    rate: float = Field(1.0, ge=0, le=MOST_FACTOR)
     """Rate of the way to the server and back."""
 
 
@@ -33,11 +34,11 @@ class ScoreSplit(SplitPolicy):
     """p from a score of the client's compute, memory and link rate; the same q for every client."""
 
     kind: Literal["score"] = "score"
-    p_min: int = Field(1, ge=1)
+    p_min: int = Field(1, ge=1, le=MOST_COUNT)
     """Layers of Part 1 at least."""
-    p_max: int | None = Field(None, ge=1)
+    p_max: int | None = Field(None, ge=1, le=MOST_COUNT)
     """Layers of Part 1 at most; by default all but one layer for the server and q."""
-    q: int | None = Field(None, ge=1)
+    q: int | None = Field(None, ge=1, le=MOST_COUNT)
     """Layers of Part 3, with the task head, on the client; 1 by default. Without meaning where the server has the head."""
     weights: ScoreWeights = ScoreWeights()
     """Weights of the three resources; if all are 0, every client gets p_min."""

@@ -24,6 +24,7 @@ from pydantic import Field
 from ...base.context import Context
 from ...base.errors import Fault, InputFaults
 from ...base.registry import Component
+from ...base.units import MOST_COUNT
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -136,15 +137,15 @@ class Task(Component):
 
     objective: Objective = "classification"
     """What is learned: the class of a text (accuracy, macro-F1), or its next token (loss, perplexity)."""
-    max_length: int = Field(default=64, ge=2)
+    max_length: int = Field(default=64, ge=2, le=MOST_COUNT)
     """Longest sample in tokens, special tokens included; longer texts are cut."""
-    batch_size: int = Field(default=16, ge=1)
+    batch_size: int = Field(default=16, ge=1, le=MOST_COUNT)
     """Samples per training batch."""
-    train_limit: int | None = Field(default=None, ge=1)
+    train_limit: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     """Use a random subset of this many training texts at most (seeded)."""
-    test_limit: int | None = Field(default=None, ge=1)
+    test_limit: int | None = Field(default=None, ge=1, le=MOST_COUNT)
     """Use a random subset of this many test texts at most (seeded)."""
-    public: int = Field(default=0, ge=0)
+    public: int = Field(default=0, ge=0, le=MOST_COUNT)
     """Training texts to set apart, at random (seeded): nobody trains on them, and everybody knows them, attackers too."""
 
     def read(self, context: Context) -> Texts:

@@ -23,6 +23,7 @@ from pydantic import Field, model_validator
 
 from ...base.context import Context
 from ...base.registry import Items
+from ...base.units import MOST_COUNT
 from .base import Task, Texts, TextSplit, Vocabulary
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _SYLLABLES = tuple(consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou")
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _MOST_WORDS = 100_000
+MOST_TEXTS, _MOST_LENGTH = 10_000_000, 100_000  # what memory holds; words of a book
 
 
 class Synthetic(Task):
@@ -39,9 +41,9 @@ class Synthetic(Task):
     kind: Literal["synthetic"] = "synthetic"
     topics: int = Field(default=4, ge=2, le=1000)
     """Number of topics: the classes."""
-    topic_words: int = Field(default=20, ge=1)
+    topic_words: int = Field(default=20, ge=1, le=MOST_COUNT)
     """Words that belong to one topic."""
-    shared_words: int = Field(default=200, ge=1)
+    shared_words: int = Field(default=200, ge=1, le=MOST_COUNT)
     """Words that all topics use."""
     length: Items[tuple[int, int]] = (8, 20)
     """Shortest and longest sentence, in words."""
@@ -49,17 +51,17 @@ class Synthetic(Task):
     """Probability that a word belongs to the topic of its sentence."""
     predictability: float = Field(default=0.5, ge=0.0, le=1.0)
     """Probability that a word is the fixed successor of the previous one in its vocabulary."""
-    train_size: int = Field(default=2000, ge=1)
+    train_size: int = Field(default=2000, ge=1, le=MOST_TEXTS)
     """Training sentences."""
-    test_size: int = Field(default=400, ge=1)
+    test_size: int = Field(default=400, ge=1, le=MOST_TEXTS)
     """Test sentences."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         problems = []
-        if not 1 <= self.length[0] <= self.length[1]:
+        if not 1 <= self.length[0] <= self.length[1] <= _MOST_LENGTH:
             problems.append(
-                f"length must be [shortest, longest] with 1 <= shortest <= longest, got {list(self.length)}"
+                f"length must be [shortest, longest] with 1 <= shortest <= longest <= {_MOST_LENGTH}, got {list(self.length)}"
             )
         words = self.topics * self.topic_words + self.shared_words
         if words > _MOST_WORDS:

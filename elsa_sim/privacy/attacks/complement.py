@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ...base.lazy import lazy
+from ...base.units import MOST_COUNT
 from ..base import Intercepted, Knowledge, PrivacyAttack
 from .nearest_mean import nearest_mean
 
@@ -25,7 +26,7 @@ class Complement(PrivacyAttack):
     """The nearest class mean where a secret rotation of the principal directions changes nothing."""
 
     kind: Literal["complement"] = "complement"
-    rank: int | None = Field(None, ge=1)
+    rank: int | None = Field(None, ge=1, le=MOST_COUNT)
     """Principal directions that are left out; default: as many as `ssop` in the chain turns, else ``privacy.rank``."""
 
     def guess(self, knowledge: Knowledge, seen: Intercepted) -> Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from ...base.lazy import lazy
+from ...base.units import MOST_COUNT, MOST_FACTOR
 from ..base import Intercepted, Knowledge, PrivacyAttack, numbered_anew
 
 if TYPE_CHECKING:
@@ -25,11 +26,11 @@ class Inversion(PrivacyAttack):
 
     reads_texts: ClassVar[bool] = True
     kind: Literal["inversion"] = "inversion"
-    steps: int | None = Field(None, ge=1)
+    steps: int | None = Field(None, ge=1, le=MOST_COUNT)
     """Training steps of 32 public texts each; default: ``privacy.inversion.steps``."""
-    width: int | None = Field(None, ge=8)
+    width: int | None = Field(None, ge=8, le=MOST_COUNT)
     """Hidden size; default: ``privacy.inversion.width``."""
-    lr: float | None = Field(None, gt=0)
+    lr: float | None = Field(None, gt=0, le=MOST_FACTOR)
     """Learning rate of AdamW, falling to zero; default: ``privacy.inversion.lr``."""
 
     def completed(self, section: Any) -> Inversion | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ....base.lazy import lazy
+from ....base.units import MOST_COUNT
 from ..base import Adapters, Aggregation
 from ..mean import weighted_mean
 
@@ -30,9 +31,9 @@ class Krum(Aggregation):
     """The member nearest to its neighbours, or the mean of the best few (Krum, Blanchard et al. 2017)."""
 
     kind: Literal["krum"] = "krum"
-    byzantine: int = Field(1, ge=0)
+    byzantine: int = Field(1, ge=0, le=MOST_COUNT)
     """Members f that may be Byzantine."""
-    keep: int = Field(1, ge=1)
+    keep: int = Field(1, ge=1, le=MOST_COUNT)
     """Members that are averaged; more than 1 is multi-Krum."""
 
     @property

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from ....base.lazy import lazy
+from ....base.units import MOST_FACTOR
 from ..base import Adapters, Aggregation
 from ..mean import distance
 from .median import weighted_median
@@ -32,7 +33,7 @@ class NormClipping(Aggregation):
 
     needs_base: ClassVar[bool] = True
     kind: Literal["norm_clipping"] = "norm_clipping"
-    factor: float = Field(1.0, gt=0.0)
+    factor: float = Field(1.0, gt=0.0, le=MOST_FACTOR)
     """Median norms that a change may have."""
 
     @property

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ....base.lazy import lazy
+from ....base.units import MOST_FACTOR
 from ..base import Adapters, Aggregation
 from ..mean import distance, weighted_mean
 from .median import Median, sorting_flops, weighted_median
@@ -33,7 +34,7 @@ class Outlier(Aggregation):
     """The mean of all who are not much farther from the coordinate-wise median than most."""
 
     kind: Literal["outlier"] = "outlier"
-    factor: float = Field(2.0, ge=1.0)
+    factor: float = Field(2.0, ge=1.0, le=MOST_FACTOR)
     """Median distances from the median beyond which a member is left out."""
 
     @property

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ....base.units import MOST_COUNT
 from ..base import Coordinatewise
 from .median import sorting_flops
 
@@ -24,7 +25,7 @@ class TrimmedMean(Coordinatewise):
     """The mean without the smallest and largest values of each number (Yin et al., arXiv:1803.01498)."""
 
     kind: Literal["trimmed_mean"] = "trimmed_mean"
-    trim: int = Field(1, ge=1)
+    trim: int = Field(1, ge=1, le=MOST_COUNT)
     """Values that are left out at each end."""
 
     @property

@@ -1,0 +1,43 @@
+"""A device that would take years for its part of a step is a fault; one that just does not is none."""
+
+from __future__ import annotations
+
+import pytest
+from small_runs import loaded
+
+from elsa_sim.base.errors import ScenarioError
+from elsa_sim.base.units import MOST_TIME
+from elsa_sim.learning.backbone import flops_closed_form
+from elsa_sim.learning.backbone.options import whole
+from elsa_sim.run.checks import check
+
+
+def told(*changes: str) -> list[str]:
+    with pytest.raises(ScenarioError) as caught:
+        check(loaded(*changes))
+    return [str(fault) for fault in caught.value.faults]
+
+
+@pytest.mark.parametrize(("protocol", "role", "names"), [
+    ("elsa", "client", "'client0', 'client1', 'client2'"), ("elsa", "edge", "'edge0', 'edge1'"),
+    ("fedavg", "client", "'client0', 'client1', 'client2'"), ("splitfed_v2", "cloud", "'cloud'"), ("centralized", "cloud", "'cloud'"),
+])  # fmt: skip
+def test_each_device_is_held_to_its_own_part(protocol: str, role: str, names: str) -> None:
+    changes = (f"protocol={protocol}", f"devices.{role}.speed=1 FLOP/s", f"devices.{role}.slowdown=1e6")
+    (fault,) = told(*changes)
+    assert fault.startswith(f"line 14: devices: {names} at 1e-06 FLOP/s would take ")
+    assert "FLOP of one local step; at most 1e+08 s" in fault
+
+
+def test_the_bound_is_that_of_a_run() -> None:
+    """The whole model's forward and backward pass takes its FLOPs divided by the speed."""
+    plan = check(loaded("protocol=fedavg"))
+    task = plan.scenario.task
+    work = flops_closed_form.flops(plan.outline, whole(3), "both", task.batch_size, task.max_length)
+    slowdown = 1e3 * MOST_TIME / work
+    check(loaded("protocol=fedavg", "devices.client.speed=1000", f"devices.client.slowdown={0.99 * slowdown}"))
+    told("protocol=fedavg", "devices.client.speed=1000", f"devices.client.slowdown={1.01 * slowdown}")
+
+
+def test_nobody_is_asked_for_what_is_trained_elsewhere() -> None:
+    check(loaded("protocol=centralized", "devices.client.speed=1 FLOP/s", "devices.client.slowdown=1e6"))
