@@ -39,6 +39,8 @@ def main() -> None:
         app()
     except _Interrupted as interrupt:
         _fail(ElsaError("; ".join(["interrupted", *_notes(interrupt.cause)])), 130)
+    except KeyboardInterrupt:  # before a command has begun, or when it has ended
+        _fail(ElsaError("interrupted"), 130)
     except InputError as error:
         _fail(error, 2)
     except RunFailed as error:

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from elsa_sim.cli import commands
 from elsa_sim.cli.interrupts import interruptible
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -64,3 +65,18 @@ def test_a_signal_is_an_interrupt_once(number: signal.Signals, before: signal.Ha
     finally:
         for each, handler in kept.items():
             signal.signal(each, handler)
+
+
+def test_one_outside_a_command_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it has begun, or when it has ended."""
+
+    def early() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "app", early)
+    with pytest.raises(SystemExit) as end:
+        commands.main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "elsa-sim: interrupted\n"
