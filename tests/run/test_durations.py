@@ -41,3 +41,15 @@ def test_the_bound_is_that_of_a_run() -> None:
 
 def test_nobody_is_asked_for_what_is_trained_elsewhere() -> None:
     check(loaded("protocol=centralized", "devices.client.speed=1 FLOP/s", "devices.client.slowdown=1e6"))
+
+
+AIR = "wireless={association: strongest, bandwidth: 1 MHz, place: area%s}"
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (", power: 1.0e-15, path_loss: {kind: log_distance, exponent: 6}", "would send to edge"),
+    (", power: 1.0e-15, power_control: min_delay, allocator: min_delay", "is drowned in noise"),
+])  # fmt: skip
+def test_clients_that_nothing_is_heard_of_are_a_fault(more: str, message: str) -> None:
+    assert [fault for fault in told(AIR % more) if "wireless: " in fault and message in fault]
+    check(loaded(AIR % ""))
