@@ -20,7 +20,8 @@ def told(*changes: str) -> list[str]:
 
 @pytest.mark.parametrize(("protocol", "role", "names"), [
     ("elsa", "client", "'client0', 'client1', 'client2'"), ("elsa", "edge", "'edge0', 'edge1'"),
-    ("fedavg", "client", "'client0', 'client1', 'client2'"), ("splitfed_v2", "cloud", "'cloud'"), ("centralized", "cloud", "'cloud'"),
+    ("fedavg", "client", "'client0', 'client1', 'client2'"), ("splitfed_v2", "cloud", "'cloud'"),
+    ("centralized", "cloud", "'cloud'"),
 ])  # fmt: skip
 def test_each_device_is_held_to_its_own_part(protocol: str, role: str, names: str) -> None:
     changes = (f"protocol={protocol}", f"devices.{role}.speed=1 FLOP/s", f"devices.{role}.slowdown=1e6")

@@ -271,7 +271,5 @@ def test_versions_and_memory() -> None:
 def test_a_run_ends_where_times_lose_their_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what was under way, instead of playing on with bytes that do not add up."""
     monkeypatch.setattr(simulation, "LATEST", 1e-3)
-    with pytest.raises(
-        RunFailed, match=r"passed 0.001 s, some thirty years of simulated time; under way: .* on cloud"
-    ):
+    with pytest.raises(RunFailed, match=r"passed 0.001 s, some thirty years of simulated time; under way: .* on cloud"):
         simulation.run(loaded("execution.mode=timing"))
