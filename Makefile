@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kills clean
+.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kills fuzz clean
 
 demo: $(VENV)/.demo
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml
@@ -51,6 +51,12 @@ DISKS ?= 50
 kills: $(VENV)/.dev
 	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/kills.py --kills $(KILLS) --disks $(DISKS)
 
+# Drawn inputs of every kind through the command line (docs/testing.md): make fuzz COUNT=10000 SEED=1
+COUNT  ?= 1000
+SEED   ?= 0
+fuzz: $(VENV)/.dev
+	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/fuzz.py --count $(COUNT) --seed $(SEED)
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "elsa-sim needs Python >= 3.11; call make with PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -65,4 +71,4 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mutants runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .mutants .fuzz runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -13,32 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from fuzz_values import NUMBERS, at, damage, mutate, other_number, places, value
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Overrides that make a run of any protocol short.
 SHORT = ("execution.mode=timing", "protocol.rounds=2")
-
-NUMBERS: Sequence[Any] = (
-    0, 1, 2, 3, 7, 100, 5000, -1, -3, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**64), 10**19, 10**30, 10**400, 0.0, -0.0, 0.5, -1.5,
-    1e-300, 5e-324, 1e-30, 1e-12, 1e-9, 1e-7, 1e-6, 1e-4, 1e-3, 0.01, 0.999999, 1.0000001, 1e3, 1e6, 1e9, 1e12, 1e15, 1e18, 1e30,
-    1e100, 1e300, 1e308, float("inf"), float("-inf"), float("nan"),
-)  # fmt: skip
-UNITS = ("s", "ms", "us", "h", "d", "bit/s", "Mbit/s", "Tbit/s", "B", "KiB", "TiB", "FLOP/s", "GFLOP/s", "PFLOP/s", "W", "dBm", "dBW",
-         "dBm/Hz", "Hz", "GHz", "m", "km", "dB", "dBi", "%", "", "bits", "\u00b5s")  # fmt: skip
-TEXTS: Sequence[Any] = (
-    "", " ", "\0", "\x7f", "\x1b[31m", "\u2028", "\ud800", "a\udfffb", "\U0001f600", "\u202e", "\ufeff", "e\u0301", "a" * 3000, "null",
-    "on", "no", "~", ".nan", ".inf", "1e400", "1_000", "0x10", "12:30:45", "2001-12-14", "%s", "{0}", "{edge}", "$x$", "$HOME", "~root",
-    "../../etc/passwd", "/dev/zero", "/dev/null", "/proc/self/environ", "/", ".", "con", "kind", "__class__", "client0", "client1",
-    "edge0", "cloud", "client99", "none", "all", "elsa", "fedavg", "iid", "\u0663", "*", "&a", "!!x", "[", "a>b", "a:b", "a,b",
-)  # fmt: skip
-ODD: Sequence[Any] = (
-    None, True, False, [], {}, [[]], [{}], {"": 1}, {"kind": {}}, {"kind": None}, {"kind": "elsa"}, {"kind": []}, [None] * 50, [0, 1],
-    {"a": {"a": {"a": {"a": [[1]]}}}}, {"a.b": 1}, [1e308, -1e308], [[0, 0], [0, 0]],
-)  # fmt: skip
-BYTES = (b"", b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r", b"\n", b"\n\n", b"\t", b'"', b"'", b"<", b">", b"&#0;", b"{", b"}",
-         b"[", b"]", b",", b";", b":", b"-", b"nan", b"inf", b"1e400", b"-1", b"1e308", b"1e-300", b"9" * 5000, b"[" * 3000, b"{a: " * 500,
-         b"&a [*a]", b"*x", b"<<", b"!!python/object/apply:os.system ['true']", b"!!binary aGk=", b"? ", b"| ", b"%", b"---\n", b"...",
-         b"\xe2\x80\xa8", b"&x;", b"<!DOCTYPE a [<!ENTITY x 'y'>]>", b"null", b"true", b"0")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -138,76 +117,6 @@ def bases() -> tuple[dict[str, Any], ...]:
     return (*made, village, rows)
 
 
-def places(data: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in nested data but the top."""
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return [found for key, value in items for found in ((*place, key), *places(value, (*place, key)))]
-
-
-def at(data: Any, place: Sequence[Any]) -> Any:
-    """The value at a place."""
-    for key in place:
-        data = data[key]
-    return data
-
-
-def value(draw: random.Random) -> Any:
-    """Anything."""
-    kind = draw.random()
-    if kind < 0.45:
-        return draw.choice(NUMBERS)
-    if kind < 0.6:
-        return (
-            f"{draw.choice(NUMBERS[:-3] if draw.random() < 0.9 else NUMBERS)} {draw.choice(UNITS)}"
-            if draw.random() < 0.97
-            else 10**5
-        )
-    return copy.deepcopy(draw.choice(TEXTS if kind < 0.8 else ODD))
-
-
-def mutate(data: Any, draw: random.Random) -> None:
-    """One change somewhere in ``data``."""
-    known = places(data)
-    if not known:
-        return
-    place = draw.choice(known)
-    parent, key = at(data, place[:-1]), place[-1]
-    change = draw.choice(("drop", "rename", "value", "value", "value", "swap", "wrap", "deep", "add", "double"))
-    if change == "drop":
-        del parent[key]
-    elif change == "rename" and isinstance(parent, dict):
-        name = str(key)
-        parent[
-            draw.choice((name[1:], name + "s", name.upper(), "\u00e9", "", "\ud800", 1, None, draw.choice(known)[-1]))
-        ] = parent.pop(key)
-    elif change == "swap":
-        parent[key] = copy.deepcopy(at(data, draw.choice(known)))
-    elif change == "wrap":
-        parent[key] = draw.choice(([parent[key]], {"kind": parent[key]}, [parent[key]] * 3))
-    elif change == "deep":
-        for _ in range(draw.choice((2, 60, 300))):
-            parent[key] = [parent[key]] if draw.random() < 0.5 else {"a": parent[key]}
-    elif change == "add" and isinstance(parent[key], dict):
-        parent[key][draw.choice(("kind", "up", "speed", "a", "", "\ud800"))] = value(draw)
-    elif change == "double" and isinstance(parent, list):
-        parent.append(copy.deepcopy(parent[key]))
-    else:
-        parent[key] = value(draw)
-
-
-def damage(content: bytes, draw: random.Random) -> bytes:
-    """Some bytes replaced, lines moved or doubled, or cut off."""
-    damaged = bytearray(content)
-    for _ in range(draw.choice((1, 1, 2, 4))):
-        position = draw.randrange(len(damaged) + 1)
-        damaged[position : position + draw.choice((0, 0, 1, 3, 40))] = draw.choice(BYTES)
-    if draw.random() < 0.2:
-        lines = bytes(damaged).split(b"\n")
-        draw.shuffle(lines)
-        return b"\n".join(lines)
-    return bytes(damaged[: draw.randrange(len(damaged) + 1)]) if draw.random() < 0.1 else bytes(damaged)
-
-
 @cache
 def _schema() -> dict[str, Any]:
     from elsa_sim.scenario.schema import schema
@@ -249,9 +158,12 @@ def drawn(node: Mapping[str, Any], draw: random.Random, name: str = "", depth: i
     if kind == "boolean":
         return draw.random() < 0.5
     if kind == "string":
-        return draw.choice(("client0", "edge0", "cloud", "main", "client1", "data/cellular.csv", "away.csv", "rows.csv", "rows.jsonl",
-                            "topologies/village.csv", "topologies/backbone.graphml", "data/two_sites.json", "text", "label", "who",
-                            "tiny-bert", "tiny-gpt2", "tiny-llama", "query", "raspberry-pi-4", "1 s", "10 ms", "3 W", "1 GHz", "100 m",
+        return draw.choice(("client0", "edge0", "cloud", "main", "client1", "data/cellular.csv", "away.csv",
+        "rows.csv", "rows.jsonl",
+                            "topologies/village.csv", "topologies/backbone.graphml", "data/two_sites.json", "text",
+                            "label", "who",
+                            "tiny-bert", "tiny-gpt2", "tiny-llama", "query", "raspberry-pi-4", "1 s", "10 ms", "3 W",
+                            "1 GHz", "100 m",
                             "5 dB", "2 GFLOP/s", "1 Mbit/s"))  # fmt: skip
     return None if kind == "null" else value(draw)
 
@@ -358,7 +270,7 @@ def _topology(draw: random.Random) -> Case:
             mutate(data, draw)
         text = _json(data)
     elif draw.random() < 0.4:
-        text = _other_number(text, draw)
+        text = other_number(text, draw)
     else:
         text = damage(text, draw)
     source: dict[str, Any] = {"file": name}
@@ -373,24 +285,9 @@ def _topology(draw: random.Random) -> Case:
     return _scenario(f"networks, {name.rsplit('.', 1)[1]}", data | {"topology": source}, True, {name: text})
 
 
-def _other_number(text: bytes, draw: random.Random) -> bytes:
-    """Another number in place of one."""
-    import re
-
-    found = list(re.finditer(rb"\d+(\.\d+)?", text))
-    if not found:
-        return text
-    spot = draw.choice(found)
-    return (
-        text[: spot.start()]
-        + str(draw.choice(NUMBERS[:-30] if draw.random() < 0.5 else NUMBERS[17:])).encode()
-        + text[spot.end() :]
-    )
-
-
 def _file(kind: str, name: str, data: Mapping[str, Any]) -> Callable[[random.Random], Case]:
     def make(draw: random.Random) -> Case:
-        change = _other_number if draw.random() < 0.5 else damage
+        change = other_number if draw.random() < 0.5 else damage
         return _scenario(kind, data, True, {name: change(files()[name], draw)})
 
     return make
@@ -398,8 +295,10 @@ def _file(kind: str, name: str, data: Mapping[str, Any]) -> Callable[[random.Ran
 
 def _study(draw: random.Random) -> Case:
     data: dict[str, Any] = {
-        "scenario": "base.yaml", "seeds": [1, 2], "series": "system", "target_accuracy": 0.5, "set": {"protocol.rounds": 2},
-        "axes": {"system": {"a": {}, "b": {"protocol.lr": 0.1}}, "task.batch_size": [2, 4]}, "metrics": ["accuracy", "sim_time_s"],
+        "scenario": "base.yaml", "seeds": [1, 2], "series": "system", "target_accuracy": 0.5,
+        "set": {"protocol.rounds": 2},
+        "axes": {"system": {"a": {}, "b": {"protocol.lr": 0.1}}, "task.batch_size": [2, 4]}, "metrics": ["accuracy",
+        "sim_time_s"],
     }  # fmt: skip
     for _ in range(draw.choice((1, 1, 2, 3))):
         mutate(data, draw)
@@ -418,7 +317,8 @@ def _network(draw: random.Random) -> Case:
         "nodes": names,
         "links": [{"u": u, "v": v, "bandwidth_bps": 10 ** draw.uniform(0, 10), "latency_s": draw.choice((0, 0.01, 3)),
                    "duplex": draw.choice(("full", "half"))} for u, v in pairwise(names)],
-        "flows": [{"id": f"f{i}", "src": draw.choice(names), "dst": draw.choice(names), "bytes": 10 ** draw.uniform(0, 12),
+        "flows": [{"id": f"f{i}", "src": draw.choice(names), "dst": draw.choice(names), "bytes": 10 ** draw.uniform(0,
+        12),
                    "start_s": draw.choice((0, 1, 0.1))} for i in range(draw.choice((1, 2, 4)))],
     }  # fmt: skip
     if draw.random() < 0.5:
@@ -428,7 +328,7 @@ def _network(draw: random.Random) -> Case:
     for _ in range(draw.choice((0, 1, 1, 2))):
         mutate(data, draw)
     text = _json(data)
-    text = damage(text, draw) if draw.random() < 0.2 else _other_number(text, draw) if draw.random() < 0.3 else text
+    text = damage(text, draw) if draw.random() < 0.2 else other_number(text, draw) if draw.random() < 0.3 else text
     return Case("network cases", {"case.json": text}, ("network", "case.json"))
 
 
@@ -442,7 +342,7 @@ def _run_directory(draw: random.Random) -> Case:
             mutate(data, draw)
         text = _json(data)
     else:
-        text = _other_number(text, draw) if draw.random() < 0.4 and not name.endswith("parquet") else damage(text, draw)
+        text = other_number(text, draw) if draw.random() < 0.4 and not name.endswith("parquet") else damage(text, draw)
     found = {f"played/{each}": content for each, content in PLAYED.items()}
     found["played/" + name] = text
     if draw.random() < 0.1:
@@ -472,7 +372,8 @@ KINDS: tuple[tuple[float, Callable[[random.Random], Case]], ...] = (
     (9, _sets),
     (8, _topology),
     (3, _file("traces", "data/cellular.csv", _TRACED)),
-    (1, _file("availability traces", "away.csv", _ROWS | {"devices": {"client": {"downtimes": [{"kind": "trace", "file": "away.csv"}]}}})),
+    (1, _file("availability traces", "away.csv", _ROWS | {"devices": {"client": {"downtimes": [{"kind": "trace",
+    "file": "away.csv"}]}}})),
     (2, _file("data, csv", "rows.csv", _ROWS | {"task": _TABLE | {"train": "rows.csv", "format": "csv"}})),
     (2, _file("data, jsonl", "rows.jsonl", _ROWS | {"task": _TABLE | {"train": "rows.jsonl", "format": "jsonl"}})),
     (1, _file("data, labelled lines", "trec/train.txt", _LABELLED)),

@@ -126,7 +126,7 @@ def check(loaded: Loaded) -> Plan:
         faults.extend(loaded.located(protocol.aggregation_faults(edge_of, topology.cloud), "protocol"))
         faults.extend(loaded.located(effects.of_waiting(protocol, edge_of, topology.cloud), "protocol"))
     if layout is not None and not faults:
-        found = unheard(radio_of(scenario, layout, context.streams), layout)
+        found = unheard(scenario, layout, context.streams)
         faults.extend(loaded.located(found, "wireless"))
     cuts: dict[str, Cut] | None = None
     outline: Outline | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import simpy
 
-from ..base.errors import Fault
+from ..base.errors import Fault, InputError
 from ..base.streams import Streams
 from ..codecs.base import MessageContext, chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
@@ -90,8 +90,12 @@ def radio_of(scenario: Scenario, layout: Layout, streams: Streams) -> Radio:
     return Radio(env, Network(env, layout.extended, scenario.network, streams), scenario.wireless, layout, streams)
 
 
-def unheard(radio: Radio, layout: Layout) -> list[Fault]:
+def unheard(scenario: Scenario, layout: Layout, streams: Streams) -> list[Fault]:
     """Clients whose bits would take years at time 0; a rate of exactly 0 is that of who waits for its turn or its station."""
+    try:
+        radio = radio_of(scenario, layout, streams)
+    except InputError as error:
+        return [Fault("", str(error))]
     rates = {(c, s): radio.rate(c, s) for s in layout.stations for c in layout.clients}
     weak = [(client, station, rate) for (client, station), rate in rates.items() if 0.0 < rate < LEAST_BANDWIDTH]
     if not weak:

@@ -32,7 +32,7 @@ def too_slow(
         places: tuple[tuple[Holder, str], ...] = (("client", client), ("server", server))
         for holder, name in places:
             held = pattern.held(parts, holder)
-            work = sum(flops_closed_form.flops(outline, part, "both", rows, width) for part in held)
+            work = float(sum(flops_closed_form.flops(outline, part, "both", rows, width) for part in held))
             speed = devices[name].speed / devices[name].slowdown
             if work / speed > MOST_TIME and name not in slow.get((work, speed), ()):
                 slow.setdefault((work, speed), []).append(name)

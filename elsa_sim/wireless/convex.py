@@ -236,8 +236,6 @@ class _Form:
             alone = np.where(case.size > 0.0, case.size / reach, 0.0)
             self.slope.value = np.where(case.mine, 1.0 / reach[:, None], 0.0)
         span, weight = float(alone.max()), float(case.weights.sum())
-        if not 0.0 < span < np.inf:  # who is all but drowned in noise sends at no rate that is told from 0
-            return case.watts(guess), None
         self.alone.value = alone / span
         self.ahead.value = (case.before.max(axis=1, keepdims=True) - case.before) / span
         self.weights.value = case.weights / weight

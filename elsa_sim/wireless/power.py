@@ -18,6 +18,9 @@ from .allocation import Demand, Owners
 from .convex import Duals, case_of, least, multipliers, solve
 from .rate import Floats, rate
 
+#: Ratio of signal to noise below which 1 + ratio loses its digits, and nothing arrives in years.
+_DROWNED = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class Powers:
@@ -158,3 +161,6 @@ def refuse(demand: Demand, owners: Owners, names: Sequence[str] = (), where: str
             raise InputError(f"{who} has a power limit of {demand.power[k]:g} W")
         if not (demand.gain[k, own] > 0.0).any():
             raise InputError(f"{who} has a gain of 0 on every subchannel of its own")
+        heard = demand.power[k] * demand.gain[k, own].max() / (demand.noise * demand.bandwidth)
+        if heard < _DROWNED:
+            raise InputError(f"{who} is drowned in noise: {heard:.2g} times as strong at {demand.power[k]:g} W")

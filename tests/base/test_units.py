@@ -14,8 +14,14 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from elsa_sim.base.units import (
     UNITS,
     Bandwidth,
+    Decibels,
+    Distance,
+    Frequency,
+    NoiseDensity,
+    Power,
     Seconds,
     Size,
+    Speed,
     bounded,
     format_bandwidth,
     format_bytes,
@@ -238,3 +244,17 @@ def test_bounded_quantities_say_their_bounds_and_why() -> None:
     schema = kind.json_schema()
     assert schema["anyOf"][0] == {"type": "number", "minimum": 1e-3, "maximum": 60.0}
     assert "number in s" in schema["description"]
+
+
+@pytest.mark.parametrize(("quantity", "most"), [
+    (Bandwidth, 1e15), (Seconds, 1e8), (Size, 1e18), (Speed, 1e21), (Power, 1e10), (Frequency, 1e15), (Distance, 1e9),
+    (NoiseDensity, 1.0), (Decibels, 300.0),
+])  # fmt: skip
+def test_every_quantity_has_a_bound_and_says_why(quantity: Any, most: float) -> None:
+    adapter = TypeAdapter(quantity)
+    assert adapter.validate_python(most) == most
+    least = -most if quantity is Decibels else 0.0
+    assert adapter.validate_python(least) == least
+    for wrong in (math.nextafter(most, math.inf), math.nextafter(least, -math.inf), 1e308):
+        with pytest.raises(ValidationError, match=r"must be at least .* and at most .* \(.+\), got"):
+            adapter.validate_python(wrong)

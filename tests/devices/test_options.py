@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import simpy
+from pydantic import ValidationError
 
 from elsa_sim.base.streams import Streams
 from elsa_sim.devices import (
@@ -52,3 +53,24 @@ def test_options_by_name_and_their_faults() -> None:
         DevicesOptions.model_validate({"client": {"stragglers": ["lognormall"]}})
     with pytest.raises(ValueError, match="did you mean 'raspberry-pi-4'"):
         DevicesOptions.model_validate({"client": {"profile": "rasberry-pi-4"}})
+
+
+@pytest.mark.parametrize(("given", "message"), [
+    ({"speed": 1e-300}, "at least 1 and at most"), ({"speed": 1e22}, "at most 1e.21"), ({"memory": 1e19}, "at most 1e.18"),
+    ({"slowdown": 1e-300}, "greater than or equal"), ({"slowdown": 1e7}, "less than or equal"), ({"launch": 1e5}, "thousands"),
+    ({"power": {"idle": 1e11}}, "power station"), ({"power": {"kappa": 1.0}}, "less than or equal"),
+    ({"power": {"frequency": 1e16}}, "that of light"),
+    ({"stragglers": [{"kind": "background", "on": 1e-300}]}, "at least 1e-05"),
+    ({"stragglers": [{"kind": "throttling", "period": 1e-9}]}, "at least 1e-05"),
+    ({"stragglers": [{"kind": "throttling", "factor": 1e300}]}, "less than or equal"),
+    ({"downtimes": [{"kind": "on_off", "on": 1e-9}]}, "more events than a run can play"),
+    ({"downtimes": [{"kind": "crash", "at": 1e9}]}, "some three years"),
+])  # fmt: skip
+def test_what_no_device_has_is_refused_with_the_bound(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DeviceOptions.model_validate({"speed": 1e9, "memory": 1e9, **given})
+
+
+def test_devices_at_the_bounds() -> None:
+    DeviceOptions.model_validate({"speed": 1, "memory": 1e18, "slowdown": 1e6, "launch": 1e4, "power": {"busy": 1e10},
+                                  "downtimes": [{"kind": "on_off", "on": 1e-5, "off": 1e8}]})  # fmt: skip

@@ -44,3 +44,11 @@ def test_faults() -> None:
     with pytest.raises(InputFaults) as caught:
         Network(simpy.Environment(), ONE, NetworkOptions.model_validate({"failures": failures}))
     assert [f.path for f in caught.value.faults] == ["failures.0", "failures.1.link"]
+
+
+def test_waits_before_retries_never_pass_their_limit_nor_come_from_nothing() -> None:
+    """A factor that overflows is a long wait; no backoff is none, at the last attempt of many as at the first."""
+    doubled = NetworkOptions(backoff=1.0, backoff_factor=2.0, backoff_limit=60.0)
+    assert [doubled.wait(n) for n in (1, 2, 3, 7, 2000)] == [1.0, 2.0, 4.0, 60.0, 60.0]
+    none = NetworkOptions(backoff=0.0, backoff_factor=2.0)
+    assert [none.wait(n) for n in (1, 1024, 1025, 1026, 1_000_000)] == [0.0] * 5

@@ -20,7 +20,8 @@ def told(*changes: str) -> list[str]:
 
 @pytest.mark.parametrize(("protocol", "role", "names"), [
     ("elsa", "client", "'client0', 'client1', 'client2'"), ("elsa", "edge", "'edge0', 'edge1'"),
-    ("fedavg", "client", "'client0', 'client1', 'client2'"), ("splitfed_v2", "cloud", "'cloud'"), ("centralized", "cloud", "'cloud'"),
+    ("fedavg", "client", "'client0', 'client1', 'client2'"), ("splitfed_v2", "cloud", "'cloud'"),
+    ("centralized", "cloud", "'cloud'"),
 ])  # fmt: skip
 def test_each_device_is_held_to_its_own_part(protocol: str, role: str, names: str) -> None:
     changes = (f"protocol={protocol}", f"devices.{role}.speed=1 FLOP/s", f"devices.{role}.slowdown=1e6")
@@ -41,3 +42,15 @@ def test_the_bound_is_that_of_a_run() -> None:
 
 def test_nobody_is_asked_for_what_is_trained_elsewhere() -> None:
     check(loaded("protocol=centralized", "devices.client.speed=1 FLOP/s", "devices.client.slowdown=1e6"))
+
+
+AIR = "wireless={association: strongest, bandwidth: 1 MHz, place: area%s}"
+
+
+@pytest.mark.parametrize(("more", "message"), [
+    (", power: 1.0e-15, path_loss: {kind: log_distance, exponent: 6}", "would send to edge"),
+    (", power: 1.0e-15, power_control: min_delay, allocator: min_delay", "is drowned in noise"),
+])  # fmt: skip
+def test_clients_that_nothing_is_heard_of_are_a_fault(more: str, message: str) -> None:
+    assert [fault for fault in told(AIR % more) if "wireless: " in fault and message in fault]
+    check(loaded(AIR % ""))

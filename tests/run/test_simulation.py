@@ -266,3 +266,10 @@ def test_versions_and_memory() -> None:
     summary = known().summary
     assert summary["versions"]["torch"] == torch.__version__
     assert 50e6 < summary["host"]["peak_rss_bytes"] < 20e9
+
+
+def test_a_run_ends_where_times_lose_their_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what was under way, instead of playing on with bytes that do not add up."""
+    monkeypatch.setattr(simulation, "LATEST", 1e-3)
+    with pytest.raises(RunFailed, match=r"passed 0.001 s, some thirty years of simulated time; under way: .* on cloud"):
+        simulation.run(loaded("execution.mode=timing"))

@@ -119,7 +119,8 @@ def faults(text: str, *changes: str) -> list[str]:
         ("either: x", "either: expected an integer or a list, got 'x'"),
         ("links: [1]", "links: expected a mapping, got a list"),
         ("links: {a: {}}", "links.a.up: required, but not given"),
-        ("links: {a.b: {up: -1}}", "links.a.b.up: must be >= 0.0, got -1.0"),
+        ("links: {a.b: {up: -1}}", "links.a.b.up: must be at least 0 and at most 1e+15 bit/s "
+            "(all fibres of a cable together carry some 1e15), got -1"),
         ("anything: {a: 3}", "anything.a: expected a mapping, got 3"),
         ("a: {up: 3 parsecs}", "a.up: 'parsecs' is not a unit of bandwidth; valid: bit/s, "),
         ("b: {up: 1, latency: soon}", "b.latency: 'soon' is not a time; write a number and a unit, such as '10 ms'"),

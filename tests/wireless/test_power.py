@@ -59,6 +59,7 @@ def test_every_control_keeps_the_budgets(kind: str, seed: int) -> None:
             "'c' has a gain of 0 on every subchannel of its own",
         ),
         ({"total": 0.0}, "the total power is 0 W"),
+        ({"gain": [[1e-9] * 4, [1e-9] * 4, [3e-26] * 4]}, "'c' is drowned in noise: 7.5e-13 times as strong at 0.1 W"),
     ],
 )
 def test_what_cannot_be_is_named(change: dict[str, Any], message: str) -> None:
