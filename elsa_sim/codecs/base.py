@@ -108,6 +108,11 @@ class Codec(Component):
         return False
 
     @property
+    def uses_public(self) -> bool:
+        """Whether it is fitted to public text where there is some."""
+        return self.needs_public
+
+    @property
     def fitted_anew(self) -> int | None:
         """Rounds after which it is fitted to public text anew; ``None``: never."""
         return None

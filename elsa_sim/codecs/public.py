@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..base.lazy import lazy
+from .estimate import Moments
 
 if TYPE_CHECKING:
     import torch
@@ -60,6 +61,7 @@ class Public(ABC):
     def __init__(self) -> None:
         self._fitted: dict[tuple[int, int, BasisKind], Basis] = {}
         self._cut: dict[tuple[int, int, BasisKind, int], Basis] = {}
+        self._moments: dict[tuple[int, int], Moments] = {}
 
     @abstractmethod
     def sample(self, layer: int, round: int) -> Sample:
@@ -71,6 +73,12 @@ class Public(ABC):
         if key not in self._fitted:
             self._fitted[key] = fit(self.sample(layer, round), by)
         return self._fitted[key]
+
+    def moments(self, layer: int, round: int) -> Moments:
+        """Mean and covariance of that sample; remembered."""
+        if (layer, round) not in self._moments:
+            self._moments[layer, round] = Moments.of(self.sample(layer, round).states)
+        return self._moments[layer, round]
 
     def first(self, layer: int, round: int, by: BasisKind, rank: int) -> Basis:
         """The same with its first ``rank`` directions only."""

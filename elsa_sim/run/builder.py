@@ -66,7 +66,11 @@ def _codec_pipeline(
     chains = scenario.codec.chains
     initial, public = model.initial(), None
     under = () if scenario.privacy is None else scenario.privacy.under
-    if any(codec.needs_public for chain in (*chains.values(), *under) for codec in chain) and initial.ready:
+    if (
+        any(codec.uses_public for chain in (*chains.values(), *under) for codec in chain)
+        and initial.ready
+        and scenario.task.public
+    ):
         every = {codec.fitted_anew for codec in chains["activation"]}
         batches = in_chunks(data.public, TOKENS, data.pad_id)
         public = PublicText(model, batches, initial, [rounds for rounds in every if rounds is not None])

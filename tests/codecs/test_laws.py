@@ -26,6 +26,8 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
         {"rows": 4, "columns": 6},
         {"rows": 1, "columns": 5, "decoder": "shrink"},
         {"rows": 2, "columns": 100, "decoder": "shrink"},
+        {"rows": 3, "columns": 8, "decoder": "linear"},
+        {"rows": 2, "columns": 100, "decoder": "linear", "refresh_every": 2},
     ],
     "ssop": [{"rank": 4, "strength": 0.3, "refresh_every": 2}, {"rank": 64}],
     "int8": [{"scale": "float16"}],
@@ -44,6 +46,7 @@ CHAINS = [
     [("ssop", {}), ("sketch", {})],
     [("ssop", {}), ("sketch", {"columns": 8}), ("float16", {})],
     [("ssop", {}), ("int8", {"scale": "float16"})],
+    [("ssop", {}), ("sketch", {"columns": 8, "decoder": "linear"}), ("float16", {})],
     [("float16", {}), ("int8", {})],
     [("float16", {}), ("sketch", {})],
     [("bfloat16", {}), ("float16", {})],
@@ -211,7 +214,7 @@ def test_part_of_the_graph_means_isometry_and_adjoint(items: list[tuple[str, dic
         return
     pair, x, u = Pair([codec]), hidden(seed=1), hidden(seed=2)
     there = pair.send(x)
-    if codec.kind == "subspace":
+    if codec.kind in ("subspace", "sketch"):
         there = there - pair.send(torch.zeros_like(x), index=1)
     back = pair.send(u, "gradient", up=False)
     torch.testing.assert_close((u * there).sum(), (back * x).sum(), rtol=1e-5, atol=1e-3)
