@@ -55,12 +55,14 @@ def estimator(matrix: torch.Tensor, covariance: torch.Tensor | None) -> torch.Te
     s = matrix.double()
     exact = s.shape[0] >= s.shape[1] and int(torch.linalg.matrix_rank(s)) == s.shape[1]
     if covariance is None or exact:
-        return torch.linalg.pinv(s)
+        blind: torch.Tensor = torch.linalg.pinv(s)
+        return blind
     across = covariance @ s.t()
     within = s @ across
     ridge = RIDGE * within.diagonal().mean().clamp_min(torch.finfo(torch.float64).tiny)
     eye = torch.eye(len(within), dtype=within.dtype, device=within.device)
-    return torch.linalg.solve(within + ridge * eye, across.t()).t()
+    made: torch.Tensor = torch.linalg.solve(within + ridge * eye, across.t()).t()
+    return made
 
 
 def relative_error(matrix: torch.Tensor, moments: Moments) -> float:

@@ -135,7 +135,8 @@ DAMAGES: list[tuple[str, str, Damage]] = [
     *((SUMMARY, "input should be", edited(SUMMARY, having(key, value)))
       for key, value in (("protocol", 3), ("sim_time_s", "1"), ("rounds", 1.5), ("rounds", True), ("accuracy", "high"),
                          ("loss", [1]), ("bytes", 4), ("bytes.total", -1), ("bytes.by_kind", []), ("energy_j", None),
-                         ("energy_j", float("nan")), ("energy_j.idle", "much"), ("warnings", {}), ("training", 3), ("energy_by_node", {"cloud": "x"}), ("complete", "yes"),
+                         ("energy_j", float("nan")), ("energy_j.idle", "much"), ("warnings", {}), ("training", 3),
+                         ("energy_by_node", {"cloud": "x"}), ("complete", "yes"),
                          ("seed", "0"), ("host", [1]), ("name", 5), ("time_to_target_s", "soon"))),
     *((SUMMARY, "expected a mapping", text(SUMMARY, content)) for content in ("[]", "3", "null", '"x"')),
     *((SUMMARY, "cannot be read", text(SUMMARY, content)) for content in ("", "{", b"\xff\xfe", DEEP, "{'a': 1}")),
