@@ -147,9 +147,10 @@ def written(each: Case, folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def work(pipe: Connection, seed: int, share: float, stacks: str) -> None:
+def work(pipe: Connection, parents: Connection, seed: int, share: float, stacks: str) -> None:
     """Play the cases whose numbers come through ``pipe``, and send back how they ended."""
     os.setpgrp()
+    parents.close()  # so that the end of the parent is the end of the pipe
     with open(stacks, "w", encoding="utf-8") as file:
         faulthandler.register(signal.SIGUSR1, file=file, all_threads=False)
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -200,7 +201,9 @@ class Worker:
         self.stacks = folder / f"stack{number}"
         self.pipe, theirs = multiprocessing.get_context("fork").Pipe()
         context = multiprocessing.get_context("fork")
-        self.process = context.Process(target=work, args=(theirs, seed, share, str(self.stacks)), daemon=True)
+        self.process = context.Process(
+            target=work, args=(theirs, self.pipe, seed, share, str(self.stacks)), daemon=True
+        )
         self.process.start()
         theirs.close()
         self.number, self.began, self.spent = -1, 0.0, 0.0
