@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from ..base.errors import InputError
-from ..base.writing import refused, shown
+from ..base.writing import PARTIAL, refused, shown
 from . import contents
 from .event_table import STREAM, TABLE
 from .manifest import is_run_directory, partial_of
@@ -83,6 +83,8 @@ def _refuse_other(folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"there is no run directory {told}{beside}")
     if not any((folder / name).exists() for name in (TABLE, STREAM)):
+        if folder.name.endswith(PARTIAL):
+            raise InputError(f"{told} is what is left of a run that was killed before it recorded anything; delete it")
         inside = sorted(shown(p.parent) for name in (TABLE, STREAM) for p in folder.glob(f"*/{name}"))
         hint = f"; did you mean {', '.join(inside[:5])}?" if inside else beside
         raise InputError(f"{told} is no run directory: it holds no {TABLE}, which 'elsa-sim run' writes{hint}")

@@ -29,15 +29,16 @@ def training_facts(
 ) -> dict[str, Any]:
     """What tells whether training worked.
 
-    ``loss_start`` and ``loss_end`` are those of the first and the last evaluation, ``majority`` the share of the most
-    frequent class in the test data, ``never_took_part`` the ``trainers`` (clients that are to train) of whom nothing
-    counted, and ``codec_error`` the relative error ||received - sent|| / ||sent|| of each kind of message that passes
-    codecs in an evaluation. ``None`` is what was not measured.
+    ``loss_start`` is that of the evaluation before training (``None`` without one), ``loss_end`` that of the last,
+    ``majority`` the share of the most frequent class in the test data, ``never_took_part`` the ``trainers`` (clients that
+    are to train) of whom nothing counted, and ``codec_error`` the relative error ||received - sent|| / ||sent|| of each kind
+    of message that passes codecs in an evaluation. ``None`` is what was not measured.
     """
     losses = rounds["loss"].dropna()
+    before = rounds.loc[rounds["round"] == 0, "loss"].dropna()
     errors = [name for name in rounds.columns if name.endswith(ERROR)]
     return {
-        "loss_start": number(losses.iloc[0]) if len(losses) else None,
+        "loss_start": number(before.iloc[0]) if len(before) else None,
         "loss_end": number(losses.iloc[-1]) if len(losses) else None,
         "majority": majority(labels) if len(losses) else None,
         "tested": 0 if labels is None else len(labels),

@@ -232,6 +232,9 @@ def _unreliable(scenario: Scenario, topology: Topology, context: Context) -> dic
     if scenario.unreliable is None:
         return {}
     found = scenario.unreliable.of(topology.names("client"), context.streams)
+    if not found and scenario.unreliable.share > 0:
+        clients = len(topology.names("client"))
+        raise InputFaults([Fault("share", f"{scenario.unreliable.share:g} of {clients} clients is nobody")])
     relabel = sorted({each.kind for each in found.values() if each.relabels})
     if relabel and scenario.task.objective == "causal_lm":
         every = sorted(Misbehaviour.members.items())

@@ -110,7 +110,7 @@ def play(
         if ending.world is None:
             raise
         ending.failed(error)
-    except (Exception, KeyboardInterrupt) as error:  # also of a plugin, or a slip of this program
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # also of a plugin, or a slip of this program
         ending.failed(error)
     finally:
         torch.set_num_threads(threads)

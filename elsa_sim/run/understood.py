@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from ..base.registry import Options
 from ..base.units import format_bandwidth, format_bytes, format_flops, format_seconds, format_speed
 from ..codecs.base import Codec, MessageContext, coupled, resolved, wire_specs
 from ..learning.backbone import flops_closed_form
@@ -39,8 +40,14 @@ def rows(plan: Plan) -> Iterator[Row]:
 
 def _protocol(plan: Plan) -> Iterator[Row]:
     protocol, shape, lora = plan.scenario.protocol, plan.outline.shape, plan.scenario.backbone.lora
-    steps = f"{protocol.rounds} rounds of {protocol.local_steps} local steps, learning rate {protocol.lr:g}"
+    inner = getattr(protocol, "edge_rounds", 1)
+    steps = f"{protocol.rounds} rounds of {f'{inner} edge rounds of ' if inner > 1 else ''}{protocol.local_steps} local steps"
+    steps += f", learning rate {protocol.lr:g}"
     yield "protocol", f"{protocol.kind}: {steps}"
+    if given := _given(protocol, {"kind", "rounds", "edge_rounds", "local_steps", "lr"}):
+        yield "  with", given
+    if stops := _given(plan.scenario.stop, set()):
+        yield "  ends early", f"at the first of {stops}"
     model = whole(shape.layers)
     sizes = (
         f"{shape.layers} layers, hidden size {shape.hidden}, {_count(plan.outline.frozen([model]))} frozen parameters"
@@ -52,22 +59,32 @@ def _protocol(plan: Plan) -> Iterator[Row]:
 def _nodes(plan: Plan) -> Iterator[Row]:
     roles = ((role, len(plan.topology.names(role))) for role in ("client", "edge", "cloud", "router"))
     yield "nodes", ", ".join(f"{count} {role}" for role, count in roles if count)
+    servers = (*plan.topology.names("cloud"), *plan.topology.names("edge"))
+    yield "servers", f"cloud {servers[0]}" + (f"; edge {_named(servers[1:])}" if servers[1:] else "")
 
 
 def _links(plan: Plan) -> Iterator[Row]:
     topology, network = plan.topology, plan.scenario.network
-    access = [link for link in topology.links if "client" in (topology.role(link.u), topology.role(link.v))]
-    for name, links in (("links of clients", access), ("other links", [x for x in topology.links if x not in access])):
+    groups: dict[str, list[Link]] = {"links of clients": [], "other links": []}
+    for link in topology.links:
+        own = "client" in (topology.role(link.u), topology.role(link.v))
+        groups["links of clients" if own else "other links"].append(link)
+    for name, links in groups.items():
         if links:
             yield name, _of_links(links)
     if plan.layout is not None and plan.scenario.wireless is not None:
         air = plan.scenario.wireless
         yield (
             "on the air",
-            f"{len(plan.layout.clients)} clients; {air.subchannels} subchannels of {_hertz(air.bandwidth)} up",
+            f"{len(plan.layout.clients)} clients, of whose links the latency counts; {air.subchannels} subchannels of "
+            f"{_hertz(air.bandwidth)} each way; {_given(air, {'subchannels', 'bandwidth', 'nodes'})}",
         )
     yield "link model", f"{network.model.kind}; {format_bytes(network.header)} of headers per message"
-    downs = [f"{len(network.outages)} outages"] * bool(network.outages)
+    downs = [
+        f"{each.node or '-'.join(each.link or ())} from {format_seconds(each.start)} for {format_seconds(each.duration)}"
+        for each in network.outages[:3]
+    ]
+    downs += [f"{len(network.outages) - 3} more outages"] * (len(network.outages) > 3)
     downs += [f"{len(network.failures)} processes of failure and repair"] * bool(network.failures)
     if downs:
         yield "links that fail", ", ".join(downs)
@@ -78,19 +95,30 @@ def _of_links(links: Sequence[Link]) -> str:
     text = f"{len(links)}: up {_range([x.up for x in links], format_bandwidth)}"
     text += f", down {_range([x.down for x in links], format_bandwidth)}"
     text += f", latency {_range([x.latency for x in links], format_seconds)}"
-    varying = [bandwidth for x in links for _, bandwidth in (*x.profile, *(x.profile_down or ()))]
-    if varying:
-        count = sum(bool(x.profile or x.profile_down) for x in links)
-        last = max(time for x in links for time, _ in (*x.profile, *(x.profile_down or ())))
-        text += (
-            f"; {count} vary from {_range(varying, format_bandwidth)} over {format_seconds(last)} by profile or trace"
-        )
+    if half := sum(x.duplex == "half" for x in links):
+        text += f"; {half} half duplex, of bandwidth up together"
+    both = [(x.profile, x.period) for x in links if x.profile_down is None]
+    text += _varying(both, "both ways")
+    text += _varying([(x.profile, x.period) for x in links if x.profile_down is not None], "up")
+    text += _varying([(x.profile_down, x.period_down) for x in links if x.profile_down is not None], "down")
     if any(x.jitter for x in links):
         text += f"; jitter {_range([x.jitter for x in links], format_seconds)}"
     if any(x.loss for x in links):
         text += f"; loss {_range([x.loss for x in links], lambda p: f'{100 * p:.3g} %')}"
     cells = {x.cell for x in links if x.cell}
     return text + (f"; {len(cells)} shared cells" if cells else "")
+
+
+def _varying(profiles: Sequence[tuple[Sequence[tuple[float, float]], float | None]], way: str) -> str:
+    """What the profiles or traces of one direction range over, how long they are, and whether they begin again."""
+    there = [(profile, period) for profile, period in profiles if profile]
+    if not there:
+        return ""
+    rates = _range([bandwidth for profile, _ in there for _, bandwidth in profile], format_bandwidth)
+    lengths = _range([profile[-1][0] if period is None else period for profile, period in there], format_seconds)
+    again = sum(period is not None for _, period in there)
+    text = f"; {len(there)} vary {way} from {rates} over {lengths} (profile or trace)"
+    return f"{text}, {'all' if again == len(there) else again} again and again" if again else f"{text}, then hold"
 
 
 def _devices(plan: Plan) -> Iterator[Row]:
@@ -179,7 +207,7 @@ def _servers(plan: Plan) -> Iterator[Row]:
         return
     together: dict[str, list[str]] = {}
     for each in protocol.aggregators(plan.edge_of, plan.topology.cloud):
-        together.setdefault(f"{each.rule.kind} of {each.members} {each.what}", []).append(each.server)
+        together.setdefault(f"{each.rule.kind} of up to {each.members} {each.what}", []).append(each.server)
     for text, servers in together.items():
         yield "aggregation", f"{_named(servers)}: {text}"
 
@@ -223,6 +251,19 @@ def _doubts(plan: Plan) -> Iterator[str]:
                 f"'{slow:g} Mbit/s' if that was meant"
             )
             break
+
+
+def _given(options: Options, known: set[str]) -> str:
+    """The options that were given and are not those of default, in short."""
+    said = []
+    for name, field in type(options).model_fields.items():
+        value = getattr(options, name)
+        if name in known or name not in options.model_fields_set or value == field.default:
+            continue
+        inner = _given(value, {"kind"}) if isinstance(value, Options) else ""
+        told = " ".join(filter(None, (getattr(value, "kind", ""), f"({inner})" if inner else ""))) or "(as by default)"
+        said.append(f"{name} {told if isinstance(value, Options) else value}")
+    return ", ".join(said)
 
 
 def _spoken(chain: Sequence[Codec]) -> str:

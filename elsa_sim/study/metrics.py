@@ -12,6 +12,10 @@ from typing import Any
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
+from pyarrow import ArrowException
+from pyarrow.parquet import read_metadata
+
+from ..results.event_table import TABLE
 
 #: Path in ``summary.json`` -> unit ("" for a ratio or a count).
 UNITS: Mapping[str, str] = {
@@ -106,9 +110,13 @@ def rounds_of(folder: Path) -> pd.DataFrame:
 
 
 def readable(folder: Path) -> bool:
-    """Whether a folder has a table of rounds that studies can read."""
+    """Whether a folder has a table of rounds that studies can read, and an event table behind it."""
     try:
         rounds = rounds_of(folder)
     except (OSError, ValueError):
+        return False
+    try:
+        read_metadata(folder / TABLE)
+    except (OSError, ArrowException):
         return False
     return len(rounds) > 0 and all(name in rounds and is_numeric_dtype(rounds[name]) for name in _NEEDED)

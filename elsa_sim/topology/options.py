@@ -174,6 +174,8 @@ class LinkOptions(Options):
             self.profile_down is not None or (isinstance(self.trace, Trace) and self.trace.file is None)
         ):
             fault = "both directions of a half-duplex link share one channel, so its profile or trace is one"
+        if self.duplex == "half" and self.down is not None and self.down != self.up:
+            fault = "both directions of a half-duplex link share one channel of bandwidth up; leave down out"
         if self.cell_bandwidth is not None and self.cell is None:
             fault = "cell_bandwidth needs a cell"
         if fault:

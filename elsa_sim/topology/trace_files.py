@@ -33,9 +33,9 @@ def read_columns(context: Context, name: str, key: str, units: dict[str, str | N
 
     Columns are parted by semicolons, tabs, commas or spaces; with the first two, a comma may be the decimal point. Empty
     lines and lines that begin with ``#`` are skipped. Units are those of the header before the first row, or ``units``; only
-    times of a ``value`` that is no quantity are in s where neither says. A file of numbers and commas alone is the plain
-    format, seconds,bits per second; where all bandwidths are below ``LEAST_PLAIN`` they are probably of another unit, and
-    it is refused.
+    times of a ``value`` that is no quantity are in s where neither says. A comment may be the header.
+    A file of numbers and commas alone is the plain format, seconds,bits per second; where all bandwidths are below
+    ``LEAST_PLAIN`` they are probably of another unit, and it is refused.
 
     Raises:
         InputFaults: no such file, not text, no unit, or rows that are not two numbers, not negative, in increasing order
@@ -50,8 +50,10 @@ def read_columns(context: Context, name: str, key: str, units: dict[str, str | N
             raise InputFaults([Fault(key, f"{name}: line {first[0]}: expected a time and a bandwidth, got {first[1][0][:60]!r}; if "
                                      f"it is a Mahimahi file, say trace: {{file: {name}, format: mahimahi}}")])  # fmt: skip
         header = first[1] if first is not None and not any(map(_is_number, first[1])) else None
-        plain = value == "bandwidth" and not any(units.values()) and _is_plain(text)
-        factors, swapped = ((1.0, 1.0), False) if plain else _units(header, units, value, name, said)
+        commented = _commented(text, value) if header is None else None
+        plain = value == "bandwidth" and not any(units.values()) and commented is None and _is_plain(text)
+        heading = commented if header is None else header
+        factors, swapped = ((1.0, 1.0), False) if plain else _units(heading, units, value, name, said)
         rows = [] if first is None or header is not None else [first]
         found = _rows(rows, lines, swapped, value, said)
         if plain and not said and max(bandwidth for _, bandwidth in found) < LEAST_PLAIN:
@@ -67,6 +69,19 @@ def read_columns(context: Context, name: str, key: str, units: dict[str, str | N
     if said:
         raise InputFaults([Fault(key, f"{name}: {message}") for message in said])
     return tuple((time * factors[0], number * factors[1]) for time, number in found)
+
+
+def _commented(text: str, value: str) -> list[str] | None:
+    """The last comment before the first row, if it reads like a header: two columns, and a unit in one of them."""
+    cells: list[str] | None = None
+    for line in filter(None, map(str.strip, text.splitlines())):
+        if not line.startswith("#"):
+            break
+        found = re.split(r"[;,\t]", line.lstrip("# "))
+        quantities = [quantity for quantity in ("time", value) if quantity in UNIT_OF]
+        if len(found) == 2 and any(unit_in(cell, each) is not None for cell in found for each in quantities):
+            cells = [cell.strip() for cell in found]
+    return cells
 
 
 def _is_plain(text: str) -> bool:

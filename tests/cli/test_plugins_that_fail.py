@@ -28,9 +28,11 @@ class Raising(Codec):
 
 
 def elsa(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """As a user types it: Python puts the current folder first on its path."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     here = os.pathsep.join(filter(None, sys.path))
     return subprocess.run([sys.executable, "-m", "elsa_sim", *args], cwd=folder, capture_output=True, text=True, timeout=120,
-                          check=False, env={**os.environ, "PYTHONPATH": here, "PYTHONSAFEPATH": "1"})  # fmt: skip
+                          check=False, env=env | {"PYTHONPATH": here})  # fmt: skip
 
 
 @pytest.fixture
@@ -56,6 +58,17 @@ def test_one_that_raises_fails_the_run_in_one_line(place: Path, tmp_path_factory
 
 
 @pytest.mark.processes
+def test_one_that_exits_fails_the_run(place: Path) -> None:
+    text = CODEC.replace('raise ValueError("no such thing")', "raise SystemExit(0)")
+    (place / "leaving_plugin.py").write_text(text, encoding="utf-8")
+    done = elsa(place, "run", "small.yaml", "--plugin", "leaving_plugin", "--out", "out", "--quiet",
+                "--set", "codec.adapters=[raising]")  # fmt: skip
+    assert done.returncode == 3
+    assert "SystemExit: 0 (leaving_plugin.py, line 13)" in done.stderr
+    assert json.loads((place / "out" / "summary.json").read_text(encoding="utf-8"))["complete"] is False
+
+
+@pytest.mark.processes
 def test_one_that_is_not_there_is_bad_input(place: Path) -> None:
     done = elsa(place, "check", "small.yaml", "--plugin", "raising_plugin.py")
     assert done.returncode == 2
@@ -67,5 +80,6 @@ def test_one_that_is_not_there_is_bad_input(place: Path) -> None:
 def test_a_file_beside_the_scenario_hides_no_installed_module(place: Path) -> None:
     (place / "torch.py").write_text("raise SystemExit('this is not torch')", encoding="utf-8")
     (place / "yaml.py").write_text("raise SystemExit('this is not yaml')", encoding="utf-8")
-    done = elsa(place, "run", "small.yaml", "--out", "out", "--quiet", "--set", "execution.mode=timing")
+    more = ("--set", "protocol.rounds=1", "--workers", "2")
+    done = elsa(place, "run", "small.yaml", "--out", "out", "--quiet", *more)
     assert (done.returncode, done.stderr) == (0, "")

@@ -49,11 +49,13 @@ def test_who_never_took_part() -> None:
 
 
 def test_facts_are_those_of_the_first_and_the_last_evaluation() -> None:
-    rounds = pd.DataFrame({"loss": [1.5, 2.0, 1.75], "activation_error": [0.5, 0.25, 0.75]})
+    rounds = pd.DataFrame({"round": [0, 1, 2], "loss": [1.5, 2.0, 1.75], "activation_error": [0.5, 0.25, 0.75]})
     assert training_facts(events(), rounds, ["a"], LABELS) == {
         "loss_start": 1.5, "loss_end": 1.75, "majority": 0.5, "tested": 10, "never_took_part": ["a"],
         "codec_error": {"activation": 0.75},
     }  # fmt: skip
+    late = training_facts(events(), rounds.assign(round=[1, 2, 3]), (), LABELS)
+    assert (late["loss_start"], late["loss_end"]) == (None, 1.75)  # the first evaluation was after training
     unmeasured = training_facts(events(), rounds.assign(loss=np.nan), (), LABELS)
     assert [unmeasured[key] for key in ("loss_start", "loss_end", "majority")] == [None] * 3
 

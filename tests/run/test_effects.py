@@ -33,6 +33,7 @@ def faults(*changes: str) -> list[str]:
         (("protocol={kind: fedbuff, buffer: 4}",), "protocol.buffer: no server has more than 3 members"),
         (("protocol={kind: alignfed, buffer: 4}",), "protocol.buffer: no server has more than 3 members"),
         (("protocol={kind: fedbuff, tiers: edges, buffer: 3}",), "protocol.buffer: no server has more than 2 members"),
+        (("unreliable={share: 0.1}",), "unreliable.share: 0.1 of 3 clients is nobody"),
         (("network.segment=1000",), "network.segment: has an effect with loss: mathis only"),
         (("network={retries: 0, backoff: 3}",), "network.backoff: has no effect with retries: 0"),
     ],

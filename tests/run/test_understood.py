@@ -19,7 +19,7 @@ def told(*changes: str) -> dict[str, list[str]]:
 
 def test_protocol_and_backbone() -> None:
     said = told()
-    assert said["protocol"] == ["elsa: 2 rounds of 2 local steps, learning rate 0.005"]
+    assert said["protocol"] == ["elsa: 2 rounds of 2 edge rounds of 2 local steps, learning rate 0.005"]
     (text,) = said["backbone"]
     # 3 layers: per layer A and B of query and value, 2 x 2 x (32 + 32); head of 3 classes 32 x 3 + 3
     assert text.startswith("tiny-bert: 3 layers, hidden size 32, ")
@@ -43,7 +43,7 @@ def test_what_varies_and_what_is_lost() -> None:
         "topology.access.loss=0.02",
     )
     (text,) = told(*changes)["links of clients"]
-    assert "; 3 vary from 0 bit/s to 2 Mbit/s over 2 s by profile or trace; jitter 3 ms; loss 2 %" in text
+    assert "; 3 vary up from 0 bit/s to 2 Mbit/s over 2 s (profile or trace), then hold; jitter 3 ms; loss 2 %" in text
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_who_aggregates_and_who_misbehaves() -> None:
     said = told("unreliable={clients: {client2: noise}}")
     assert said["misbehaving clients"] == ["1: client2 noise"]
     assert said["aggregation"] == [
-        "edge0: mean of 2 clients",
-        "edge1: mean of 1 clients",
-        "cloud: mean of 2 edge servers",
+        "edge0: mean of up to 2 clients",
+        "edge1: mean of up to 1 clients",
+        "cloud: mean of up to 2 edge servers",
     ]
-    assert told("protocol={kind: fedbuff, buffer: 3}")["aggregation"] == ["cloud: mean of 3 updates"]
+    assert told("protocol={kind: fedbuff, buffer: 3}")["aggregation"] == ["cloud: mean of up to 3 updates"]
     assert "aggregation" not in told("protocol={kind: centralized}")
 
 

@@ -86,7 +86,8 @@ def test_a_run_that_ended_and_was_killed_before_it_had_its_name_is_not_played_ag
 
 @pytest.mark.parametrize(("name", "text"), [("summary.json", None), ("summary.json", "{"), ("summary.json", "[]"),
                                             ("summary.json", '{"complete": false}'), ("rounds.csv", None),
-                                            ("rounds.csv", ""), ("rounds.csv", "sim_time_s,accuracy\na,b\n")])  # fmt: skip
+                                            ("rounds.csv", ""), ("rounds.csv", "sim_time_s,accuracy\na,b\n"),
+                                            ("events.parquet", None), ("events.parquet", "x\n")])  # fmt: skip
 def test_a_cell_that_cannot_be_read_is_played_again(tmp_path: Path, name: str, text: str | None) -> None:
     cell = first(tmp_path)
     play(cell.text, cell.folder)

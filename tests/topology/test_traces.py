@@ -145,9 +145,23 @@ def test_a_stated_down_is_not_overruled(tmp_path: Path) -> None:
     assert (found.most_from("client0"), found.most_from("cloud")) == (5e6, 9e6)
     stated = Link.of("a", "b", LinkOptions(up=1e6, down=2e6, profile=((0.0, 3e6),)))
     assert (stated.profile_from("a"), stated.profile_from("b")) == ((((0.0, 3e6),), None), ((), None))
-    half = Link.of("a", "b", LinkOptions(up=1e6, down=2e6, duplex="half", profile=((0.0, 3e6),)))
+    half = Link.of("a", "b", LinkOptions(up=1e6, duplex="half", profile=((0.0, 3e6),)))
     assert half.profile_from("b") == half.profile_from("a"), "there is one channel"
     assert half.most_from("b") == 3e6
+
+
+def test_a_half_duplex_link_has_one_bandwidth() -> None:
+    assert LinkOptions(up=1e6, down=1e6, duplex="half").down == 1e6
+    with pytest.raises(ValueError, match="share one channel of bandwidth up; leave down out"):
+        LinkOptions(up=1e6, down=2e6, duplex="half")
+
+
+@pytest.mark.parametrize("comment", ["# time_ms,bandwidth_kbps\n", "# made by hand\n#time_ms, bandwidth_kbps\n"])
+def test_a_comment_may_be_the_header(tmp_path: Path, comment: str) -> None:
+    """As numpy.savetxt writes it."""
+    assert link(tmp_path, comment + "0,4000000\n1000,8000000\n", trace="t.csv").profile == ((0.0, 4e9), (1.0, 8e9))
+    with pytest.raises(InputFaults, match="does not say the unit of the bandwidth"):
+        link(tmp_path, "# time_ms,bandwidth\n0,4000000\n1000,8000000\n", trace="t.csv")
 
 
 def test_a_trace_for_each_direction(tmp_path: Path) -> None:

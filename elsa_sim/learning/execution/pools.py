@@ -55,7 +55,7 @@ class LocalPool:
         self._file.write(_copied(backbone))
         self._file.flush()
         begin = pickle.dumps((list(sys.path), self._file.fileno(), threads, os.getpid()))
-        command = [sys.executable, "-c", "from elsa_sim.learning.execution.pools import serve; serve()"]
+        command = [sys.executable, "-P", "-c", "from elsa_sim.learning.execution.pools import serve; serve()"]
         here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         pipe, files = subprocess.PIPE, (self._file.fileno(),)
         self._workers = [
@@ -96,7 +96,7 @@ class LocalPool:
                 what = f"a worker process was killed (signal {signal.SIGKILL:d}), as it is when memory runs out"
                 raise OutOfMemory(f"{what}; fewer execution.workers need less") from None
             how = f"exit status {dead[0]}" if dead and dead[0] >= 0 else f"signal {-dead[0]}" if dead else "no answer"
-            raise RunFailed(f"a worker process died ({how}); fewer workers need less memory") from None
+            raise RunFailed(f"a worker process died ({how})") from None
         finally:
             if watch is not None:
                 watch.cancel()

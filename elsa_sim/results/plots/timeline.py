@@ -57,7 +57,7 @@ def _shown(label: str) -> str:
 
 
 def first_round(events: pd.DataFrame) -> tuple[int, float, float]:
-    """The first round in which something is computed or sent, its first start and its last end (s).
+    """The first round in which something is computed or sent, its first start and its last end (s), evaluation included.
 
     Raises:
         InputError: nothing is computed or sent.
@@ -68,7 +68,9 @@ def first_round(events: pd.DataFrame) -> tuple[int, float, float]:
     computed = work.loc[work["kind"] == "compute", "round"]
     number = int((computed if len(computed) else work["round"]).min())
     rows = work[work["round"] == number]
-    return number, float(rows["t_start_s"].min()), float(rows["t_end_s"].max())
+    ends = events["kind"].isin(["aggregation", "evaluation"]) & (events["round"] == number)
+    last = max(float(rows["t_end_s"].max()), float(events.loc[ends, "t_end_s"].max()) if ends.any() else 0.0)
+    return number, float(rows["t_start_s"].min()), last
 
 
 @styled

@@ -71,7 +71,7 @@ def _attributes(element: Element, keys: dict[str, _Key], kind: str, said: list[s
         elif len(data):
             drawn |= dict(_drawing(data))
         elif not key.drawing:
-            found[key.name] = (data.text or "").strip()
+            found[key.name] = (data.text or "").strip() or found.get(key.name, "")
     return {key: text for key, text in (found | drawn).items() if text}
 
 

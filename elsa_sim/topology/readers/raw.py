@@ -152,6 +152,8 @@ def link_of(value: Any, where: str, said: list[str]) -> RawLink | None:
     for key in ("profile", "profile_down"):
         if value.get(key) is not None:
             found[key] = _profile(value[key], f"{where}: {key}", said)
+    if found.get("duplex") == "half" and found.get("down", found.get("up")) != found.get("up"):
+        said.append(f"{where}: down: both directions of a half-duplex link share one channel of bandwidth up")
     if found.get("duplex") == "half" and "profile_down" in found:
         said.append(f"{where}: profile_down: both directions of a half-duplex link share one channel")
     return RawLink(u, v, **found)

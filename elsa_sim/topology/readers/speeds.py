@@ -62,7 +62,23 @@ def stated(
         if speed is not None:
             found["bandwidth"] = speed
         return found, unclear[0] if unclear else None
+    own = _plain(found.get("bandwidth"))
+    if (
+        QUANTITIES & set(attributes) - {"delay"}
+        and speed is not None
+        and own is not None
+        and not math.isclose(own, speed, rel_tol=0.01)
+    ):
+        return found, f"it states several speeds: {own:g} bit/s and, by another attribute, {speed:g} bit/s"
     return found, None
+
+
+def _plain(value: Any) -> float | None:
+    """The bit/s of a stated bandwidth, if it can be read (else it is told elsewhere)."""
+    try:
+        return parse(value, "bandwidth") if number_of(value) is None else float(value)
+    except ValueError:
+        return None
 
 
 def _speed(attributes: Mapping[str, str], asked: Asked, unclear: list[str]) -> float | None:

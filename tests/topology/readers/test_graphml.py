@@ -14,6 +14,9 @@ def test_defaults_of_keys_hold_where_an_element_says_nothing(tmp_path: Path) -> 
     <key id="role" for="node" attr.name="role" attr.type="string"><default>client</default></key>"""
     text = graphml(edge("a", "c"), edge("b", "c", bandwidth=4e7), keys=keys)
     text = text.replace('<node id="a"><data key="role">client</data></node>', '<node id="a"/>')
+    empty = text.replace('<edge source="a" target="c" >', '<edge source="a" target="c"><data key="e_bandwidth"></data>')
+    assert empty != text
+    assert build(tmp_path, empty).bandwidth("a", "c") == 1e7
     topology = build(tmp_path, text)
     assert topology.names("client") == ("a", "b")
     assert [topology.bandwidth(name, "c") for name in "ab"] == [1e7, 4e7]

@@ -86,7 +86,7 @@ def test_labels_that_are_no_speeds(text: str) -> None:
         ({"LinkSpeed": "45 Mbps"}, 4.5e7),
         ({"LinkSpeedRaw": "1e9", "LinkLabel": "< 10 Gbps"}, 1e9),
         ({"LinkSpeedRaw": "1e9", "LinkSpeed": "34-155"}, 1e9),
-        ({"bandwidth": "5", "LinkSpeedRaw": "1e9"}, "5"),
+        ({"bandwidth": "1 Gbit/s", "LinkSpeedRaw": "1e9"}, "1 Gbit/s"),
         ({"capacity": "10 Mbps", "LinkSpeedRaw": "1e7"}, 1e7),
     ],
 )
@@ -110,6 +110,12 @@ def test_statements_that_are_unclear(attributes: dict[str, str], message: str) -
     found, unclear = stated(attributes, Asked(), "edge", [])
     assert found == {}
     assert message in str(unclear)
+
+
+@pytest.mark.parametrize("other", [{"capacity": "20 Mbps"}, {"LinkSpeedRaw": "2e7"}])
+def test_a_bandwidth_that_another_attribute_contradicts_is_unclear(other: dict[str, str]) -> None:
+    assert "several speeds" in str(stated({"bandwidth": "1e7"} | other, Asked(), "edge", [])[1])
+    assert stated({"bandwidth": "2e7"} | other, Asked(), "edge", [])[1] is None
 
 
 def test_a_unit_from_the_scenario() -> None:
