@@ -72,7 +72,8 @@ def the_executor_changes_nothing(protocol: str) -> None:
     """Timeline and bytes are those of the serial executor; adapters too, up to rounding (a quantiser makes more of it)."""
     sketched = {"activation": "[ssop, {kind: sketch, columns: 8}]", "gradient": "[{kind: sketch, columns: 8}]"}
     smooth, rough = coded(protocol, sketched), coded(protocol)
-    cuts = ("backbone.config.num_hidden_layers=5", "split={policy: score}",
+    split = loaded(f"protocol={protocol}").scenario.protocol.pattern.split
+    cuts = ("backbone.config.num_hidden_layers=5", *(["split={policy: score}"] if split else []),
             "devices.overrides={client1: {speed: 0.2 GFLOP/s}}")  # fmt: skip
     for rounding, *changes in ((1e-4,), (1e-4, smooth), (1e-4, *cuts), (3e-2, rough)):
         serial, expected = adapters_of(f"protocol={protocol}", "execution.executor=serial", *changes)

@@ -61,8 +61,9 @@ def half_bandwidth(folder: Path) -> Path:
     """The example's trace with half of every bandwidth."""
     half = folder / "half.csv"
     lines = (HERE / "data/cellular.csv").read_text().splitlines()
-    rows = [line.split(",") for line in lines if not line.startswith("#")]
-    half.write_text("\n".join(f"{time},{float(rate) / 2}" for time, rate in rows))
+    header, *rows = [line for line in lines if not line.startswith("#")]
+    halves = [f"{time},{float(rate) / 2}" for time, rate in (row.split(",") for row in rows)]
+    half.write_text("\n".join([header, *halves]))
     return half
 
 

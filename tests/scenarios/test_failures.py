@@ -268,6 +268,10 @@ _waits = st.fixed_dictionaries({}, optional={"first": st.integers(1, 3), "deadli
 def test_whatever_fails_each_run_ends(
     kind: str, crashes: dict[str, Any], outages: list[Any], wait: dict[str, Any], timeout: float | None, failover: str
 ) -> None:
+    if kind == "centralized":
+        wait = {}  # it waits for nobody
+    elif kind == "elsa" and "first" in wait:
+        wait = wait | {"first": min(wait["first"], 2)}  # no edge server has more
     changes = [protocol(kind, json.dumps(wait)), TIMING]
     changes += [crash(node, at, length) for node, (at, length) in crashes.items()]
     downs = [{"node": node, "start": start, "duration": length} for node, start, length in outages]
