@@ -71,6 +71,7 @@ def stretched(path: Path, folder: Path, factor: float) -> str:
     """The file with all coordinates further apart, or nearer."""
     graph = nx.read_graphml(path)
     for _, data in graph.nodes(data=True):
-        data.update({key: float(data[key]) * factor for key in ("Longitude", "Latitude")})
+        data["Longitude"] = float(data["Longitude"]) * factor
+        data["Latitude"] = float(data["Latitude"]) * min(factor, 1.6)  # there is none beyond 90 degrees
     nx.write_graphml(graph, folder / "stretched.graphml")
     return str(folder / "stretched.graphml")

@@ -283,7 +283,8 @@ def test_whatever_fails_each_run_ends(
     try:
         run, world = world_of(*changes)
     except RunFailed as error:
-        if "gone for good" not in str(error):
+        stuck = timeout is None and "nothing happens any more" in str(error)  # messages wait for what never comes back
+        if "gone for good" not in str(error) and not stuck:
             raise
         assert any(length is None for _, length in crashes.values())
         return
