@@ -129,7 +129,7 @@ def test_failover_keeps_classes_that_waiting_loses() -> None:
 
 def test_backbone_of_longer_fibre(tmp_path: Path) -> None:
     file = HERE.parent / "topologies/backbone.graphml"
-    longer = played("zoo_backbone", *SHORT, f"topology.file={stretched(file, tmp_path, 3.0)}")
+    longer = played("zoo_backbone", *SHORT, f"topology.file={stretched(file, tmp_path, 8.0)}")
     assert_only_later(longer, played("zoo_backbone", *SHORT, f"topology.file={file}"))
 
 
