@@ -163,6 +163,7 @@ def test_work_is_lost_when_the_device_goes_away_and_waits_until_it_is_back() -> 
     power = worker.options.power
     assert worker.energy_j(10.0)["idle"] == pytest.approx((10.0 - 2.0 - 3.0) * power.idle)  # nothing while it is away
     assert worker.energy_j(2.0)["idle"] == 0.0
+    assert [worker.away_s(until) for until in (0.5, 2.0, 10.0)] == [0.0, 1.0, 3.0]
 
 
 def test_a_device_that_never_comes_back_loses_all_work_at_once() -> None:
