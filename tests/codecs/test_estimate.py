@@ -119,3 +119,11 @@ def test_runs_learn_more_behind_it() -> None:
         codec = f"[{{kind: sketch, rows: 3, columns: 4, decoder: {decoder}}}]"
         rows[decoder] = played(base, f"codec={{activation: {codec}, gradient: {codec}}}").rounds.iloc[-1]
     assert rows["linear"]["activation_error"] < 0.7 < 1.0 < rows["median"]["activation_error"]
+
+
+def test_it_is_exact_also_for_what_public_text_never_showed() -> None:
+    """From as many buckets as coordinates on, S has full column rank and A S = I, whatever the covariance."""
+    matrix = sketch_matrix(rows=5, columns=20)
+    few = Moments.of(hidden(rows=3, width=WIDTH))
+    found = estimator(matrix, few.covariance) @ matrix.double()
+    torch.testing.assert_close(found, torch.eye(WIDTH, dtype=torch.float64), rtol=0, atol=1e-9)

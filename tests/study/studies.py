@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 from small_runs import TEXT
 
+from elsa_sim.results.event_table import SCHEMA, TABLE
 from elsa_sim.study import Cell, Study, read
 
 STUDY = """\
@@ -49,6 +51,7 @@ def pretend(measure: Callable[[Cell], Mapping[str, object]], played: list[Cell] 
             rounds = {"round": [0, 1], "sim_time_s": [0.0, end], "accuracy": [0.0, found.get("accuracy", 0.5)],
                       "uplink_bytes": [0, 30], "downlink_bytes": [0, 12]}  # fmt: skip
             pd.DataFrame(rounds).to_csv(cell.folder / "rounds.csv", index=False)
+            pq.write_table(SCHEMA.empty_table(), cell.folder / TABLE)
             (cell.folder / "summary.json").write_text(json.dumps(found), encoding="utf-8")
             if played is not None:
                 played.append(cell)
