@@ -42,8 +42,14 @@ BYTES = (b"", b"\0", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\r", b"\n", b"
          b"\xe2\x80\xa8", b"&x;", b"<!DOCTYPE a [<!ENTITY x 'y'>]>", b"null", b"true", b"0")  # fmt: skip
 
 
+#: Levels of nested data that are changed at.
+DEEPEST = 100
+
+
 def places(data: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in nested data but the top."""
+    """Every place in nested data but the top, and what is nested so deep that Python would not follow."""
+    if len(place) > DEEPEST:
+        return []
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     return [found for key, value in items for found in ((*place, key), *places(value, (*place, key)))]
 

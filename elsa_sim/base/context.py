@@ -1,4 +1,4 @@
-"""What a section of a scenario may use while it is built: its files, the notes that it makes, and the random streams."""
+"""What a section of a scenario may use while it is built: its files, a list of what was read, and the random streams."""
 
 from __future__ import annotations
 

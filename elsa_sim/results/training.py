@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ..base.listing import listed
 from .frames import Events, frame, number
 
 #: A metric of evaluations with this ending is the relative error of a codec chain, of the messages it is named after.
@@ -73,8 +74,8 @@ def warnings(summary: Mapping[str, Any]) -> Iterator[str]:
     if start is not None and end is not None and end > start:
         yield f"test loss {end:.4g} is above that before training ({start:.4g})"
     if absent := facts["never_took_part"]:
-        shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
-        yield f"{len(absent)} clients never took part: {shown}" if len(absent) > 1 else f"{shown} never took part"
+        many = len(absent) > 1
+        yield f"{len(absent)} clients never took part: {listed(absent)}" if many else f"{absent[0]} never took part"
     for kind, error in facts["codec_error"].items():
         if error is not None and error > 1.0:
             yield (

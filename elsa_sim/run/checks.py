@@ -150,6 +150,9 @@ def check(loaded: Loaded) -> Plan:
             faults.extend(loaded.located(memory.too_large(asked, devices), "devices"))
             slow = durations.too_slow(scenario, outline, cuts, server_of, devices)
             faults.extend(loaded.located(slow, "devices"))
+            if layout is not None:
+                air = durations.too_long_on_the_air(scenario, layout, context.streams, wanted)
+                faults.extend(loaded.located(air, "wireless"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
     try:
@@ -170,7 +173,13 @@ def check(loaded: Loaded) -> Plan:
         _is(outline),
         wanted,
         layout,
-        (*scenario.protocol.notes(timing=scenario.execution.mode == "timing"), *_is(texts).notes, *_is(drawn)),
+        (
+            *scenario.protocol.notes(timing=scenario.execution.mode == "timing"),
+            *_is(topology).notes,
+            *_is(texts).notes,
+            *_is(drawn),
+            *effects.unlooked(scenario),
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 
 from ..base.errors import Fault
 from ..learning.splits.fixed import FixedSplit
+from ..network.options import NetworkOptions
 from ..protocols.base import Protocol
 from ..scenario.model import Scenario
 from ..world.rounds import WaitOptions
@@ -20,14 +21,35 @@ def of_sections(scenario: Scenario, protocol: Protocol) -> Iterator[tuple[str, F
     if not protocol.pattern.split and scenario.split != FixedSplit():
         what = f"protocol {protocol.kind!r} does not cut the model, so a split has no effect; leave the section out"
         yield "split", Fault("", what)
-    network = scenario.network
-    given = network.model_fields_set
-    if "segment" in given and network.loss != "mathis" and network.segment != type(network)().segment:
+    network, usual = scenario.network, NetworkOptions()
+    if network.loss != "mathis" and network.segment != usual.segment:
         yield "network", Fault("segment", "has an effect with loss: mathis only; leave it out")
-    if not network.retries:
-        for name in ("backoff", "backoff_factor", "backoff_limit"):
-            if getattr(network, name) != getattr(type(network)(), name):
-                yield "network", Fault(name, "has no effect with retries: 0; leave it out")
+    waits = [
+        name
+        for name in ("backoff", "backoff_factor", "backoff_limit")
+        if getattr(network, name) != getattr(usual, name)
+    ]
+    if network.stall_timeout is None and network.attempt_timeout is None:
+        for name in (*(["retries"] if network.retries != usual.retries else []), *waits):
+            what = "a message is only sent again after a stall_timeout or an attempt_timeout, and there is none"
+            yield "network", Fault(name, f"{what}; state one, or leave it out")
+    elif not network.retries:
+        for name in waits:
+            yield "network", Fault(name, "has no effect with retries: 0; leave it out")
+    stop = scenario.stop
+    if stop.rounds is not None and stop.rounds > protocol.rounds:
+        yield "stop", Fault("rounds", f"the protocol ends after {protocol.rounds}, before {stop.rounds}; leave it out")
+
+
+def unlooked(scenario: Scenario) -> Iterator[str]:
+    """Options that have an effect in another mode of execution than this scenario's, for who times what is later played."""
+    if scenario.execution.mode == "timing":
+        if scenario.stop.target_accuracy is not None:
+            yield "stop.target_accuracy is never reached in timing mode, which has no accuracy"
+        if scenario.execution.workers > 1:
+            yield "execution.workers have nothing to do in timing mode"
+    if scenario.execution.worker_timeout is not None and scenario.execution.workers == 1:
+        yield "execution.worker_timeout has an effect with several workers only"
 
 
 def of_waiting(protocol: Protocol, clients: Mapping[str, str], cloud: str) -> Iterator[Fault]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
-from ..base.errors import ElsaError, InputError
+from ..base.errors import ElsaError, InputError, RunFailed
 from ..base.locks import Held, Lock
 from ..base.writing import is_full, refused, shown, synchronise, synchronise_names
 from ..results import manifest
@@ -73,7 +73,7 @@ class Draft:
                 "what a run that was killed recorded")  # fmt: skip
             raise InputError(
                 f"{self.shown}: {left} holds {what}; 'elsa-sim plot {left}' shows it; rename or delete it, name "
-                "another folder, or --force, which replaces it once the new run has ended"
+                "another folder, or replace it once the new run has ended (--force, earlier='replace')"
             )
         aside = _free(self.path)
         self.path.rename(aside)
@@ -199,7 +199,7 @@ def opened(folder: Path, earlier: Earlier = "refuse", *, settle_failed: bool = T
 def _say(draft: Draft, error: BaseException) -> None:
     if not draft.settled:
         error.add_note(f"what was recorded is in {shown(draft.path)}: {draft.shown} keeps the run that finished there")
-    elif isinstance(error, KeyboardInterrupt):
+    elif isinstance(error, KeyboardInterrupt | RunFailed):
         ended = manifest.finished(draft.final)
         error.add_note(f"{'the run had ended, and' if ended else 'what was recorded'} is in {draft.shown}")
 
@@ -226,7 +226,7 @@ def _usable(folder: Path, told: str, earlier: Earlier) -> None:
     if earlier == "refuse":
         what = "a run that has ended" if (folder / "summary.json").exists() else "what a run that was killed recorded"
         raise InputError(
-            f"{told}: holds {what}; name another folder, or --force, which replaces it once the new run has ended"
+            f"{told}: holds {what}; name another folder, or replace it once the new run has ended (--force, earlier='replace')"
         )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..base.errors import Fault
+from ..base.listing import listed
 from ..base.units import format_bytes
 from ..devices import DeviceOptions
 from ..learning.backbone.memory import Footprint, Outline
@@ -17,7 +18,6 @@ from ..learning.splits.pattern import spoken
 from ..protocols.base import Protocol
 from ..scenario.model import Scenario
 from ..topology import Topology
-from ..topology.faults import listed
 
 #: What a device holds, its footprint, and the number of copies of what is trained.
 Need: TypeAlias = tuple[str, Footprint, int]
@@ -106,6 +106,6 @@ def too_large(needs: Mapping[str, Need], devices: Mapping[str, DeviceOptions]) -
         total = footprint.total(copies)
         yield Fault(
             "",
-            f"{what} on {listed(names)} takes {total} bytes ({parts}); memory is {memory:.0f} bytes "
+            f"{what} on {listed(names, quoted=True)} takes {total} bytes ({parts}); memory is {memory:.0f} bytes "
             f"({format_bytes(int(memory))}); give more, train fewer layers there, or a smaller task.batch_size",
         )

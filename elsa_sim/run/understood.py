@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import networkx as nx
+
+from ..base.listing import listed
 from ..base.registry import Options
 from ..base.units import format_bandwidth, format_bytes, format_flops, format_seconds, format_speed
 from ..codecs.base import Codec, MessageContext, coupled, resolved, wire_specs
@@ -15,10 +18,12 @@ from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT
 from ..learning.backbone.options import Part, whole
 from ..learning.execution.work import TensorSpec
-from ..topology import Link
+from ..topology import Link, Topology
 from .checks import Plan
 
 Row = tuple[str, str]
+#: A link, its end on the side of the clients, and the other one.
+Way = tuple[Link, str, str]
 #: What is probably not meant: a learning rate of AdamW, a delay (s) and a bandwidth (bit/s) of a link.
 LARGE_LR, LONG_DELAY, SLOW_LINK = 0.1, 5.0, 1e4
 
@@ -60,18 +65,20 @@ def _nodes(plan: Plan) -> Iterator[Row]:
     roles = ((role, len(plan.topology.names(role))) for role in ("client", "edge", "cloud", "router"))
     yield "nodes", ", ".join(f"{count} {role}" for role, count in roles if count)
     servers = (*plan.topology.names("cloud"), *plan.topology.names("edge"))
-    yield "servers", f"cloud {servers[0]}" + (f"; edge {_named(servers[1:])}" if servers[1:] else "")
+    yield "servers", f"cloud {servers[0]}" + (f"; edge {listed(servers[1:], 8)}" if servers[1:] else "")
 
 
 def _links(plan: Plan) -> Iterator[Row]:
     topology, network = plan.topology, plan.scenario.network
-    groups: dict[str, list[Link]] = {"links of clients": [], "other links": []}
+    hops = nx.single_source_shortest_path_length(topology.graph, topology.cloud)
+    groups: dict[str, list[Way]] = {"links of clients": [], "other links": []}
     for link in topology.links:
-        own = "client" in (topology.role(link.u), topology.role(link.v))
-        groups["links of clients" if own else "other links"].append(link)
-    for name, links in groups.items():
-        if links:
-            yield name, _of_links(links)
+        own = [end for end in (link.u, link.v) if topology.role(end) == "client"]
+        low = own[0] if own else max(link.u, link.v, key=lambda end: hops.get(end, 0))
+        groups["links of clients" if own else "other links"].append((link, low, link.v if low == link.u else link.u))
+    for name, ways in groups.items():
+        if ways:
+            yield name, _of_links(ways, topology)
     if plan.layout is not None and plan.scenario.wireless is not None:
         air = plan.scenario.wireless
         yield (
@@ -90,17 +97,17 @@ def _links(plan: Plan) -> Iterator[Row]:
         yield "links that fail", ", ".join(downs)
 
 
-def _of_links(links: Sequence[Link]) -> str:
-    """How many, and the ranges of what they have; ``up`` is towards the cloud in generated topologies."""
-    text = f"{len(links)}: up {_range([x.up for x in links], format_bandwidth)}"
-    text += f", down {_range([x.down for x in links], format_bandwidth)}"
+def _of_links(ways: Sequence[Way], topology: Topology) -> str:
+    """How many, and the ranges of what they have; ``up`` is from a client, else towards the cloud (in hops)."""
+    links = [link for link, _, _ in ways]
+    text = f"{len(links)}: up {_range([topology.bandwidth(low, high) for _, low, high in ways], format_bandwidth)}"
+    text += f", down {_range([topology.bandwidth(high, low) for _, low, high in ways], format_bandwidth)}"
     text += f", latency {_range([x.latency for x in links], format_seconds)}"
     if half := sum(x.duplex == "half" for x in links):
         text += f"; {half} half duplex, of bandwidth up together"
-    both = [(x.profile, x.period) for x in links if x.profile_down is None]
-    text += _varying(both, "both ways")
-    text += _varying([(x.profile, x.period) for x in links if x.profile_down is not None], "up")
-    text += _varying([(x.profile_down, x.period_down) for x in links if x.profile_down is not None], "down")
+    text += _varying([link.profile_from(low) for link, low, _ in ways if link.profile_down is None], "both ways")
+    text += _varying([link.profile_from(low) for link, low, _ in ways if link.profile_down is not None], "up")
+    text += _varying([link.profile_from(high) for link, _, high in ways if link.profile_down is not None], "down")
     if any(x.jitter for x in links):
         text += f"; jitter {_range([x.jitter for x in links], format_seconds)}"
     if any(x.loss for x in links):
@@ -143,11 +150,11 @@ def _samples(plan: Plan) -> Iterator[Row]:
             f"{task.batch_size} texts of at most {task.max_length} tokens"
         ),
     )
-    classes = f", {len(texts.labels)} classes: {_named(texts.labels)}" if texts.labels else ""
+    classes = f", {len(texts.labels)} classes: {listed(texts.labels, 8)}" if texts.labels else ""
     yield "test samples", f"{len(texts.test)}{classes}"
     if plan.unreliable:
         told = [f"{name} {each.kind}" for name, each in sorted(plan.unreliable.items())]
-        yield "misbehaving clients", f"{len(told)}: {_named(told)}"
+        yield "misbehaving clients", f"{len(told)}: {listed(told, 8)}"
 
 
 def _cuts(plan: Plan) -> Iterator[Row]:
@@ -157,7 +164,7 @@ def _cuts(plan: Plan) -> Iterator[Row]:
     for name, cut in (plan.cuts or {}).items():
         together.setdefault((cut.p, cut.q, cut.why), []).append(name)
     for (p, q, why), names in together.items():
-        yield "cut", f"{_named(names)}: client {p} + {q} layers, server {layers - p - q}; {why}"
+        yield "cut", f"{listed(names, 8)}: client {p} + {q} layers, server {layers - p - q}; {why}"
     if plan.trainers:
         task, pattern = plan.scenario.task, plan.scenario.protocol.pattern
         cuts = {(cut.p, cut.q) for cut in (plan.cuts or {}).values()} or {(0, 0)}
@@ -209,7 +216,7 @@ def _servers(plan: Plan) -> Iterator[Row]:
     for each in protocol.aggregators(plan.edge_of, plan.topology.cloud):
         together.setdefault(f"{each.rule.kind} of up to {each.members} {each.what}", []).append(each.server)
     for text, servers in together.items():
-        yield "aggregation", f"{_named(servers)}: {text}"
+        yield "aggregation", f"{listed(servers, 8)}: {text}"
 
 
 def _random(plan: Plan) -> Iterator[str]:
@@ -274,11 +281,6 @@ def _spoken(chain: Sequence[Codec]) -> str:
                    and isinstance(value := getattr(codec, name), int | float | str)]  # fmt: skip
         said.append(f"{codec.kind} ({', '.join(options)})" if options else codec.kind)
     return ", then ".join(said) if said else "no codec"
-
-
-def _named(names: Sequence[str], most: int = 8) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _range(values: Sequence[float], told: Callable[[float], str]) -> str:

@@ -93,7 +93,11 @@ def _either(names: list[str]) -> str:
 
 def _unknown(key: str, got: Any, valid: list[str]) -> str:
     if isinstance(got, str):
-        return f"unknown {key} {brief(got)}{hint(got, valid)}"
+        told = hint(got, valid)
+        plugin = (
+            "" if "did you mean" in told or key not in ("kind", "policy") else "; one of a plugin needs --plugin MODULE"
+        )
+        return f"unknown {key} {brief(got)}{told}{plugin}"
     return f"expected one of {', '.join(valid)}, got {brief(got)}"
 
 

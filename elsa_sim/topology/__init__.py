@@ -3,7 +3,7 @@
 Does not capture routing protocols: routes are those of lowest latency, fixed for the run, and the same both ways.
 """
 
-from .faults import faults_of, listed
+from .faults import faults_of
 from .files import TopologyFile
 from .generators import BarabasiAlbert, FatTree, Grid, Ring, Star, Tree, Waxman
 from .model import ROLES, Link, Node, Role, Topology, natural
@@ -28,6 +28,5 @@ __all__ = [
     "Waxman",
     "checked",
     "faults_of",
-    "listed",
     "natural",
 ]

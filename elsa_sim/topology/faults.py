@@ -5,18 +5,12 @@ Tested in tests/topology/test_model.py and tests/topology/test_files.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from ..base.errors import Fault
+from ..base.listing import listed
 from .limits import MOST_LATENCY, bandwidth_fault, loss_fault, name_fault, profile_fault, time_fault
 from .model import Link, Node, natural
-
-
-def listed(names: Iterable[str], most: int = 5) -> str:
-    """Quoted names for a message, at most ``most`` of them."""
-    found = list(names)
-    more = f" and {len(found) - most} more" if len(found) > most else ""
-    return ", ".join(repr(n) for n in found[:most]) + more
 
 
 def faults_of(nodes: Sequence[Node], links: Sequence[Link], key: str = "", roles: bool = True) -> list[Fault]:
@@ -36,7 +30,7 @@ def faults_of(nodes: Sequence[Node], links: Sequence[Link], key: str = "", roles
         name = f"link {link.u!r}-{link.v!r}"
         missing = [end for end in (link.u, link.v) if end not in known]
         if missing:
-            said.append(f"{name} names the unknown node {listed(missing)}")
+            said.append(f"{name} names the unknown node {listed(missing, quoted=True)}")
         elif link.u == link.v:
             said.append(f"{name} joins a node to itself")
         elif frozenset((link.u, link.v)) in pairs:
@@ -73,7 +67,7 @@ def _role_faults(known: dict[str, Node], pairs: set[frozenset[str]]) -> list[str
     said: list[str] = []
     clouds = [n.name for n in known.values() if n.role == "cloud"]
     if len(clouds) != 1:
-        have = f"{len(clouds)}: {listed(clouds)}" if clouds else "none"
+        have = f"{len(clouds)}: {listed(clouds, quoted=True)}" if clouds else "none"
         said.append(f"exactly one node must have the role 'cloud'; there is {have}")
     if not any(n.role == "client" for n in known.values()):
         said.append("there is no client; give nodes the role 'client', or a number of clients to attach")
@@ -89,5 +83,6 @@ def _role_faults(known: dict[str, Node], pairs: set[frozenset[str]]) -> list[str
     if clouds:
         cut = [n.name for n in known.values() if n.role in ("client", "edge") and n.name not in reached]
         if cut:
-            said.append(f"no route to the cloud {clouds[0]!r} from {listed(sorted(cut, key=natural))}; add a link")
+            cut.sort(key=natural)
+            said.append(f"no route to the cloud {clouds[0]!r} from {listed(cut, quoted=True)}; add a link")
     return said

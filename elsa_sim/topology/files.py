@@ -15,6 +15,7 @@ What a file leaves out is filled in by rule, and what it says unclearly is a fau
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from pydantic import Field, model_validator
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
+from ..base.listing import listed
 from ..base.registry import Items
 from .merging import merged
 from .model import Link, Node, Topology, natural
@@ -92,7 +94,7 @@ class TopologyFile(TopologySource):
             nodes, links = [*nodes, *(Node(c, "client") for c in clients)], [*links, *more]
         elif self.overrides:
             faults.append(Fault("overrides", "there is no attached client to override; set clients"))
-        return checked(nodes, links, "file", faults)
+        return checked(nodes, links, "file", faults, _filled_in(read.nodes, nodes, raw, at))
 
     def _read(self, context: Context) -> Read:
         reader = READERS.get(PurePath(self.file).suffix.lower())
@@ -122,6 +124,24 @@ def _link(raw: RawLink, at: dict[str, Node], core: LinkOptions) -> Link:
         core.cell_bandwidth if raw.cell is None and raw.cell_bandwidth is None else raw.cell_bandwidth,
         profile_down, period_down,
     )  # fmt: skip
+
+
+def _filled_in(before: list[Node], after: list[Node], links: list[RawLink], at: dict[str, Node]) -> Iterator[str]:
+    """What the file leaves out, and where it comes from."""
+    was = {node.name: node.role for node in before}
+    given = [f"{node.name} {node.role}" for node in after if node.role != was.get(node.name, node.role)]
+    if given:
+        yield f"roles that the file leaves out: {listed(given)}"
+    if unstated := sum(link.up is None for link in links):
+        yield f"{unstated} of the file's {len(links)} links have the bandwidth of core"
+    silent = [link for link in links if link.latency is None]
+    placed = sum(
+        link.u in at and link.v in at and _great_circle_latency(at[link.u], at[link.v]) is not None for link in silent
+    )
+    if placed:
+        yield f"{placed} of the file's {len(links)} links have the latency of the distance between their ends"
+    if len(silent) > placed:
+        yield f"{len(silent) - placed} of the file's {len(links)} links have the latency of core"
 
 
 def _great_circle_latency(a: Node, b: Node) -> float | None:

@@ -51,8 +51,9 @@ def _decided(group: list[RawLink], core: LinkOptions, assume_core: bool) -> tupl
         elif assume_core:
             decided.append(replace(edge, up=core.up, down=core.up if core.down is None else core.down))
         else:
-            said.append(f"{_name(edge)}: {unclear}; state its bandwidth in bit/s (LinkSpeedRaw, or bandwidth), or say "
-                        "'unclear_speed: core' in the scenario: such edges then have that of core")  # fmt: skip
+            said.append(f"{_name(edge)}: {unclear}; state its bandwidth in bit/s (LinkSpeedRaw, or bandwidth; in SNDlib "
+                        "preInstalledModule), or say 'unclear_speed: core' in the scenario: such edges then have that of "
+                        "core")  # fmt: skip
     return said, decided
 
 

@@ -103,6 +103,8 @@ class Topology:
 
     nodes: tuple[Node, ...]
     links: tuple[Link, ...]
+    notes: tuple[str, ...] = ()
+    """What was filled in where a file says nothing."""
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)

@@ -40,8 +40,14 @@ class TopologySource(Component):
         raise NotImplementedError
 
 
-def checked(nodes: Sequence[Node], links: Sequence[Link], key: str = "", faults: Iterable[Fault] = ()) -> Topology:
-    """The topology of these nodes and links.
+def checked(
+    nodes: Sequence[Node],
+    links: Sequence[Link],
+    key: str = "",
+    faults: Iterable[Fault] = (),
+    notes: Iterable[str] = (),
+) -> Topology:
+    """The topology of these nodes and links, with ``notes`` on what was filled in.
 
     Raises:
         InputFaults: ``faults``, and those that :func:`faults_of` finds.
@@ -49,7 +55,7 @@ def checked(nodes: Sequence[Node], links: Sequence[Link], key: str = "", faults:
     found = [*faults, *faults_of(nodes, links, key)]
     if found:
         raise InputFaults(found)
-    return Topology(tuple(nodes), tuple(links))
+    return Topology(tuple(nodes), tuple(links), tuple(notes))
 
 
 def access_links(clients: Sequence[str], parents: Sequence[str], access: LinkOptions,

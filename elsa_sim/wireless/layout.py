@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..base.errors import Fault, InputFaults
+from ..base.listing import listed
 from ..base.streams import Streams
-from ..topology import Node, Topology, listed
+from ..topology import Node, Topology
 from .mobility import Point
 
 EARTH_RADIUS_M = 6_371_000.0
@@ -49,7 +50,7 @@ def place(topology: Topology, clients: Sequence[str], stations: Sequence[str], a
             lost.append(station)
         found[station] = given.get(station, known.get(station, cell))
     if lost:
-        message = f"the topology has no coordinates of {listed(lost)}; give them as nodes.{lost[0]}.at, or place: area"
+        message = f"the topology has no coordinates of {listed(lost, quoted=True)}; give them as nodes.{lost[0]}.at, or place: area"
         raise InputFaults([Fault("place", message)])
     for client in clients:
         x, y = streams.numpy("place", client).random(2).tolist()

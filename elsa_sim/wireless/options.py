@@ -12,10 +12,11 @@ from pydantic import Field, SerializeAsAny
 
 from ..base.choices import member_of
 from ..base.errors import Fault, InputError, InputFaults
+from ..base.listing import listed
 from ..base.registry import Items, Options
 from ..base.streams import Streams
 from ..base.units import MOST_TIME, Decibels, Distance, Power, Seconds, bounded
-from ..topology import Topology, listed
+from ..topology import Topology
 from ..topology.limits import PositiveBandwidth
 from .allocation import Allocator, Equal
 from .layout import Layout, place
@@ -187,7 +188,7 @@ class WirelessOptions(Options):
             ]
             if outside:
                 size = f"{self.area[0]:g} x {self.area[1]:g} m"
-                message = f"clients that move begin in the area of {size}; outside: {listed(outside)}"
+                message = f"clients that move begin in the area of {size}; outside: {listed(outside, quoted=True)}"
                 raise InputFaults([Fault("area", message)])
         links, wireless = [], set(clients)
         for link in topology.links:
@@ -207,7 +208,7 @@ class WirelessOptions(Options):
                 if name not in valid:
                     near = difflib.get_close_matches(name, valid, 1)
                     what = {"clients": "client", "stations": "node"}.get(key, "wireless client or station")
-                    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {listed(valid)}"
+                    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {listed(valid, quoted=True)}"
                     yield Fault(f"nodes.{name}" if key == "nodes" else key, f"there is no {what} {name!r}{hint}")
             if key != "nodes" and len(set(names)) < len(names):
                 yield Fault(key, "a name is given twice")
@@ -230,11 +231,15 @@ class WirelessOptions(Options):
                         )
         for client, near in near_of.items():
             if len(near) != 1 or near[0] not in stations:
-                yield Fault("", f"{client!r} must have one link, to a station; it has links to {listed(near)}")
+                yield Fault(
+                    "", f"{client!r} must have one link, to a station; it has links to {listed(near, quoted=True)}"
+                )
         known = {name: (self.nodes[name].power if name in self.nodes else None) or self.power for name in clients}
         for name, given in self.assigned.items():
             if name not in stations:
-                yield Fault(f"assigned.{name}", f"there is no station {name!r}; there are {listed(stations)}")
+                yield Fault(
+                    f"assigned.{name}", f"there is no station {name!r}; there are {listed(stations, quoted=True)}"
+                )
                 continue
             try:
                 self.assign(self.subcarriers(name), given, known)

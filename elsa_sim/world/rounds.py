@@ -16,6 +16,7 @@ import simpy
 from pydantic import Field
 
 from ..base.errors import Lost, RunFailed
+from ..base.listing import listed
 from ..base.registry import Options
 from ..base.units import MOST_COUNT
 from ..learning.execution.work import Work
@@ -48,12 +49,8 @@ def wait_until_online(world: World, nodes: Sequence[str]) -> Verb:
         if back <= world.now:
             return
         if back == math.inf:
-            raise Lost(f"at {world.now:g} s, all who could go on are gone for good: {_named(nodes)}")
+            raise Lost(f"at {world.now:g} s, all who could go on are gone for good: {listed(nodes)}")
         yield world.env.timeout(back - world.now)
-
-
-def _named(nodes: Sequence[str]) -> str:
-    return ", ".join(nodes[:5]) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
 
 
 def _insist_on_clients(world: World, round: int) -> None:
@@ -61,7 +58,7 @@ def _insist_on_clients(world: World, round: int) -> None:
     names = [client.name for client in world.clients]
     if all(world.devices[name].presence.back(world.now) == math.inf for name in names):
         raise RunFailed(
-            f"at {world.now:g} s, all clients are gone for good: {_named(names)}; nothing is left to train in round {round}"
+            f"at {world.now:g} s, all clients are gone for good: {listed(names)}; nothing is left to train in round {round}"
         )
 
 

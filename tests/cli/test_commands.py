@@ -228,8 +228,8 @@ def test_a_later_run_replaces_an_earlier_one(plain: Command, tmp_path: Path) -> 
     first = metrics.load(out).summary
     said = plain("run", "small.yaml", "--out", out, "--seed", 3, *TIMING)
     assert (said.status, said.err) == (
-        2, f"elsa-sim: {out}: holds a run that has ended; name another folder, or --force, which replaces it once the "
-           "new run has ended\n")  # fmt: skip
+        2, f"elsa-sim: {out}: holds a run that has ended; name another folder, or replace it once the new run has ended "
+           "(--force, earlier='replace')\n")  # fmt: skip
     said = plain("run", "small.yaml", "--out", out, "--force", "--set", "protocol.lr=1e30")
     assert said.status == 3
     assert said.err.endswith(f"; what was recorded is in {out}.partial: {out} keeps the run that finished there\n")
@@ -270,7 +270,7 @@ def test_divergence_is_status_3(plain: Command, tmp_path: Path) -> None:
     said = plain("run", "small.yaml", "--out", "out", "--set", "protocol.lr=1e30")
     assert said.status == 3
     assert said.err.splitlines()[-1] == (
-        "elsa-sim: loss is nan after round 1: training diverged; lower protocol.lr"
+        "elsa-sim: loss is nan after round 1: training diverged; lower protocol.lr; what was recorded is in out"
     )  # fmt: skip
     loaded = metrics.load(tmp_path / "out")
     assert loaded.summary["outcome"].startswith("failed: loss is nan")
@@ -281,7 +281,7 @@ def test_divergence_is_status_3(plain: Command, tmp_path: Path) -> None:
 def test_a_violated_invariant_is_status_3(plain: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("elsa_sim.run.simulation.invariants", lambda world: ["water flows uphill"])
     said = plain("run", "small.yaml", "--out", "out", "--quiet", *TIMING)
-    assert said == (3, "", "elsa-sim: invariants violated: water flows uphill\n")
+    assert said == (3, "", "elsa-sim: invariants violated: water flows uphill; what was recorded is in out\n")
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["invariants"] == ["water flows uphill"]
     assert summary["complete"] is False

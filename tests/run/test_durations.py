@@ -54,3 +54,16 @@ AIR = "wireless={association: strongest, bandwidth: 1 MHz, place: area%s}"
 def test_clients_that_nothing_is_heard_of_are_a_fault(more: str, message: str) -> None:
     assert [fault for fault in told(AIR % more) if "wireless: " in fault and message in fault]
     check(loaded(AIR % ""))
+
+
+ON_THE_AIR = ("topology={kind: star, clients: 2, access: {up: 1 Mbit/s}}", "protocol={kind: splitfed_v1}",
+       "wireless={stations: [cloud], subchannels: 2, bandwidth: 100 kHz, coherence: 100 ms, nodes: {cloud: {at: [500, 500]}, "
+       "client0: {at: [400, 500]}, client1: {at: [600, 500]}}}")  # fmt: skip
+
+
+def test_a_channel_that_takes_more_blocks_than_a_run_can_play_is_a_fault() -> None:
+    check(loaded(*ON_THE_AIR))
+    (fault,) = told(*ON_THE_AIR, "wireless.power=1e-9")
+    assert "wireless: client0 would send " in fault
+    assert "blocks of 100 ms (so do 1 more); at most 100000" in fault
+    check(loaded(*ON_THE_AIR, "wireless.power=1e-9", "wireless.coherence=1000"))  # as slow, in fewer blocks

@@ -35,7 +35,10 @@ def faults(*changes: str) -> list[str]:
         (("protocol={kind: fedbuff, tiers: edges, buffer: 3}",), "protocol.buffer: no server has more than 2 members"),
         (("unreliable={share: 0.1}",), "unreliable.share: 0.1 of 3 clients is nobody"),
         (("network.segment=1000",), "network.segment: has an effect with loss: mathis only"),
-        (("network={retries: 0, backoff: 3}",), "network.backoff: has no effect with retries: 0"),
+        (("network={retries: 0, backoff: 3, stall_timeout: 1}",), "network.backoff: has no effect with retries: 0"),
+        (("network.retries=5",), "network.retries: a message is only sent again after a stall_timeout or an attempt_timeout"),
+        (("network.backoff=5",), "network.backoff: a message is only sent again after a stall_timeout"),
+        (("stop.rounds=3",), "stop.rounds: the protocol ends after 2, before 3"),
     ],
 )  # fmt: skip
 def test_each_is_refused_and_named(changes: tuple[str, ...], words: str) -> None:
@@ -52,7 +55,22 @@ def test_each_is_refused_and_named(changes: tuple[str, ...], words: str) -> None
         ("protocol={kind: fedbuff, clients: split}", "codec={activation: [float16]}", "split={policy: fixed, p: 1}"),
         ("protocol={kind: fedavg}", "split=fixed", "codec={activation: [], adapters: [float16]}"),
         ("network={loss: mathis, segment: 1000}",),
+        ("network={attempt_timeout: 9, retries: 5, backoff: 2}",),
+        ("network={stall_timeout: 9, backoff: 2}", "stop.rounds=2"),
     ],
 )
 def test_what_has_an_effect_is_fine(changes: tuple[str, ...]) -> None:
     assert faults(*changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (("execution.mode=timing", "stop.target_accuracy=0.9"), "stop.target_accuracy is never reached in timing mode"),
+        (("execution.mode=timing", "execution.workers=2"), "execution.workers have nothing to do in timing mode"),
+        (("execution.worker_timeout=60",), "execution.worker_timeout has an effect with several workers only"),
+    ],
+)
+def test_what_has_an_effect_in_another_mode_is_noted(changes: tuple[str, ...], words: str) -> None:
+    assert [words in note for note in checks.check(loaded(*changes)).notes] == [True]
+    assert checks.check(loaded("stop.target_accuracy=0.9", "execution={workers: 2, worker_timeout: 60}")).notes == ()

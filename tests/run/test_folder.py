@@ -102,7 +102,9 @@ def test_an_empty_folder_is_fine(tmp_path: Path) -> None:
 def test_a_run_that_is_there_stays_unless_asked(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(out, 1)
-    with pytest.raises(InputError, match=r"out: holds a run that has ended; name another folder, or --force"):
+    with pytest.raises(
+        InputError, match=r"out: holds a run that has ended; name another folder, or replace it .*--force"
+    ):
         run(out, 2)
     assert seed_of(out) == 1
     run(out, 2, "replace")

@@ -195,7 +195,10 @@ def test_an_outcome_may_have_room_where_a_table_has_not(tmp_path: Path, monkeypa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "rounds.csv.partial")
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
-    with pytest.raises(RunFailed, match=r"^the run broke off at .* s: rounds\.csv\.partial: No space left on device$"):
+    with pytest.raises(
+        RunFailed,
+        match=r"^the run broke off at .* s: rounds\.csv\.partial: No space left on device\nwhat was recorded is in .*out$",
+    ):
         simulation.run(loaded(TIMING), tmp_path / "out")
     made = metrics.load(tmp_path / "out")
     assert made.summary["complete"] is False

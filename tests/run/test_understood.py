@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 from small_runs import HIDDEN, loaded
@@ -109,3 +111,31 @@ def test_a_client_computes_less_where_the_model_is_cut() -> None:
 
 def test_a_large_learning_rate_is_doubted() -> None:
     assert told("protocol.lr=5")["note"] == ["a learning rate of 5 is large for AdamW, which usually takes 1e-5 to 0.1"]
+
+
+def test_up_is_from_a_client_and_towards_the_cloud_however_a_file_writes_it(tmp_path: Path) -> None:
+    """The file's ends, and with them its up and down, are the other way round in the second."""
+    nodes = [{"name": name, "role": role} for name, role in (("c", "client"), ("e", "edge"), ("s", "cloud"))]
+    straight = [{"u": "c", "v": "e", "up": 1e6, "down": 2e6, "profile": [[5, 3e6]], "profile_down": [[7, 4e6]]},
+                {"u": "e", "v": "s", "up": 5e6, "down": 6e6}]  # fmt: skip
+    turned = [{"u": "e", "v": "c", "up": 2e6, "down": 1e6, "profile": [[7, 4e6]], "profile_down": [[5, 3e6]]},
+              {"u": "s", "v": "e", "up": 6e6, "down": 5e6}]  # fmt: skip
+    for links in (straight, turned):
+        (tmp_path / "net.json").write_text(json.dumps({"nodes": nodes, "links": links}))
+        said = told(f"topology={{file: {tmp_path / 'net.json'}}}")
+        (text,) = said["links of clients"]
+        assert text.startswith("1: up 1 Mbit/s, down 2 Mbit/s, latency 1 ms; 1 vary up from 3 Mbit/s over 5 s")
+        assert "; 1 vary down from 4 Mbit/s over 7 s" in text
+        assert said["other links"] == ["1: up 5 Mbit/s, down 6 Mbit/s, latency 1 ms"]
+
+
+def test_what_a_file_leaves_out_is_said(tmp_path: Path) -> None:
+    nodes = [{"name": "c", "role": "client"}, {"name": "a", "lat": 0, "lon": 0}, {"name": "b", "lat": 1, "lon": 0}]
+    links = [{"u": "c", "v": "a", "up": 1e6, "latency": 0.01}, {"u": "a", "v": "b"}, {"u": "c", "v": "b", "up": 1e6}]
+    (tmp_path / "net.json").write_text(json.dumps({"nodes": nodes, "links": links}))
+    assert told(f"topology={{file: {tmp_path / 'net.json'}}}")["note"] == [
+        "roles that the file leaves out: a cloud, b edge",
+        "1 of the file's 3 links have the bandwidth of core",
+        "1 of the file's 3 links have the latency of the distance between their ends",
+        "1 of the file's 3 links have the latency of core",
+    ]

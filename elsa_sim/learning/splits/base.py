@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ...base.errors import Fault, InputFaults
+from ...base.listing import listed
 from ...base.registry import Component
 from ..backbone.memory import Outline
 from .pattern import U_SHAPED, StepPattern
@@ -125,6 +126,5 @@ def too_many(p: int, q: int, layers: int, key: str = "p") -> InputFaults:
 
 def no_room(names: Sequence[str], p: int, q: int) -> InputFaults:
     """The fault of clients that cannot hold even the smallest cut."""
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-    message = f"not even p = {p}, q = {q} fits the memory of {shown}; give more, or a smaller task.batch_size"
+    message = f"not even p = {p}, q = {q} fits the memory of {listed(names)}; give more, or a smaller task.batch_size"
     return InputFaults([Fault("", message)])

@@ -21,6 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from ...base.listing import listed
+
 #: A finite decimal number without a leading zero.
 _NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -75,7 +77,11 @@ class Classes:
         groups: defaultdict[int | None, list[str]] = defaultdict(list)
         for label in sorted(set(labels)):
             groups[self.index(label)].append(label)
-        joined = [f"{_listed(same)} are one class" for i, same in groups.items() if i is not None and len(same) > 1]
+        joined = [
+            f"{listed(same, 8, quoted=True)} are one class"
+            for i, same in groups.items()
+            if i is not None and len(same) > 1
+        ]
         if joined:
             yield f"all labels are numbers, and compared as numbers: {_some(joined)}"
         if not self.numeric:
@@ -83,17 +89,14 @@ class Classes:
             for name in self.names:
                 if _NUMERAL.fullmatch(name):
                     numbers[Decimal(name)].append(name)
-            apart = [f"{_listed(alike)} are different classes" for alike in numbers.values() if len(alike) > 1]
+            apart = [
+                f"{listed(alike, 8, quoted=True)} are different classes" for alike in numbers.values() if len(alike) > 1
+            ]
             if apart:
                 yield f"not all labels are numbers without leading zeros, so they are compared as text: {_some(apart)}"
         if words := [name for name in self.names if name.lower() in _LIKE_MISSING]:
-            yield f"{_listed(words)}: a class of that name, not a missing label; only an empty cell is one"
+            yield f"{listed(words, 8, quoted=True)}: a class of that name, not a missing label; only an empty cell is one"
 
 
 def _some(texts: list[str], most: int = 3) -> str:
     return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
-
-
-def _listed(labels: list[str], most: int = 8) -> str:
-    more = f" and {len(labels) - most} more" if len(labels) > most else ""
-    return ", ".join(repr(label[:60]) for label in labels[:most]) + more

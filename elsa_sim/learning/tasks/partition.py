@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ...base.listing import listed
 from ...base.registry import Component
 from .base import Split, fault
-from .tables import did_you_mean, listed
+from .tables import did_you_mean
 
 Indices = NDArray[np.int64]
 _DRAWS = 1000
@@ -101,7 +102,7 @@ class _ByGroup(Partition):
         if self.column is not None:
             return np.unique(_column(split, self.column), return_inverse=True)[1].astype(np.int64)
         if split.labels is None:
-            columns = f" (column: {listed(split.columns)})" if split.columns else ""
+            columns = f" (column: {listed(split.columns, 8)})" if split.columns else ""
             raise fault(
                 "kind",
                 "the task has no class labels to skew; name a column to skew instead"
@@ -183,7 +184,7 @@ class ByColumn(Partition):
 
 def _column(split: Split, name: str) -> NDArray[np.str_]:
     if name not in split.columns:
-        valid = f"valid: {listed(map(repr, split.columns))}" if split.columns else "it has none"
+        valid = f"valid: {listed(split.columns, 8, quoted=True)}" if split.columns else "it has none"
         raise fault("column", f"the data have no column {name!r}; {valid}{did_you_mean(name, split.columns)}")
     return split.columns[name].astype(np.str_)
 

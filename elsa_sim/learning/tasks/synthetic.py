@@ -33,6 +33,7 @@ _SYLLABLES = tuple(consonant + vowel for consonant in "bdfgklmnprstvz" for vowel
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _MOST_WORDS = 100_000
 MOST_TEXTS, _MOST_LENGTH = 10_000_000, 100_000  # what memory holds; words of a book
+_MOST_MADE = 40_000_000  # words in all: some ten seconds of every check
 
 
 class Synthetic(Task):
@@ -70,6 +71,12 @@ class Synthetic(Task):
             )
         if self.train_size < self.topics:
             problems.append(f"train_size must be at least the number of topics, {self.topics}, got {self.train_size}")
+        made = (self.train_size + self.test_size) * self.length[1]
+        if made > _MOST_MADE:
+            problems.append(
+                f"train_size + test_size sentences of length words are {made} words; at most {_MOST_MADE} are made up: "
+                "fewer sentences, or shorter ones"
+            )
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...base.errors import Fault, InputFaults
+from ...base.listing import listed
 from .base import Texts, TextSplit
 from .labels import Classes, canonical, composed
 
@@ -53,7 +54,7 @@ class Table:
             if composed(name) == composed(which):
                 return name
         raise KeyError(
-            f"{self.source} has no column {which!r}; valid: {listed(map(repr, names))}{did_you_mean(which, names)}"
+            f"{self.source} has no column {which!r}; valid: {listed(names, 8, quoted=True)}{did_you_mean(which, names)}"
         )
 
 
@@ -76,13 +77,6 @@ class Rows:
             {name: values[indices] for name, values in self.columns.items()},
             [self.lines[i] for i in indices],
         )
-
-
-def listed(items: Any, most: int = 8) -> str:
-    """``a, b, c and 12 more``."""
-    texts = [text if len(text) <= 60 else text[:57] + "..." for text in map(str, items)]
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
-    return ", ".join(texts[:most]) + more
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:
@@ -197,8 +191,8 @@ def encode(train: Rows, test: Rows, paths: tuple[str, str] = ("train", "test")) 
         faults.append(
             Fault(
                 paths[1],
-                f"{test.source}: labels not found in training: {listed(map(repr, unknown))} "
-                f"(at {at_lines(lines)}); valid: {listed(map(repr, names))}",
+                f"{test.source}: labels not found in training: {listed(unknown, 8, quoted=True)} "
+                f"(at {at_lines(lines)}); valid: {listed(names, 8, quoted=True)}",
             )
         )
     if faults:

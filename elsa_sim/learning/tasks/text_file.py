@@ -23,9 +23,10 @@ from pydantic import Field, model_validator
 
 from ...base.context import Context
 from ...base.errors import Fault, InputFaults
+from ...base.listing import listed
 from ...base.registry import Items
 from .base import Task, Texts, fault
-from .tables import MAX_FIELD, Rows, Table, at_lines, did_you_mean, encode, extract, listed
+from .tables import MAX_FIELD, Rows, Table, at_lines, did_you_mean, encode, extract
 
 _ONLY_FOR = {
     "header": ("csv", "tsv"),
@@ -183,13 +184,13 @@ class TextFile(Task):
             rows, lines = rows[1:], lines[1:]
         doubled = sorted({name for name in names if names.count(name) > 1})
         if doubled:
-            raise fault(key, f"{path}: the header names {listed(map(repr, doubled))} more than once")
+            raise fault(key, f"{path}: the header names {listed(doubled, 8, quoted=True)} more than once")
         wrong = [line for row, line in zip(rows, lines, strict=True) if len(row) != len(names)]
         if wrong:
             raise fault(
                 key,
                 f"{path}: not {len(names)} fields at {at_lines(wrong)}; the first row has "
-                f"{len(names)}: {listed(map(repr, names))}",
+                f"{len(names)}: {listed(names, 8, quoted=True)}",
             )
         return Table(path, {name: [row[i] for row in rows] for i, name in enumerate(names)}, lines, self.header)
 

@@ -42,9 +42,9 @@ def stated(
     attributes = {key: text for key, text in attributes.items() if key not in asked.ignore}
     strange = sorted(set(attributes) - HARMLESS - QUANTITIES - OWN)
     if strange:
-        known = ", ".join([*sorted(OWN | QUANTITIES), *sorted(HARMLESS)])
-        said.append(f"{where}: unknown attributes {', '.join(strange)[:80]}; known: {known}; list those that do not count "
-                    "under 'ignore' in the scenario")  # fmt: skip
+        known = ", ".join(sorted(OWN | QUANTITIES))
+        said.append(f"{where}: unknown attributes {', '.join(strange)[:80]}; list those that do not count under 'ignore' in the "
+                    f"scenario; those that do are called {known}")  # fmt: skip
     found: dict[str, Any] = {key: attributes[key] for key in OWN if key in attributes}
     if "loss" in found:
         found["loss"] = number_of(found["loss"])

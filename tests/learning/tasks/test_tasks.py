@@ -64,7 +64,15 @@ def test_synthetic_words_follow_purity_and_predictability() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"length": (3, 2)}, {"length": (0, 2)}, {"topics": 1}, {"purity": 0.0}, {"topic_words": 10**6}, {"train_size": 3}],
+    [
+        {"length": (3, 2)},
+        {"length": (0, 2)},
+        {"topics": 1},
+        {"purity": 0.0},
+        {"topic_words": 10**6},
+        {"train_size": 2_000_000},
+        {"train_size": 3},
+    ],
 )
 def test_impossible_languages_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
