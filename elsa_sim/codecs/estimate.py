@@ -13,6 +13,7 @@ Tested in tests/codecs/test_estimate.py.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,20 +21,24 @@ from ..base.lazy import lazy
 
 if TYPE_CHECKING:
     import torch
+
+    from .turn import View
 else:
     torch = lazy("torch")
 
+#: Estimates that moments keep: one for each sketch and each turn that is in use.
+REMEMBERED = 64
 #: e, as a share of the mean variance of a bucket.
 RIDGE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Mean ``[D]`` and covariance ``[D, D]`` (float64) of hidden states, and the estimators that were made from them."""
+    """Mean ``[D]`` and covariance ``[D, D]`` (float64) of hidden states, and the latest estimates that were made from them."""
 
     mean: torch.Tensor
     covariance: torch.Tensor
-    _made: dict[tuple[int, int, int], torch.Tensor] = field(default_factory=dict, repr=False)
+    _made: dict[tuple[Hashable, View | None], Estimate] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, states: torch.Tensor) -> Moments:
@@ -43,11 +48,32 @@ class Moments:
         centred = x - mean
         return cls(mean, centred.t() @ centred / len(x))
 
-    def estimator(self, key: tuple[int, int, int], matrix: torch.Tensor) -> torch.Tensor:
-        """A ``[D, K]`` (float64) for the sketch ``matrix`` S ``[K, D]``, which ``key`` names; made once."""
-        if key not in self._made:
-            self._made[key] = estimator(matrix, self.covariance)
-        return self._made[key]
+    def behind(self, view: View | None) -> Moments:
+        """The moments of states that look as ``view`` says."""
+        if view is None:
+            return self
+        return Moments(view.mean(self.mean), view.covariance(self.mean, self.covariance))
+
+    def estimate(self, key: Hashable, matrix: torch.Tensor, view: View | None = None) -> Estimate:
+        """The estimate from the sketch ``matrix`` S ``[K, D]``, which ``key`` names, of states that look as ``view`` says."""
+        place = key, view
+        found = self._made.pop(place, None)
+        if found is None:
+            looked_at = self.behind(view)
+            a = estimator(matrix.to(self.mean.device), looked_at.covariance)
+            found = Estimate(looked_at.mean.float(), a.float())
+        self._made[place] = found
+        while len(self._made) > REMEMBERED:
+            self._made.pop(next(iter(self._made)), None)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """m ``[D]`` and A ``[D, K]`` of h' = m + A (t - S m), in float32."""
+
+    mean: torch.Tensor
+    matrix: torch.Tensor
 
 
 def estimator(matrix: torch.Tensor, covariance: torch.Tensor | None) -> torch.Tensor:

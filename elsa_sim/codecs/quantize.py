@@ -49,7 +49,7 @@ class Quantize(Codec):
     def start(self, keys: Keys) -> int | None:
         if not self.dither:
             return None
-        return keys.shared if keys.secret is None else keys.secret
+        return keys.shared if keys.secret is None else keys.secret.client
 
     def encoded(self, spec: TensorSpec) -> EncodedSpec:
         lead, width = spec.shape[:-1], spec.shape[-1]

@@ -44,11 +44,13 @@ from ..base.units import MOST_COUNT
 from ..learning.execution.work import TensorSpec
 from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
-from .estimate import Moments, estimator
+from .estimate import Moments, estimator, relative_error
 from .public import Public
 
 if TYPE_CHECKING:
     import torch
+
+    from .turn import View
 else:
     torch = lazy("torch")
 
@@ -133,6 +135,7 @@ class Sketch(Codec):
     """Of ``linear``: rounds after which it is fitted to public text anew; without, the fit is that of the pretrained model."""
 
     _moments: Moments | None = PrivateAttr(default=None)
+    _view: View | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -159,6 +162,19 @@ class Sketch(Codec):
         round = 0 if every is None else (max(context.round, 1) - 1) // every * every
         made._moments = public.moments(context.layer, round)
         return made
+
+    def behind(self, view: View, *, both: bool) -> Codec:
+        if self._moments is None:
+            return self
+        made = self.model_copy()
+        made._view = view
+        return made
+
+    def fit_error(self, width: int, keys: Keys) -> float | None:
+        if self._moments is None:
+            return None
+        matrix = self._hashes(self.start(keys), width).matrix.to(self._moments.mean.device)
+        return relative_error(matrix, self._moments)
 
     def objection(self, before: Sequence[Codec], spec: TensorSpec, message: str) -> str | None:
         if self.decoder == "linear":
@@ -194,8 +210,7 @@ class Sketch(Codec):
         if x.numel() == 0:  # embedding_bag refuses rows without elements
             return Encoded(x.new_zeros(shape, dtype=torch.float32)), state
         if self.decoder == "linear" and context.kind == "gradient":
-            estimator = self._estimator(state, width, x.device)[0]
-            return Encoded((x.detach().float() @ estimator).reshape(shape)), state
+            return Encoded((x.detach().float() @ self._fitted(state, width, x.device)[1]).reshape(shape)), state
         use = self._hashes(state, width).to(x.device)
         columns = x.detach().reshape(-1, width).float().t().contiguous()  # [D, n]: sums run over whole rows of it
         table = torch.nn.functional.embedding_bag(
@@ -233,24 +248,23 @@ class Sketch(Codec):
     def _output(self, value: torch.Tensor, spec: TensorSpec) -> torch.Tensor:
         return saturate(value.reshape(spec.shape).contiguous(), spec.dtype)
 
-    def _estimator(self, state: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """A ``[D, YZ]`` and S ``[YZ, D]``."""
+    def _fitted(
+        self, state: int, width: int, device: torch.device
+    ) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+        """Mean ``[D]``, if it is known, A ``[D, YZ]`` and S ``[YZ, D]``."""
         matrix = self._hashes(state, width).matrix
-        made = (
-            _blind(state, width, self.rows, self.columns)
-            if self._moments is None
-            else self._moments.estimator((state, self.rows, self.columns), matrix.to(self._moments.mean.device))
-        )
-        return made.to(device, torch.float32), matrix.to(device)
+        if self._moments is None:
+            return None, _blind(state, width, self.rows, self.columns).to(device, torch.float32), matrix.to(device)
+        found = self._moments.estimate((state, self.rows, self.columns), matrix, self._view)
+        return found.mean.to(device), found.matrix.to(device), matrix.to(device)
 
     def _estimate(self, table: torch.Tensor, width: int, state: int, context: MessageContext) -> torch.Tensor:
         """What the receiver makes of a table ``[..., YZ]``: hidden states, or gradients by the chain rule."""
-        estimator, matrix = self._estimator(state, width, table.device)
+        mean, estimator, matrix = self._fitted(state, width, table.device)
         if context.kind == "gradient":
             return table @ matrix
-        if self._moments is None:
+        if mean is None:
             return table @ estimator.t()
-        mean = self._moments.mean.to(table.device, torch.float32)
         return (table - matrix @ mean) @ estimator.t() + mean
 
     def _factor(self, table: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:

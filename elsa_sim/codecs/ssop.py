@@ -1,91 +1,70 @@
 """SS-OP: semantic subspace orthogonal perturbation, a secret rotation of hidden states.
 
-ELSA, arXiv:2601.13824. V in R^{D x r} holds the top-r right singular vectors of the client's centred hidden states at
-the cut, W is a secret random orthogonal r x r matrix of that client, and ``Q = I + V (W - I) V^T`` is orthogonal: it
-rotates the subspace where most of the meaning lies and leaves the rest alone. The client sends h Q, and the edge
-works on it as it is; what returns is multiplied by Q^T at the client. By the chain rule a gradient goes up as g Q and
-comes down as g Q^T, so the codec is ``in_graph``. Q is never formed: x Q = x + ((x V)(W - I)) V^T. Norms are kept;
-orthogonality holds to float32 rounding.
+ELSA, arXiv:2601.13824. V in R^{D x r} holds the top-r right singular vectors of centred hidden states at the first cut, W is
+a secret random orthogonal r x r matrix, and ``Q = I + V (W - I) V^T`` is orthogonal: it rotates the subspace where most of
+the meaning lies and leaves the rest alone. The client sends h Q; what returns is multiplied by Q^T at the client. By the chain
+rule a gradient goes up as g Q and comes down as g Q^T, so the codec is ``in_graph``. Norms are kept; orthogonality holds to
+float32 rounding. W starts from a Haar sample of the rotations SO(r); ``strength`` t moves it along the geodesic exp(t log W)
+from I (0) to the sample (1): every eigenvalue e^{i a} becomes e^{i t a}.
 
-Our reading. W starts from a Haar sample of O(r). A reflection cannot be reached from I on a path of orthogonal
-matrices, so a sample with determinant -1 gets its first column negated, which makes it Haar on the rotations SO(r).
-``strength`` t moves W along the geodesic exp(t log W), from I (0) to the sample (1): every eigenvalue e^{i a} becomes
-e^{i t a}. V is fitted to the first activation that goes up in round 1, 1 + refresh_every, ... (and to the very first
-one between two nodes); W stays. Where n rows span fewer than r directions, r is that number: one token, or equal
-ones, are not perturbed unless an older V is there. V comes from the eigenvectors of the smaller Gram matrix of the n
-rows in float64 (n n or D D numbers, never more).
+``hides_from`` says against whom, for reviews of the paper name two threats. ``edge`` (the paper's): only clients have the key, and
+the edge server works on h Q as it is. ``wire``: the edge server has the key, too, and turns back; the computation is that without
+SS-OP to rounding, what goes down is turned as well, and a listener without the key sees h Q. Whoever has the key turns what it
+sends and turns back what it receives; without it, encode and decode are the identity.
 
-Only the client's state holds V and W; a server's state is empty, and its encode and decode are the identity.
+Our reading. ``key``: each client its own, one for the clients of an edge server, or one for all; averages of adapters see one
+map if Q is one. ``subspace``: the client's own V, fitted to the first activation that goes up in every ``refresh_every`` rounds; or
+that of public text, the same for all. On the wire both ends need V, so it is public there, and drawn at random where
+there is no public text. Where n rows span fewer than r directions, r is that number: one token, or equal ones, are not perturbed
+unless an older V is there. ``refresh``: W stays, or is another one for every round or for every activation that goes up, and
+for all that crosses until the next; known texts of earlier messages then tell an attacker nothing of later ones.
+``unread``: Part 2 does not read V: what its layers take from the residual stream is projected off it, so that the
+rotation disturbs it little; see :meth:`~elsa_sim.learning.backbone.model.Backbone.leave_unread`.
 
-Does not capture: the time of a fit on special hardware; protection of directions outside the subspace (see the
-privacy measurements: a comparison in the complement of V, or a Procrustes fit from known pairs, recovers tokens).
+Does not capture: how keys are agreed upon, and what that costs; the time of a fit on special hardware; protection of directions
+outside the subspace (see the privacy measurements: a comparison in the complement of V recovers tokens).
+Tested in tests/codecs/test_ssop.py and tests/codecs/test_against_whom.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PrivateAttr, model_validator
 
 from ..base.lazy import lazy
-from ..base.streams import Streams
 from ..base.units import MOST_COUNT
 from ..learning.execution.work import TensorSpec
 from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
+from .public import Basis, Public
+from .turn import Turn, UnknownTurn, View, averages, drawn, principal, rotation
 
 if TYPE_CHECKING:
     import torch
-    from scipy import linalg
 else:
-    linalg, torch = lazy("scipy.linalg"), lazy("torch")
+    torch = lazy("torch")
 
-#: Directions with less than this share of the squared norm of the rows are rounding noise of float32.
-NOISE = 1e-12
+#: Which W is in force: none but the first, or that of a round, or of an activation.
+Number = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Secret:
-    """State of the client: its seed, and once fitted V ``[D, r]`` and W - I ``[r, r]``."""
+    """State of an endpoint with the key: its seed, and once there is a subspace the turn, and which one it is."""
 
     seed: int
-    basis: torch.Tensor | None = None
-    turn: torch.Tensor | None = None
+    turn: Turn | None = None
+    number: Number = ()
 
     @property
-    def fitted(self) -> bool:
-        """Whether there is a subspace that a rotation can turn."""
-        return self.basis is not None and self.basis.shape[1] >= 2
-
-
-def rotation(seed: int, rank: int, strength: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """W ``[r, r]`` of a seed: exp(strength log W_1), W_1 Haar on SO(r)."""
-    if strength == 0:
-        return np.eye(rank)
-    q, r = np.linalg.qr(Streams(seed).numpy("ssop", rank).standard_normal((rank, rank)))
-    haar = q * np.sign(np.diag(r))  # Haar on O(r): QR made unique
-    if np.linalg.det(haar) < 0:
-        haar[:, 0] *= -1
-    triangle, unitary = linalg.schur(haar, output="complex")  # a normal matrix: the triangle is diagonal
-    powers = np.exp(1j * strength * np.angle(np.diag(triangle)))
-    return np.asarray(((unitary * powers) @ unitary.conj().T).real, dtype=np.float64)
-
-
-def principal(x: torch.Tensor, rank: int) -> torch.Tensor:
-    """Top right singular vectors ``[D, r]`` (float64) of the centred finite rows of ``x`` ``[n, D]``; r <= ``rank``."""
-    rows = x[x.isfinite().all(dim=-1)].double()
-    if rows.shape[0] < 2:
-        return rows.new_zeros(x.shape[-1], 0)
-    centred = rows - rows.mean(dim=0)
-    tall = centred.shape[0] > centred.shape[1]
-    values, vectors = torch.linalg.eigh(centred.t() @ centred if tall else centred @ centred.t())  # ascending
-    count = min(rank, int((values > NOISE * rows.square().sum()).sum()))
-    top = vectors[:, vectors.shape[1] - count :].flip(1)
-    basis: torch.Tensor = torch.linalg.qr(top if tall else centred.t() @ top)[0]
-    return basis
+    def rank(self) -> int:
+        """Directions that are turned."""
+        return 0 if self.turn is None else len(self.turn.change)
 
 
 class SSOP(Codec):
@@ -93,17 +72,70 @@ class SSOP(Codec):
 
     scope: ClassVar[Literal["pair", "stream"]] = "pair"
     in_graph: ClassVar[bool] = True
-    secret: ClassVar[bool] = True
     kind: Literal["ssop"] = "ssop"
-    rank: int = Field(8, ge=2, le=MOST_COUNT)
-    """r: dimension of the rotated subspace."""
+    rank: Annotated[int, Field(ge=2, le=MOST_COUNT)] | Literal["full"] = 8
+    """r: dimension of the rotated subspace; full: all D directions."""
     strength: float = Field(1.0, ge=0.0, le=1.0)
     """How far the rotation goes from the identity (0) to a random one (1), along the geodesic."""
-    refresh_every: int = Field(1, ge=1, le=MOST_COUNT)
-    """Rounds after which the subspace is fitted anew."""
+    hides_from: Literal["edge", "wire"] = "edge"
+    """Whom it hides states from: the edge server, which works on what is turned; or who listens on the wire, while the edge
+    server has the key and turns back."""
+    key: Literal["client", "server", "all"] = "client"
+    """Who has one rotation in common: each client its own, the clients of an edge server, all clients."""
+    subspace: Literal["client", "public"] | None = None
+    """Whose principal directions: the client's own (default at the edge), or those of public text (default on the wire)."""
+    refresh: Literal["never", "round", "message"] | None = None
+    """How often the rotation is another one; message: with every activation that goes up. Default: message on the wire, never
+    at the edge."""
+    refresh_every: int | None = Field(None, ge=1, le=MOST_COUNT)
+    """Rounds after which the subspace is fitted anew; default: 1 for the client's own, never for public text."""
+    unread: bool = False
+    """Part 2 does not read the subspace; needs one public subspace and the same cuts for all clients."""
+
+    _public: Basis | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.rank == "full" and (self.subspace is not None or self.refresh_every is not None):
+            raise ValueError("rank: full turns all directions; subspace and refresh_every have no effect")
+        if self.hides_from == "wire" and self.subspace == "client":
+            raise ValueError("hides_from: wire needs subspace: public; the edge server does not know the client's")
+        if self.unread and (self.hides_from == "wire" or self.subspace != "public" or self.refresh_every is not None):
+            raise ValueError("unread needs hides_from: edge and subspace: public, without refresh_every")
+        return self
+
+    @property
+    def hidden_from(self) -> Literal["edge", "wire"]:
+        return self.hides_from
+
+    @property
+    def needs_public(self) -> bool:
+        return self.subspace == "public"
+
+    @property
+    def uses_public(self) -> bool:
+        return self.needs_public or (self.hides_from == "wire" and self.rank != "full")
+
+    @property
+    def fitted_anew(self) -> int | None:
+        return self.refresh_every if self.needs_public else None
+
+    @property
+    def own_subspace(self) -> bool:
+        """Whether V is the client's."""
+        return self.hides_from == "edge" and self.subspace != "public" and self.rank != "full"
+
+    def at(self, context: MessageContext, public: Public | None) -> Codec | None:
+        if public is None or self.rank == "full" or context.cut is None:
+            return self
+        every, made = self.fitted_anew, self.model_copy()
+        round = 0 if every is None else (max(context.round, 1) - 1) // every * every
+        made._public = public.first(context.cuts[0], round, "variance", self.rank)
+        return made
 
     def start(self, keys: Keys) -> Secret | None:
-        return None if keys.secret is None else Secret(keys.secret)
+        held = keys.secret if self.hides_from == "edge" else keys.link
+        return None if held is None else Secret(getattr(held, self.key))
 
     def encoded(self, spec: TensorSpec) -> EncodedSpec:
         return EncodedSpec(spec)
@@ -116,56 +148,115 @@ class SSOP(Codec):
         return super().objection(before, spec, message)
 
     def refreshes(self, context: MessageContext) -> bool:
-        """Whether the subspace is fitted to this message."""
-        if context.kind != "activation" or not context.up:
+        """Whether the client's subspace is fitted to this message."""
+        if context.kind != "activation" or not context.up or not self.own_subspace:
             return False
-        return context.first or (context.index == 0 and (context.round - 1) % self.refresh_every == 0)
+        return context.first or (context.index == 0 and (context.round - 1) % (self.refresh_every or 1) == 0)
 
     def flops(self, spec: TensorSpec, context: MessageContext) -> tuple[float, float]:
         width = spec.shape[-1]
         rows = spec.numel // width
-        small, rank = min(rows, width), min(self.rank, rows, width)
-        turn = float(rows * (4 * width * rank + 2 * rank * rank + width))
+        rank = width if self.rank == "full" else min(self.rank, width, rows if self.own_subspace else width)
+        if self.rank == "full":
+            turn = float(rows * (2 * width * width + width))
+        else:
+            turn = float(rows * (4 * width * rank + 2 * rank * rank + width))
+        draws = self._number(context) != () and context.kind == "activation" and context.up
+        ends = turn + (self._draw_flops(rank) if draws else 0.0)
+        if self.hides_from == "wire":
+            return ends, ends
         if not context.up:
             return 0.0, turn
         if not self.refreshes(context):
-            return turn, 0.0
+            return ends, 0.0
         # centring, half a Gram matrix, its eigenvectors (tridiagonal form and back), V from them, QR
+        small = min(rows, width)
         fit = 3 * rows * width + rows * width * small + 9 * small**3 + 2 * rank * width * (rows + rank)
-        return turn + fit, 0.0
+        return ends + fit, 0.0
+
+    def _draw_flops(self, rank: int) -> float:
+        """Operations of a new W: a QR decomposition, and below full strength a Schur form and a product."""
+        return 8.0 / 3.0 * rank**3 + (0.0 if self.strength in (0.0, 1.0) else 33.0 * rank**3)
+
+    def view(self, state: Secret | None, context: MessageContext, width: int) -> View | None:
+        if state is not None:
+            return self._following(state, context, width).turn
+        if self.rank != "full" and self._public is None:
+            return None
+        return _unknown(None if self.rank == "full" else self._public, width, self.strength)
 
     def encode(self, x: torch.Tensor, state: Secret | None, context: MessageContext) -> tuple[Encoded, Any]:
-        if not context.up:
-            return Encoded(x), state
         if state is None:
-            raise ValueError("ssop: only an endpoint with a secret key can send up; a server has none")
-        if self.refreshes(context) or (context.kind == "activation" and not state.fitted):
-            state = self._fit(x, state)
-        if state.basis is None:
+            if context.up:
+                raise ValueError("ssop: only an endpoint with a secret key can send up")
+            return Encoded(x), state
+        state = self._following(state, context, x.shape[-1], x)
+        if state.turn is None:
+            if not context.up:
+                return Encoded(x), state
             raise ValueError(f"ssop: {context.kind} goes up before any activation, so no subspace is fitted")
-        return Encoded(self._turn(x, state, back=False)), state
+        return Encoded(self._turned(x, state, back=False)), state
 
     def decode(
         self, data: Encoded, spec: TensorSpec, state: Secret | None, context: MessageContext
     ) -> tuple[torch.Tensor, Any]:
-        if context.up or state is None or state.basis is None:
+        if state is None:
             return data.main, state
-        return self._turn(data.main, state, back=True), state
+        state = self._following(state, context, spec.shape[-1])
+        return (data.main if state.turn is None else self._turned(data.main, state, back=True)), state
 
-    def _fit(self, x: torch.Tensor, state: Secret) -> Secret:
-        keep = torch.promote_types(x.dtype, torch.float32)
-        basis = principal(x.detach().reshape(-1, x.shape[-1]), self.rank)
-        rank = basis.shape[1]
-        if rank < 2 and state.fitted:
-            return state  # nothing to learn from this message
-        turn = torch.from_numpy(rotation(state.seed, rank, self.strength) - np.eye(rank))
-        return replace(state, basis=basis.to(keep), turn=turn.to(x.device, keep))
+    def _number(self, context: MessageContext) -> Number:
+        how = self.refresh or ("message" if self.hides_from == "wire" else "never")
+        return {"never": (), "round": (context.round,), "message": (context.round, context.index)}[how]
 
-    def _turn(self, x: torch.Tensor, state: Secret, *, back: bool) -> torch.Tensor:
-        assert state.basis is not None
+    def _following(self, state: Secret, context: MessageContext, width: int, x: torch.Tensor | None = None) -> Secret:
+        """The state once an activation has gone up (``x``: the client's own, at its end); nothing else changes it."""
+        if context.kind != "activation" or not context.up:
+            return state
+        basis, number = self._basis(state, context, width, x), self._number(context)
+        if basis is None and self.rank != "full":
+            return state
+        before = state.turn
+        if before is not None and state.number == number and (basis is before.basis):
+            return state
+        keep = torch.float32 if x is None else torch.promote_types(x.dtype, torch.float32)
+        rank = width if basis is None else basis.shape[1]
+        return replace(state, turn=_turn(basis, rank, state.seed, self.strength, number, keep), number=number)
+
+    def _basis(self, state: Secret, context: MessageContext, width: int, x: torch.Tensor | None) -> torch.Tensor | None:
+        """V in force with an activation that goes up; ``None``: all directions, or none is known."""
+        if self.rank == "full":
+            return None
+        if self._public is not None and not self.own_subspace:
+            return self._public.directions
+        if not self.own_subspace:
+            return _random(state.seed, width, min(self.rank, width))
+        old = None if state.turn is None else state.turn.basis
+        if x is None or not (self.refreshes(context) or state.rank < 2):
+            return old
+        found = principal(x.detach().reshape(-1, width), self.rank).to(torch.promote_types(x.dtype, torch.float32))
+        return old if found.shape[1] < 2 <= state.rank else found
+
+    def _turned(self, x: torch.Tensor, state: Secret, *, back: bool) -> torch.Tensor:
         assert state.turn is not None
-        dtype = torch.promote_types(x.dtype, state.basis.dtype)
-        basis, turn = state.basis.to(dtype), state.turn.to(dtype)
-        wide = x.to(dtype)
-        turned = wide + (wide @ basis) @ (turn.t() if back else turn) @ basis.t()
-        return saturate(turned, str(x.dtype).removeprefix("torch."))
+        return saturate(state.turn(x, back=back), str(x.dtype).removeprefix("torch."))
+
+
+@lru_cache(maxsize=64)
+def _turn(
+    basis: torch.Tensor | None, rank: int, seed: int, strength: float, number: Number, dtype: torch.dtype
+) -> Turn:
+    """One object for both ends and for all who ask, because estimates are remembered by it."""
+    change = torch.from_numpy(rotation(seed, rank, strength, number) - np.eye(rank))
+    return Turn(basis, change.to(dtype))
+
+
+@lru_cache(maxsize=16)
+def _random(seed: int, width: int, rank: int) -> torch.Tensor:
+    return drawn(seed, width, rank).float()
+
+
+@lru_cache(maxsize=32)
+def _unknown(basis: Basis | None, width: int, strength: float) -> UnknownTurn:
+    directions = None if basis is None else basis.directions
+    return UnknownTurn(directions, *averages(width if directions is None else directions.shape[1], strength))

@@ -6,7 +6,7 @@ most of what they say. With the mean m and orthonormal directions V ``[D, k]`` o
 squared error on public text: the share of variance outside V. The projection is part of the forward computation, so
 the chain rule sends gradients through the same V without a mean, ``g V V^T``, with no further loss: the codec is
 ``in_graph``. ``gain`` reads a row as ``m + a c V^T`` with ``a^2`` the whole variance over that along V, and a gradient as
-``a g V V^T``.
+``a g V V^T``. Behind a turn that both ends know (`ssop` that hides from the wire), V and m are turned, too.
 
 ``basis`` chooses the directions: ``variance`` keeps the most of the hidden states (principal directions). ``semantic``
 keeps what the tokens of a text share against what tells them apart (public.py); it loses more of the hidden state, but
@@ -32,9 +32,10 @@ from pydantic import Field, PrivateAttr
 from ..base.lazy import lazy
 from ..base.units import MOST_COUNT
 from ..learning.execution.work import TensorSpec
-from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, MessageContext
+from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
 from .public import Basis, BasisKind, Public
+from .turn import Turn, View
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +79,22 @@ class Subspace(Codec):
         made = self.model_copy()
         made._fitted = public.first(context.layer, self.fitted_after(context.round), self.basis, self.rank)
         return made
+
+    def behind(self, view: View, *, both: bool) -> Codec:
+        if self._fitted is None or not both or not isinstance(view, Turn):
+            return self
+        made, basis = self.model_copy(), self._fitted
+        made._fitted = Basis(view.mean(basis.mean), view(basis.directions.t()).t(), basis.variances)
+        return made
+
+    def fit_error(self, width: int, keys: Keys) -> float | None:
+        if self._fitted is None:
+            return None
+        basis = self._fitted
+        whole = basis.variances.double().sum()
+        return float(
+            (whole - basis.variances[: self.rank].double().sum()) / (whole + basis.mean.double().square().sum())
+        )
 
     def fitted_after(self, round: int) -> int:
         """The round after which the basis used in ``round`` was fitted; 0: the pretrained model."""

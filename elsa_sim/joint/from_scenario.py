@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import Fault, InputFaults
-from ..codecs.base import MessageContext, chain_flops, coupled, resolved, wire_specs
+from ..codecs.base import MessageContext
+from ..codecs.chain import chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT, Outline

@@ -1,10 +1,12 @@
 """The measurement: what really crosses the wire at the first cut, attacked under several codec chains.
 
-The attacker is an honest-but-curious edge server. It knows the backbone, the aggregated adapters, public text, the codecs
-and every shared seed (hashes), but no client's secret (Q of `ssop`). It sees each payload decoded, as it works on it. For
-its own experiments it runs public text through the same chain without the codecs that need a secret. Attacked are texts
-of the clients' own training data, and counted are tokens that are not special ones of the tokenizer. A measurement is
-an instrument: it takes no simulated time and leaves no trace in the codecs' states.
+Attackers are honest but curious. All know the backbone, the aggregated adapters, public text, the codecs and every shared
+seed (hashes). An *edge* server sees each payload decoded, as it works on it, and has the keys that hide from the wire only. Who
+listens on the *wire* has no key. A *colluder* is an edge server to which one of its clients tells the keys that it has; what
+each of its other clients sends is turned back with them. For its own experiments an attacker runs public text through
+the same chain without the codecs that need a secret. Attacked are texts of the clients' own training data, and counted are
+tokens that are not special ones of the tokenizer. A measurement is an instrument: it takes no simulated time and leaves no
+trace in the codecs' states.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..codecs.base import Codec
-from ..codecs.base import wire_specs as layout
+from ..codecs.chain import wire_specs as layout
 from ..codecs.public import Sample
 from ..codecs.public_text import hidden
 from ..codecs.ssop import SSOP
@@ -42,13 +44,16 @@ class Wire(typing.Protocol):
     """As much of a codec pipeline as an attacker needs; see ``world.codec_pipeline``."""
 
     stands_for: str | None
+    colluders: tuple[str, ...]
 
     @property
     def chains(self) -> Mapping[str, Sequence[Codec]]: ...
     def rehearsal(self) -> Wire: ...
     def under(self, activation: Sequence[Codec], as_client: str | None = None) -> Wire: ...
     def chain_of(self, activation: Sequence[Codec], client: str, round: int) -> tuple[Codec, ...]: ...
-    def exchange(self, source: str, target: str, x: Tensor, kind: str, *, up: bool, round: int) -> Tensor: ...
+    def exchange(
+        self, source: str, target: str, x: Tensor, kind: str, *, up: bool, round: int, reader: str | None = None
+    ) -> Tensor: ...
 
 
 class Target(typing.Protocol):
@@ -91,15 +96,22 @@ class Audit(Generic[C]):
         self._private = {client: batches for client in clients if (batches := self._texts(client, len(clients)))}
 
     def __call__(self, adapters: Mapping[str, Tensor], round: int) -> list[dict[str, Any]]:
-        """One row per chain: none, the scenario's own (``own``), and those of ``privacy.under``."""
+        """Rows per chain: none, the scenario's own (``own``), and those of ``privacy.under``, one for each attacker; first the
+        one from whom the chain hides."""
         own = self.pipeline.chains.get("activation", ())
         chains = {"none": (), "own": own, **{label(chain): chain for chain in self.options.under}}
         self._clean.clear()
-        rows = [self._attacked(name, chain, adapters, round) for name, chain in chains.items()]
+        rows = [
+            self._attacked(name, chain, attacker, adapters, round)
+            for name, chain in chains.items()
+            for attacker in attackers(chain)
+        ]
         self._clean.clear()
+        aided = [attack.kind for attack in self.options.attacks if attack.needs_pairs]
         for row in rows:
-            found = [row[kind] for kind in self.attacks if row[kind] is not None]
-            row["recovered"] = max(found, default=float("nan"))
+            found = {kind: row[kind] for kind in self.attacks if row[kind] is not None}
+            unaided = [share for kind, share in found.items() if kind not in aided]
+            row["recovered"], row["unaided"] = (max(each, default=float("nan")) for each in (found.values(), unaided))
             row["of_clean"] = row["recovered"] / rows[0]["recovered"] if rows[0]["recovered"] else float("nan")
         return rows
 
@@ -114,9 +126,10 @@ class Audit(Generic[C]):
         return [collate(self.data.train, chosen[i : i + size], self.data.pad_id) for i in range(0, len(chosen), size)]
 
     def _attacked(
-        self, name: str, chain: Sequence[Codec], adapters: Mapping[str, Tensor], round: int
+        self, name: str, chain: Sequence[Codec], attacker: str, adapters: Mapping[str, Tensor], round: int
     ) -> dict[str, Any]:
         pipeline = self.pipeline.rehearsal() if name == "own" else self.pipeline.under(chain)
+        readers = self._readers(attacker, pipeline, adapters, round)
         public: dict[int, View] = {}
         scored: list[View] = []
         seen: list[Intercepted] = []
@@ -124,7 +137,8 @@ class Audit(Generic[C]):
         for client, batches in self._private.items():
             if client.cuts[0] not in public:
                 public[client.cuts[0]] = self._seen(self._open(chain, client), client, self._public, adapters, round)
-            view = self._seen(pipeline, client, batches, adapters, round)
+            pipeline.colluders = () if attacker != "colluder" or readers[client] is None else (str(readers[client]),)
+            view = self._seen(pipeline, client, batches, adapters, round, readers[client])
             known, pairs = view.texts < self.options.known_texts, None
             if self.options.known_texts:
                 own = self._seen(self._open(chain, client), client, batches, adapters, round)
@@ -133,7 +147,8 @@ class Audit(Generic[C]):
             seen.append(Intercepted(scored[-1].payload, scored[-1].texts, pairs))
         view = View.joined(scored)
         counted = ~torch.isin(view.tokens, self.special)
-        row: dict[str, Any] = {"chain": name, "codecs": label(chain), "bytes_per_token": self._bytes(chain, round)}
+        row: dict[str, Any] = {"chain": name, "attacker": attacker, "codecs": label(chain)}
+        row["bytes_per_token"] = self._bytes(chain, round)
         knowledge = {depth: Knowledge(each, self._rank(chain), self.streams) for depth, each in public.items()}
         read: list[float] = []
         for kind, attack in self.attacks.items():
@@ -149,11 +164,29 @@ class Audit(Generic[C]):
 
     def _rank(self, chain: Sequence[Codec]) -> int:
         """Principal directions that a secret may turn."""
-        return max((codec.rank for codec in chain if isinstance(codec, SSOP)), default=self.options.rank)
+        turned = [codec.rank for codec in chain if isinstance(codec, SSOP)]
+        return max((self.model.hidden if rank == "full" else rank for rank in turned), default=self.options.rank)
+
+    def _readers(
+        self, attacker: str, pipeline: Wire, adapters: Mapping[str, Tensor], round: int
+    ) -> dict[C, str | None]:
+        """Who reads what each client sends; ``None``: its edge server. Colluders have sent something before."""
+        if attacker != "colluder":
+            return dict.fromkeys(self._private, None if attacker == "edge" else LISTENER)
+        clients, found = list(self._private), dict[C, str | None]()
+        for place, client in enumerate(clients):
+            others = [
+                each for each in clients[place + 1 :] + clients[:place] if self.server(each) == self.server(client)
+            ]
+            found[client] = others[0].name if others else None
+        for client in clients:
+            if client.name in found.values():
+                self._seen(pipeline, client, self._private[client][:1], adapters, round)
+        return found
 
     def _open(self, chain: Sequence[Codec], client: C) -> Wire:
         """The attacker's own wire: the chain without what takes a secret, to itself, at the client's cut."""
-        return self.pipeline.under([codec for codec in chain if not codec.secret], as_client=client.name)
+        return self.pipeline.under([codec for codec in chain if codec.hidden_from is None], as_client=client.name)
 
     def _seen(
         self,
@@ -162,6 +195,7 @@ class Audit(Generic[C]):
         batches: Iterable[Batch],
         adapters: Mapping[str, Tensor],
         round: int,
+        reader: str | None = None,
     ) -> View:
         source = client.name if pipeline.stands_for is None else ATTACKER
         views = []
@@ -169,7 +203,9 @@ class Audit(Generic[C]):
             place = id(batch), client.cuts[0]
             sample = self._clean.get(place) or hidden(self.model, adapters, [batch], client.cuts[0])
             self._clean[place] = sample
-            payload = pipeline.exchange(source, self.server(client), sample.states, "activation", up=True, round=round)
+            payload = pipeline.exchange(
+                source, self.server(client), sample.states, "activation", up=True, round=round, reader=reader
+            )
             tokens = np.concatenate([row[:n] for row, n in zip(batch.tokens, batch.lengths, strict=True)])
             views.append(View(torch.from_numpy(tokens), sample.texts.cpu(), sample.states.cpu(), payload.cpu()))
         return View.joined(views)
@@ -182,7 +218,13 @@ class Audit(Generic[C]):
         return sum(buffer.nbytes for buffer in layout(resolved, spec)[1]) / 256 if resolved else 4.0 * self.model.hidden
 
 
-ATTACKER = "attacker"
+ATTACKER, LISTENER = "attacker", "listener"
+
+
+def attackers(chain: Sequence[Codec]) -> list[str]:
+    """Whose attacks are measured: first those from whom the chain hides."""
+    guards = {codec.hidden_from for codec in chain}
+    return [*(["wire"] if "wire" in guards else []), "edge", *(["colluder"] if "edge" in guards else [])]
 
 
 def _guessed(

@@ -86,6 +86,8 @@ class PrivacyAttack(Component):
     family: ClassVar[str] = "privacy_attack"
     #: Whether it looks at whole texts, so that ROUGE-L says how much of them it recovers.
     reads_texts: ClassVar[bool] = False
+    #: Whether it goes by texts of a client that are known in clear.
+    needs_pairs: ClassVar[bool] = False
     kind: str
 
     def completed(self, section: Any) -> PrivacyAttack | None:

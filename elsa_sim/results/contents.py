@@ -252,11 +252,13 @@ def privacy_of(folder: Path) -> pd.DataFrame | None:
     if not path.exists():
         return None
     found = _table(path)
+    if "attacker" not in found:  # runs of before there were others than the edge server
+        found["attacker"] = "edge"
     for name in ("chain", "codecs", "bytes_per_token", "recovered", "of_clean"):
         if name not in found:
             raise InputError(f"{shown(path)}: there is no column {name}")
     for name in found.columns:
-        if name not in ("chain", "codecs") and not is_numeric_dtype(found[name]):
+        if name not in ("chain", "attacker", "codecs") and not is_numeric_dtype(found[name]):
             raise InputError(f"{shown(path)}: column {name} holds what is no number")
     return found
 

@@ -53,9 +53,13 @@ def energy(by_role: pd.DataFrame) -> dict[str, Any]:
 
 
 def privacy_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The best attack on the scenario's own codecs, against the best on clean states: shares of tokens recovered."""
-    by_chain = {row["chain"]: row for row in rows}
-    own, clean = by_chain["own"], by_chain["none"]
-    return {name: own[name] for name in ("codecs", "recovered", "of_clean", "rouge_l", "cosine", "mse")} | {
-        "recovered_clean": clean["recovered"]
-    }
+    """The best attack on the scenario's own codecs, against the best on clean states: shares of tokens recovered.
+
+    The ``attacker`` is the one from whom the codecs hide: the edge server, or one who listens on the wire. ``unaided`` leaves out
+    attacks that go by known texts, ``colluding`` is what is recovered with the keys of another client (``None``: there are none).
+    """
+    clean = next(row for row in rows if row["chain"] == "none")
+    own = [row for row in rows if row["chain"] == "own"]
+    names = ("codecs", "attacker", "recovered", "unaided", "of_clean", "rouge_l", "cosine", "mse")
+    colluding = next((row["recovered"] for row in own if row["attacker"] == "colluder"), None)
+    return {name: own[0][name] for name in names} | {"recovered_clean": clean["recovered"], "colluding": colluding}

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults, ScenarioError
-from ..codecs.base import coupled
-from ..codecs.base import faults as codec_faults
+from ..codecs.chain import coupled
+from ..codecs.chain import faults as codec_faults
 from ..devices import DeviceOptions
 from ..learning.backbone.memory import Outline
 from ..learning.backbone.options import Source, locate

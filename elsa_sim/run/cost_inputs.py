@@ -14,7 +14,8 @@ import simpy
 
 from ..base.errors import Fault, InputError
 from ..base.streams import Streams
-from ..codecs.base import MessageContext, chain_flops, coupled, resolved, wire_specs
+from ..codecs.base import MessageContext
+from ..codecs.chain import chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT, Outline

@@ -13,7 +13,8 @@ import networkx as nx
 from ..base.listing import listed
 from ..base.registry import Options
 from ..base.units import format_bandwidth, format_bytes, format_flops, format_seconds, format_speed
-from ..codecs.base import Codec, MessageContext, coupled, resolved, wire_specs
+from ..codecs.base import Codec, MessageContext
+from ..codecs.chain import coupled, resolved, wire_specs
 from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT
 from ..learning.backbone.options import Part, whole

@@ -38,7 +38,7 @@ class CodecOptions(Options):
 
     @property
     def chains(self) -> dict[str, tuple[Codec, ...]]:
-        """Kind of message -> its chain as stated; see :func:`.codecs.base.coupled` for those that run."""
+        """Kind of message -> its chain as stated; see :func:`.codecs.chain.coupled` for those that run."""
         return {kind: getattr(self, kind) for kind in type(self).model_fields} | (self.__pydantic_extra__ or {})
 
 

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..base.streams import Streams
-from ..codecs import base
-from ..codecs.base import Codec, Keys, MessageContext
+from ..codecs.base import Codec, Keys, MessageContext, Secrets
+from ..codecs.chain import coupled, resolved
 from ..learning.execution.work import Ref, TensorSpec, Work
 from .transmission import Endpoints, Transmission
 from .verb import Verb
@@ -42,10 +42,12 @@ class CodecPipeline:
         client, ``width`` the hidden size; ``public`` text is what codecs are fitted to, ``initial`` are the adapters that
         everyone starts from."""
         self.cuts, self.width, self.public, self.initial = cuts, width, public, initial
-        self.chains = base.coupled(chains)
+        self.chains = coupled(chains)
         self.streams = streams
         #: The client in whose place an attacker stands, if any.
         self.stands_for: str | None = None
+        #: Clients that tell an attacker what they know.
+        self.colluders: tuple[str, ...] = ()
         self.endpoints = Endpoints()
         #: Messages so far per (source, target, kind), their last round, and how many of them belong to earlier ones.
         self.counts: dict[tuple[str, str, str], tuple[int, int, int]] = {}
@@ -56,21 +58,41 @@ class CodecPipeline:
             self.public.refer(adapters, round)
 
     def prepare(
-        self, source: str, target: str, value: Ref, kind: str, *, up: bool, round: int, attached: int = 0
+        self,
+        source: str,
+        target: str,
+        value: Ref,
+        kind: str,
+        *,
+        up: bool,
+        round: int,
+        attached: int = 0,
+        reader: str | None = None,
     ) -> Transmission:
         """``value`` (a tensor [n, D], or a mapping of names to tensors) ready to cross; ``attached`` more bytes go along
-        uncoded."""
+        uncoded. ``reader`` decodes it in the receiver's place, if it is not the receiver: another client of the same server
+        does so with its own state, anybody else with what is public."""
         context = self._counted(source, target, kind, up, round)
-        client = source if up else target
+        client, server = (source, target) if up else (target, source)
         cuts = self.cuts(self.stands_for or client)
-        if cuts is not None and context.cut is not None:
-            context = replace(context, layer=cuts[0] if context.cut == "first" else cuts[1])
+        if cuts is not None:
+            context = replace(context, cuts=cuts)
         if cuts is not None and kind == "adapters" and not up and context.index == 0:
             attached += sum(codec.announced(self.width, round) for codec in self.chains.get("activation", ()))
-        chain = base.resolved(self.chains.get(kind, ()), context, self.public)
-        keys, known = partial(self._keys, client), self._known(chain)
-        ends = source, target
-        return Transmission(ends, value, chain, context, self.endpoints, keys=keys, known=known, attached=attached)
+        chain = resolved(self.chains.get(kind, ()), context, self.public)
+        keys, known = partial(self._keys, client, server), self._known(chain)
+        end = (target, source) if reader is None else (reader, server)
+        return Transmission(
+            (source, target),
+            value,
+            chain,
+            context,
+            self.endpoints,
+            keys=keys,
+            known=known,
+            attached=attached,
+            reader=end,
+        )
 
     def cross(
         self,
@@ -82,8 +104,9 @@ class CodecPipeline:
         *,
         up: bool,
         round: int,
+        reader: str | None = None,
     ) -> Ref:
-        """``value`` as ``target`` receives it, outside simulated time; ``finish`` computes."""
+        """``value`` as ``target`` receives it, outside simulated time; ``finish`` computes. ``reader`` as in :meth:`prepare`."""
 
         def compute(node: str, work: Work) -> Verb:
             yield from ()
@@ -92,17 +115,20 @@ class CodecPipeline:
         def carry(size: int) -> Verb:
             yield from ()
 
-        transmission = self.prepare(source, target, value, kind, up=up, round=round)
+        transmission = self.prepare(source, target, value, kind, up=up, round=round, reader=reader)
         try:
             next(transmission.run(compute, carry))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         raise RuntimeError("outside simulated time nothing can be waited for")
 
-    def exchange(self, source: str, target: str, x: Tensor, kind: str, *, up: bool, round: int) -> Tensor:
-        """``x`` [n, D] as ``target`` receives it: encoded and decoded at once, outside simulated time."""
+    def exchange(
+        self, source: str, target: str, x: Tensor, kind: str, *, up: bool, round: int, reader: str | None = None
+    ) -> Tensor:
+        """``x`` [n, D] as ``target`` receives it: encoded and decoded at once, outside simulated time. ``reader`` as in
+        :meth:`prepare`."""
         value = Ref.of(x, TensorSpec(tuple(x.shape)))
-        return self.cross(source, target, value, kind, _now, up=up, round=round).value  # type: ignore[no-any-return]
+        return self.cross(source, target, value, kind, _now, up=up, round=round, reader=reader).value  # type: ignore[no-any-return]
 
     def rehearsal(self) -> CodecPipeline:
         """A copy that starts from the endpoints' present states; what crosses it leaves no trace in this one."""
@@ -120,8 +146,8 @@ class CodecPipeline:
     def chain_of(self, activation: Sequence[Codec], client: str, round: int) -> tuple[Codec, ...]:
         """A chain as it is for the activations that ``client`` sends up in ``round``."""
         cuts = self.cuts(client)
-        context = MessageContext("activation", True, round, layer=0 if cuts is None else cuts[0])
-        return base.resolved(activation, context, self.public)
+        context = MessageContext("activation", True, round, cuts=(0, 0) if cuts is None else cuts)
+        return resolved(activation, context, self.public)
 
     def _counted(self, source: str, target: str, kind: str, up: bool, round: int) -> MessageContext:
         """The place of one more message among those of its kind and way between the two nodes."""
@@ -131,10 +157,20 @@ class CodecPipeline:
         self.counts[source, target, kind] = (total + 1, round, before)
         return MessageContext(kind, up, round, total - before, first=total == 0)
 
-    def _keys(self, client: str, secret: bool) -> Keys:
-        """One shared seed for the whole run: every client's adapters then see the same hashes, and average well."""
-        own = self.streams.integer("codec-secret", client) if secret else None
-        return Keys(self.streams.integer("codec"), own)
+    def _keys(self, client: str, server: str, node: str) -> Keys:
+        """What ``node`` knows of the wire between the two. One shared seed for the whole run: every client's adapters then see
+        the same hashes, and average well."""
+        shared = self.streams.integer("codec")
+        if node == server:
+            return Keys(shared, link=self._secrets("codec-link", client, server))
+        if node not in (client, *self.colluders):
+            return Keys(shared)
+        secret, link = (self._secrets(name, node, server) for name in ("codec-secret", "codec-link"))
+        return Keys(shared, secret, link)
+
+    def _secrets(self, name: str, client: str, server: str) -> Secrets:
+        draw = self.streams.integer
+        return Secrets(draw(name, client), draw(f"{name} of a server", server), draw(f"{name} of all"))
 
     def _known(self, chain: Sequence[Codec]) -> Mapping[str, Tensor]:
         """The adapters that everyone starts from, where a codec of ``chain`` starts from them, too."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..base.errors import InvariantViolation
-from ..codecs import base
+from ..codecs import chain as chains
 from ..codecs.base import Codec, Keys, MessageContext
 from ..learning.execution.work import Local, Spec, TensorSpec
 
@@ -39,9 +39,9 @@ class Encode:
                 payload[name] = (tensor,)
                 continue
             current = _current(self.chain, after, name, self.keys, self.known)
-            stages, following = base.encode(self.chain, tensor.reshape(_rows(spec).shape), current, self.context)
+            stages, following = chains.encode(self.chain, tensor.reshape(_rows(spec).shape), current, self.context)
             after = _kept(self.chain, after, name, following)
-            payload[name] = base.buffers(stages)
+            payload[name] = chains.buffers(stages)
         made = sum(t.numel() * t.element_size() for buffers in payload.values() for t in buffers)
         if made != self.size:
             kind = self.context.kind
@@ -70,7 +70,7 @@ class Decode:
                 values[name] = buffers[0]
                 continue
             current = _current(self.chain, after, name, self.keys, self.known)
-            tensor, following = base.decode(self.chain, buffers, _rows(spec), current, self.context)
+            tensor, following = chains.decode(self.chain, buffers, _rows(spec), current, self.context)
             after = _kept(self.chain, after, name, following)
             values[name] = tensor.reshape(spec.shape)
         return (values[""] if self.single else values), *after
@@ -98,8 +98,8 @@ def weigh(
         if not spec.floating:
             size += spec.nbytes
             continue
-        size += sum(buffer.nbytes for buffer in base.wire_specs(chain, _rows(spec))[1])
-        costs = base.chain_flops(chain, _rows(spec), context)
+        size += sum(buffer.nbytes for buffer in chains.wire_specs(chain, _rows(spec))[1])
+        costs = chains.chain_flops(chain, _rows(spec), context)
         encoding, decoding = encoding + costs[0], decoding + costs[1]
     return size, encoding, decoding
 

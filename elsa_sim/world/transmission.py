@@ -73,13 +73,15 @@ class Transmission:
         context: MessageContext,
         endpoints: Endpoints,
         *,
-        keys: Callable[[bool], Keys],
+        keys: Callable[[str], Keys],
         known: Mapping[str, Tensor],
         attached: int,
+        reader: tuple[str, str] | None = None,
     ) -> None:
-        """``ends`` are the sender and the receiver, ``keys`` what an end knows, with or without the client's secret;
-        ``attached`` bytes go along uncoded."""
+        """``ends`` are the sender and the receiver, ``keys`` what a node knows; ``attached`` bytes go along uncoded. The
+        ``reader`` decodes: a node, and the peer towards which it holds its states; the receiver and the sender, if not given."""
         self.source, self.target = ends
+        self.reader = (self.target, self.source) if reader is None else reader
         self.value, self.chain, self.context, self.endpoints = value, chain, context, endpoints
         self._keys, self._known = keys, known
         self._tensors = tensors_of(value.spec)
@@ -91,7 +93,7 @@ class Transmission:
         self._before: Sequence[Ref] = ()
         if chain:
             self._before = endpoints.read(self.source, self.target, chain, context)
-            function = Encode(chain, context, keys(context.up), self._tensors, known, coded)
+            function = Encode(chain, context, keys(self.source), self._tensors, known, coded)
             outputs = (None,) * (1 + len(chain))
             self.encode = Work(f"{context.kind}.encode", function, (value, *self._before), outputs, flops)
 
@@ -103,16 +105,16 @@ class Transmission:
     def decode(self, payload: Ref) -> Work:
         """What the receiver computes. Outputs: the decoded value, then the receiver's next states."""
         chain, spec = self.chain, self.value.spec
-        states = self.endpoints.read(self.target, self.source, chain, self.context)
+        states = self.endpoints.read(*self.reader, chain, self.context)
         single = isinstance(spec, TensorSpec)
-        keys = self._keys(not self.context.up)
+        keys = self._keys(self.reader[0])
         function = Decode(chain, self.context, keys, self._tensors, self._known, single)
         outputs: tuple[Spec, ...] = (spec, *((None,) * len(chain)))
         return Work(f"{self.context.kind}.decode", function, (payload, *states), outputs, self.decode_flops)
 
     def commit(self, outputs: Sequence[Ref]) -> Ref:
         """Take over the receiver's next states from the decoding work; returns the value that it received."""
-        self.endpoints.write(self.target, self.source, self.chain, self.context, outputs[1:])
+        self.endpoints.write(*self.reader, self.chain, self.context, outputs[1:])
         return outputs[0]
 
     def abort(self) -> None:
@@ -142,4 +144,4 @@ class Transmission:
 
 
 def _key(peer: str, codec: Codec, position: int, context: MessageContext) -> tuple[Any, ...]:
-    return (peer, codec) if codec.scope == "pair" else (peer, context.kind, context.up, position)
+    return (peer, codec.kind) if codec.scope == "pair" else (peer, context.kind, context.up, position)

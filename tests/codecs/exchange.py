@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from elsa_sim.codecs.base import Codec, Encoded, Keys, MessageContext, buffers, decode, encode, resolved
+from elsa_sim.codecs.base import Codec, Encoded, Keys, MessageContext, Secrets
+from elsa_sim.codecs.chain import buffers, decode, encode, resolved
 from elsa_sim.codecs.public import Public, Sample
 from elsa_sim.learning.execution.work import TensorSpec
 
@@ -33,6 +34,10 @@ class MadeUp(Public):
         return Sample(hidden(rows=200, width=self.width, seed=1000 * round + layer), torch.arange(200) // 4)
 
 
+def secrets(seed: int) -> Secrets:
+    return Secrets(seed, seed, seed)
+
+
 @dataclass
 class Pair:
     """A client and a server that talk through one chain; ``width`` is that of the public text."""
@@ -49,8 +54,9 @@ class Pair:
 
     def __post_init__(self) -> None:
         self.public = MadeUp(self.width)
-        self.client = [codec.start(Keys(self.shared, self.secret)) for codec in self.chain]
-        self.server = [codec.start(Keys(self.shared)) for codec in self.chain]
+        link = secrets(self.secret + 11)
+        self.client = [codec.start(Keys(self.shared, secrets(self.secret), link)) for codec in self.chain]
+        self.server = [codec.start(Keys(self.shared, link=link)) for codec in self.chain]
 
     def send(
         self, x: torch.Tensor, message: str = "activation", up: bool = True, round: int = 1, index: int = 0

@@ -10,8 +10,9 @@ import pytest
 import torch
 from exchange import Pair, hidden
 
-from elsa_sim.codecs.base import CUT_KINDS, Codec, MessageContext, coupled, faults, gradient_chain, wire_specs
+from elsa_sim.codecs.base import CUT_KINDS, Codec, MessageContext
 from elsa_sim.codecs.cast import BFloat16, Float16
+from elsa_sim.codecs.chain import coupled, faults, gradient_chain, wire_specs
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.codecs.sketch import Sketch
 from elsa_sim.codecs.ssop import SSOP

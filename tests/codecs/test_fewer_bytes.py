@@ -6,23 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from exchange import MadeUp, Pair, hidden, spec_of
+from exchange import MadeUp, Pair, hidden, secrets, spec_of
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from elsa_sim.codecs import bits
 from elsa_sim.codecs.adaptive import ERRORS, GRADIENT_BITS, STEPS, Adaptive, allocation
-from elsa_sim.codecs.base import (
-    Codec,
-    Keys,
-    MessageContext,
-    decode,
-    encode,
-    faults,
-    gradient_chain,
-    resolved,
-    wire_specs,
-)
+from elsa_sim.codecs.base import Codec, Keys, MessageContext
+from elsa_sim.codecs.chain import decode, encode, faults, gradient_chain, resolved, wire_specs
 from elsa_sim.codecs.feedback import Feedback
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.codecs.public import Basis, fit
@@ -102,7 +93,7 @@ class TestFeedback:
     def exchange(
         self, chain: list[Codec], values: list[torch.Tensor], known: torch.Tensor | None = None
     ) -> list[float]:
-        states = [[codec.start(Keys(1, 2, known)) for codec in chain] for _ in range(2)]
+        states = [[codec.start(Keys(1, secrets(2), known=known)) for codec in chain] for _ in range(2)]
         errors = []
         for index, x in enumerate(values):
             context = MessageContext("adapters", True, index + 1)
@@ -127,7 +118,7 @@ class TestFeedback:
         assert self.exchange([Feedback(), TopK(fraction=0.02)], [x], known=x) == [0.0]
 
     def test_the_loop_is_charged_to_the_sender(self) -> None:
-        from elsa_sim.codecs.base import chain_flops
+        from elsa_sim.codecs.chain import chain_flops
 
         spec, context = TensorSpec((8, 384)), MessageContext("adapters", True)
         alone, looped = (chain_flops(chain, spec, context) for chain in ([Int8()], [Feedback(), Int8()]))
@@ -301,7 +292,7 @@ class TestAdaptive:
     def test_the_error_bound_holds_on_public_text_with_the_fewest_directions(self, bound: float) -> None:
         public = MadeUp(48)
         for layer in (1, 3):
-            context = MessageContext("activation", True, layer=layer)
+            context = MessageContext("activation", True, cuts=(layer, layer))
             (codec,) = resolved([Adaptive(error=bound)], context, public)
             assert isinstance(codec, Subspace)
             x = public.sample(layer, 0).states

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exchange import MadeUp, Pair, hidden, leaves, spec_of
+from exchange import MadeUp, Pair, hidden, leaves, secrets, spec_of
 
 from elsa_sim.base.registry import discover, summary
-from elsa_sim.codecs.base import Codec, Encoded, Keys, MessageContext, chain_flops, encode, faults, resolved, wire_specs
+from elsa_sim.codecs.base import Codec, Encoded, Keys, MessageContext
+from elsa_sim.codecs.chain import chain_flops, encode, faults, resolved, wire_specs
 
 discover("elsa_sim.codecs")
 MEMBERS = {kind: member for kind, member in Codec.members.items() if member.__module__.startswith("elsa_sim.")}
@@ -29,7 +30,14 @@ SAMPLES: dict[str, list[dict[str, Any]]] = {
         {"rows": 3, "columns": 8, "decoder": "linear"},
         {"rows": 2, "columns": 100, "decoder": "linear", "refresh_every": 2},
     ],
-    "ssop": [{"rank": 4, "strength": 0.3, "refresh_every": 2}, {"rank": 64}],
+    "ssop": [
+        {"rank": 4, "strength": 0.3, "refresh_every": 2},
+        {"rank": 64},
+        {"rank": "full", "refresh": "round"},
+        {"rank": 6, "subspace": "public", "key": "server", "refresh": "message"},
+        {"rank": 6, "hides_from": "wire", "key": "all"},
+        {"rank": "full", "hides_from": "wire", "strength": 0.5},
+    ],
     "int8": [{"scale": "float16"}],
     "quantize": [{"bits": 2}, {"bits": 3, "dither": True}, {"bits": 8}],
     "topk": [{"fraction": 0.02}, {"fraction": 1.0}],
@@ -56,6 +64,8 @@ CHAINS = [
     [("topk", {}), ("int8", {})],
     [("subspace", {"rank": 20}), ("topk", {"fraction": 0.5}), ("float16", {})],
     [("ssop", {}), ("adaptive", {"bytes_per_token": 24})],
+    [("ssop", {"hides_from": "wire"}), ("sketch", {"columns": 8, "decoder": "linear"})],
+    [("ssop", {"hides_from": "wire", "rank": "full"}), ("subspace", {"rank": 20}), ("int8", {})],
 ]
 
 
@@ -236,6 +246,8 @@ def test_what_is_not_finite_stays_visible(items: list[tuple[str, dict[str, Any]]
 
 @every
 def test_server_holds_no_secret(items: list[tuple[str, dict[str, Any]]]) -> None:
+    if any(codec.hidden_from == "wire" for codec in make(items)):
+        return  # its server has the key
     secret = 0x5EC12E7
     pair = Pair(make(items), secret=secret)
     for message, up in [("activation", True), ("activation", False), ("gradient", True), ("gradient", False)]:
@@ -268,9 +280,9 @@ def test_stages_feed_each_other(items: list[tuple[str, dict[str, Any]]]) -> None
     """Element ``i`` of the stages is what codec ``i`` made, and no codec needs more than its own buffers to decode."""
     x, context = hidden(), MessageContext("activation", True)
     (codec,) = resolved(make(items), context, MadeUp(48))
-    stages, _ = encode([codec], x, [codec.start(Keys(1, 2))], context)
+    stages, _ = encode([codec], x, [codec.start(Keys(1, secrets(2), secrets(13)))], context)
     made = codec.encoded(spec_of(x))
     assert spec_of(stages[0].main) == made.main
     copies = Encoded(copy(stages[0].main), tuple(copy(side) for side in stages[0].side))
-    y, _ = codec.decode(copies, spec_of(x), codec.start(Keys(1)), context)
+    y, _ = codec.decode(copies, spec_of(x), codec.start(Keys(1, link=secrets(13))), context)
     assert torch.equal(y, Pair([codec], 1, 2).send(x))

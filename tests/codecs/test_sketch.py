@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from exchange import Pair, hidden, spec_of
+from exchange import Pair, hidden, secrets, spec_of
 from pydantic import ValidationError
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -170,7 +170,7 @@ def test_empty_on_several_threads(decoder: Literal["median", "mean", "shrink"]) 
 
 
 def test_state_is_the_shared_key_only() -> None:
-    assert Sketch().start(Keys(7, 8)) == Sketch().start(Keys(7)) == 7
+    assert Sketch().start(Keys(7, secrets(8))) == Sketch().start(Keys(7)) == 7
 
 
 @pytest.mark.parametrize("options", [{"rows": 0}, {"columns": 0}, {"decoder": "best"}, {"rows": 3.5}, {"row": 3}])

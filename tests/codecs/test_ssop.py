@@ -7,12 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from exchange import Pair, hidden
+from exchange import Pair, hidden, secrets
 from pydantic import ValidationError
 
-from elsa_sim.codecs.base import Codec, Keys, MessageContext, encode, gradient_chain
+from elsa_sim.codecs.base import Codec, Keys, MessageContext
+from elsa_sim.codecs.chain import encode, gradient_chain
 from elsa_sim.codecs.sketch import Sketch
-from elsa_sim.codecs.ssop import SSOP, Secret, principal, rotation
+from elsa_sim.codecs.ssop import SSOP, Secret
+from elsa_sim.codecs.turn import principal, rotation
 from elsa_sim.learning.execution.work import TensorSpec
 
 
@@ -124,8 +126,8 @@ def test_refresh() -> None:
     for round, index in [(1, 0), (1, 1), (2, 0), (3, 0), (3, 1)]:
         pair.send(hidden(seed=10 * round + index), round=round, index=index)
         pair.send(hidden(seed=99), "gradient", round=round, index=index)
-        bases.append(pair.client[0].basis)
-        turns.append(pair.client[0].turn)
+        bases.append(pair.client[0].turn.basis)
+        turns.append(pair.client[0].turn.change)
     same = [torch.equal(a, b) for a, b in pairwise(bases)]
     assert same == [True, True, False, True]
     assert all(torch.equal(turns[0], turn) for turn in turns)
@@ -139,11 +141,11 @@ def test_late_comer_is_fitted_at_once() -> None:
 @pytest.mark.parametrize(("rows", "rank"), [(0, 0), (1, 0), (2, 1), (4, 3), (9, 8), (40, 8)])
 def test_few_rows_give_what_their_rank_allows(rows: int, rank: int) -> None:
     pair = fitted(hidden(rows=rows), rank=8)
-    assert pair.client[0].basis.shape == (48, rank)
+    assert pair.client[0].rank == rank
     assert pair.send(hidden()).shape == (40, 48)
     if rank < 2:  # the next activation fits
-        assert fitted(hidden(rows=rows)).client[0].fitted is False
-        assert pair.client[0].basis.shape == (48, 8)
+        assert fitted(hidden(rows=rows)).client[0].rank == rank
+        assert pair.client[0].rank == 8
 
 
 def test_a_poor_refresh_keeps_the_subspace() -> None:
@@ -164,7 +166,7 @@ def test_no_unprotected_way_up() -> None:
 def test_server_side_is_the_identity_with_an_empty_state() -> None:
     codec, x = SSOP(), hidden()
     assert codec.start(Keys(1)) is None
-    assert isinstance(codec.start(Keys(1, 2)), Secret)
+    assert isinstance(codec.start(Keys(1, secrets(2))), Secret)
     made, state = codec.encode(x, None, MessageContext("activation", False))
     assert made.main is x
     assert state is None

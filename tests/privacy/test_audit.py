@@ -39,19 +39,21 @@ def attacked() -> Results:
 def test_a_row_per_chain_with_every_attack() -> None:
     table = attacked().privacy
     assert table is not None
-    assert list(table["chain"]) == ["none", "own", "ssop(rank=6)", "sketch(rows=1, columns=4)"]
+    assert list(table["chain"]) == ["none", "own", "own", "ssop(rank=6)", "ssop(rank=6)", "sketch(rows=1, columns=4)"]
+    assert list(table["attacker"]) == ["edge", "edge", "colluder", "edge", "colluder", "edge"]
     assert table["codecs"][1] == "ssop(rank=6) + subspace(rank=20, refresh_every=1) + int8"
     for attack in (*ATTACKS, "rouge_l"):
         assert table[attack].between(0, 1).all()
     assert (table["recovered"] == table[list(ATTACKS)].max(axis=1)).all()
     assert table["of_clean"][0] == 1
-    assert table["bytes_per_token"].tolist() == [4 * HIDDEN, 20 + 4, 4 * HIDDEN, 16]
+    assert (table["unaided"] == table[[kind for kind in ATTACKS if kind != "procrustes"]].max(axis=1)).all()
+    assert table["bytes_per_token"].tolist() == [4 * HIDDEN, 20 + 4, 20 + 4, 4 * HIDDEN, 4 * HIDDEN, 16]
     clean = table.iloc[0]
     assert clean["cosine"] == pytest.approx(1)
     assert clean["mse"] == 0
     assert clean["discriminant"] > 0.7
     assert (table["mse"][1:] > 0.01).all()
-    assert table["discriminant"][3] < 0.8 * clean["discriminant"], "a sketch of 4 numbers hides something"
+    assert table["discriminant"][5] < 0.8 * clean["discriminant"], "a sketch of 4 numbers hides something"
 
 
 def test_the_summary_tells_the_best_attack_on_the_own_codecs() -> None:
@@ -59,6 +61,8 @@ def test_the_summary_tells_the_best_attack_on_the_own_codecs() -> None:
     assert table is not None
     assert summary["recovered"] == table["recovered"][1]
     assert summary["recovered_clean"] == table["recovered"][0]
+    assert summary["attacker"] == "edge"
+    assert summary["colluding"] == table["recovered"][2]
     assert summary["of_clean"] == pytest.approx(summary["recovered"] / summary["recovered_clean"])
 
 
@@ -124,10 +128,10 @@ def test_no_object_that_an_edge_server_can_reach_contains_q() -> None:
     assert secrets
     parts = []
     for secret in secrets:
-        assert secret.basis is not None
         assert secret.turn is not None
-        q = torch.eye(HIDDEN) + secret.basis @ secret.turn @ secret.basis.t()
-        parts += [secret.basis, secret.turn, secret.turn + torch.eye(len(secret.turn)), q]
+        basis, change = secret.turn.basis, secret.turn.change
+        assert basis is not None
+        parts += [basis, change, change + torch.eye(len(change)), secret.turn(torch.eye(HIDDEN))]
     for server in (*world.edge_servers, world.cloud):
         found = leaves(world.pipeline.endpoints.states.get(server, {}))
         assert not any(isinstance(item, Secret) for item in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -265,9 +266,10 @@ def test_the_secret_seed_never_reaches_a_server() -> None:
         (_, receiver) = Spy.keys
         client, server = (sender, receiver) if up else (receiver, sender)
         assert server.secret is None
-        assert client.secret == STREAMS.integer("codec-secret", "client1")
+        assert client.secret.client == STREAMS.integer("codec-secret", "client1")
         assert client.shared == server.shared == STREAMS.integer("codec")
-        assert client.secret != client.shared
+        assert client.link == server.link
+        assert len({client.shared, *astuple(client.secret), *astuple(client.link)}) == 7
 
 
 def test_the_shared_seed_is_the_runs_and_the_secret_one_the_clients() -> None:
@@ -277,7 +279,10 @@ def test_the_shared_seed_is_the_runs_and_the_secret_one_the_clients() -> None:
     shared, secret = [keys.shared for keys in Spy.keys], [keys.secret for keys in Spy.keys[::2]]
     assert len(set(shared)) == 1
     assert Streams(4).integer("codec") != shared[0]
-    assert secret[0] == secret[2] != secret[1]
+    first, other, moved = secret
+    assert first.client == moved.client != other.client
+    assert first.server == other.server != moved.server
+    assert first.all == other.all == moved.all
 
 
 def test_what_a_server_holds_contains_no_secret() -> None:

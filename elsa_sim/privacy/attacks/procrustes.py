@@ -8,7 +8,7 @@ Tested in tests/privacy/test_attacks.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ...base.lazy import lazy
 from ..base import Intercepted, Knowledge, PrivacyAttack
@@ -27,6 +27,7 @@ STAY = 1e-2
 class Procrustes(PrivacyAttack):
     """The discriminant on payloads that are turned back by a rotation fitted to known pairs."""
 
+    needs_pairs: ClassVar[bool] = True
     kind: Literal["procrustes"] = "procrustes"
 
     def guess(self, knowledge: Knowledge, seen: Intercepted) -> Tensor | None:

@@ -31,17 +31,24 @@ ATTACKS = {"nearest_mean": "nearest class mean", "complement": "nearest mean in 
            "discriminant": "linear discriminant", "procrustes": "Procrustes, then discriminant",
            "inversion": "trained inversion"}  # fmt: skip
 #: Its columns that are none; all others are attacks of plugins.
-_NO_ATTACK = {"chain", "codecs", "bytes_per_token", "rouge_l", "cosine", "mse", "tokens", "recovered", "of_clean"}
+_NO_ATTACK = {"chain", "attacker", "codecs", "bytes_per_token", "rouge_l", "cosine", "mse", "tokens", "recovered",
+              "unaided", "of_clean"}  # fmt: skip
+#: Attackers, as they are called in figures; the edge server, where there is no other.
+ATTACKERS = {"edge": "", "wire": "; listener on the wire", "colluder": "; edge server with the keys of another client"}
 
 
 @styled
 def tokens_recovered(run: Results, ax: Axes | None = None) -> Axes:
-    """Share of private tokens (%) that each attack recovers, for every codec chain that was attacked in a run."""
+    """Share of private tokens (%) that each attack recovers, for every codec chain and attacker of a run."""
     if run.privacy is None:
         raise InputError("there is nothing to draw: the run has no privacy section")
     rows = run.privacy
-    labels = [fill(("own: " if chain == "own" else "") + str(codecs), LABEL) + f"\n{amount(size)} B per token"
-              for chain, codecs, size in zip(rows["chain"], rows["codecs"], rows["bytes_per_token"], strict=True)]  # fmt: skip
+    columns = (rows[name] for name in ("chain", "codecs", "bytes_per_token", "attacker"))
+    labels = [
+        fill(("own: " if chain == "own" else "") + str(codecs), LABEL)
+        + "\n" + fill(f"{amount(size)} B per token{ATTACKERS.get(attacker, '')}", LABEL)
+        for chain, codecs, size, attacker in zip(*columns, strict=True)
+    ]  # fmt: skip
     ax = axes(ax, 7.2, 0.9 + 0.13 * sum(2 + label.count("\n") for label in labels))
     ax.hlines(range(len(rows)), 0, 100.0 * rows["recovered"], color="#dddddd", linewidth=3.0, zorder=1)
     others = [str(column) for column in rows.columns if column not in ATTACKS and column not in _NO_ATTACK]

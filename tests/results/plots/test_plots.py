@@ -266,7 +266,7 @@ def attacked(name: str, accuracy: float, of_clean: float, scale: float) -> R.Res
     """A run with a privacy table of its own chain and of none."""
     attacks = {"nearest_mean": [0.9, 0.2], "complement": [0.8, 0.3], "discriminant": [0.95, 0.4],
                "procrustes": [0.95, 0.9 * of_clean], "inversion": [0.5, 0.1]}  # fmt: skip
-    table = pd.DataFrame({"chain": ["none", "own"], "codecs": ["none", f"ssop + {name}"], **attacks,
+    table = pd.DataFrame({"chain": ["none", "own"], "attacker": ["edge", "edge"], "codecs": ["none", f"ssop + {name}"], **attacks,
                           "bytes_per_token": [1536.0, 98.0], "recovered": [0.95, 0.95 * of_clean],
                           "of_clean": [1.0, of_clean]})  # fmt: skip
     one = run(scale=scale)
