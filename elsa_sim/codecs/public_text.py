@@ -14,6 +14,7 @@ from .public import Public, Sample
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..learning.backbone.model import Backbone
     from ..learning.execution.work import Ref
     from ..learning.tasks.data import Batch
     from ..learning.training.model import Model
@@ -40,11 +41,11 @@ class PublicText(Public):
     def sample(self, layer: int, round: int) -> Sample:
         key = layer, max(known for known in self._adapters if known <= round)
         if key not in self._sampled:
-            self._sampled[key] = hidden(self.model, self._adapters[key[1]].value, self.batches, layer)
+            self._sampled[key] = hidden(self.model.backbone, self._adapters[key[1]].value, self.batches, layer)
         return self._sampled[key]
 
 
-def hidden(model: Model, adapters: Mapping[str, Tensor], batches: Iterable[Batch], layer: int) -> Sample:
+def hidden(backbone: Backbone, adapters: Mapping[str, Tensor], batches: Iterable[Batch], layer: int) -> Sample:
     """States of all valid tokens of ``batches`` after ``layer`` layers, and their texts numbered from 0."""
     import torch
 
@@ -52,13 +53,11 @@ def hidden(model: Model, adapters: Mapping[str, Tensor], batches: Iterable[Batch
 
     part, states, texts, before = Part("public", 0, layer, first=True), [], [], 0
     for batch in batches:
-        lengths = torch.from_numpy(batch.lengths).to(model.backbone.device)
+        lengths = torch.from_numpy(batch.lengths).to(backbone.device)
         with torch.no_grad():
-            padded = model.backbone.call(
-                adapters, part, torch.from_numpy(batch.tokens).to(model.backbone.device), lengths
-            )
+            padded = backbone.call(adapters, part, torch.from_numpy(batch.tokens).to(backbone.device), lengths)
         states.append(pack_tokens(padded, batch.lengths))
-        numbers = torch.arange(before, before + len(lengths), device=model.backbone.device)
+        numbers = torch.arange(before, before + len(lengths), device=backbone.device)
         texts.append(numbers.repeat_interleave(lengths))
         before += len(lengths)
     return Sample(torch.cat(states), torch.cat(texts))

@@ -19,7 +19,7 @@ there is no public text. Where n rows span fewer than r directions, r is that nu
 unless an older V is there. ``refresh``: W stays, or is another one for every round or for every activation that goes up, and
 for all that crosses until the next; known texts of earlier messages then tell an attacker nothing of later ones.
 ``unread``: Part 2 does not read V: what its layers take from the residual stream is projected off it, so that the
-rotation disturbs it little; see :meth:`~elsa_sim.learning.backbone.model.Backbone.leave_unread`.
+rotation disturbs it little; see :mod:`..learning.backbone.unread`.
 
 Does not capture: how keys are agreed upon, and what that costs; the time of a fit on special hardware; protection of directions
 outside the subspace (see the privacy measurements: a comparison in the complement of V recovers tokens).

@@ -201,7 +201,7 @@ class Audit(Generic[C]):
         views = []
         for batch in batches:
             place = id(batch), client.cuts[0]
-            sample = self._clean.get(place) or hidden(self.model, adapters, [batch], client.cuts[0])
+            sample = self._clean.get(place) or hidden(self.model.backbone, adapters, [batch], client.cuts[0])
             self._clean[place] = sample
             payload = pipeline.exchange(
                 source, self.server(client), sample.states, "activation", up=True, round=round, reader=reader

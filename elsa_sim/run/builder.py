@@ -19,6 +19,7 @@ from .cost_inputs import set_demands
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..learning.backbone.model import Backbone
     from ..learning.execution.work import Ref
     from ..learning.tasks.base import Dataset, Split
     from ..learning.training.model import Model
@@ -51,6 +52,24 @@ def _as_held(data: Dataset, held: Mapping[str, npt.NDArray[np.int64]], plan: Pla
 def _no_test(adapters: Ref, round: int) -> dict[str, float]:
     """Timing only: nothing to evaluate."""
     return {}
+
+
+def _leave_unread(plan: Plan, backbone: Backbone, data: Dataset) -> None:
+    """Have Part 2 not read the subspace that a codec turns, if it says so."""
+    from ..codecs.public import fit
+    from ..codecs.public_text import hidden
+    from ..codecs.ssop import SSOP
+    from ..learning.backbone.unread import leave_unread
+    from ..learning.tasks.data import in_chunks
+    from ..world.evaluation import TOKENS
+
+    cuts = next(iter((plan.cuts or {}).values()), None)
+    for codec in plan.scenario.codec.chains["activation"]:
+        if isinstance(codec, SSOP) and codec.unread and cuts is not None:
+            public = hidden(backbone, backbone.initial(), in_chunks(data.public, TOKENS, data.pad_id), cuts.p)
+            assert codec.rank != "full"
+            directions = fit(public, "variance").directions[:, : codec.rank]
+            leave_unread(backbone, directions, range(cuts.p, backbone.layers - cuts.q))
 
 
 def _codec_pipeline(
@@ -162,6 +181,8 @@ def build(
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
     plan.context.inputs.settle()
+    if not timing:
+        _leave_unread(plan, backbone, data)
     executor = make_executor(scenario.execution, backbone)
     model = Model(backbone, FlopCounter(outline))
     pattern = scenario.protocol.pattern

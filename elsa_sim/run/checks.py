@@ -15,20 +15,17 @@ import numpy.typing as npt
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults, ScenarioError
-from ..codecs.chain import coupled
-from ..codecs.chain import faults as codec_faults
 from ..devices import DeviceOptions
 from ..learning.backbone.memory import Outline
 from ..learning.backbone.options import Source, locate
 from ..learning.misbehaviour.base import Misbehaviour
 from ..learning.splits.base import Cut
 from ..learning.tasks.base import Split, Texts
-from ..privacy.options import PrivacyOptions
 from ..protocols.base import Protocol
 from ..scenario.model import Loaded, Scenario
 from ..scenario.validation import in_order
 from ..topology import Topology
-from . import durations, effects, memory
+from . import codec_faults, durations, effects, memory
 from .cost_inputs import Needs, needs, radio_of, resources, set_demands, unheard
 from .inputs import drawn_of, note_plugins, texts_of, vocabulary_of
 
@@ -116,9 +113,9 @@ def check(loaded: Loaded) -> Plan:
     drawn = attempt("backbone", lambda: drawn_of(scenario, _is(source), _is(texts), context), source, texts)
     attempt("task", lambda: scenario.task.fits(_is(vocabulary).special, _is(source).architecture.longest), vocabulary)
     if scenario.privacy is not None and not {"privacy", "protocol", "task"} & set(loaded.unsound):
-        faults.extend(loaded.located(_privacy_faults(scenario, scenario.privacy), "privacy"))
+        faults.extend(loaded.located(codec_faults.of_privacy(scenario, scenario.privacy), "privacy"))
     if "codec" not in loaded.unsound:
-        faults.extend(loaded.located(_codec_faults(scenario), "codec"))
+        faults.extend(loaded.located(codec_faults.of_chains(scenario), "codec"))
     edge_of = nearest(topology) if topology is not None and topology.names("cloud") else {}
     if topology is not None and protocol is not None and "task" not in loaded.unsound:
         faults.extend(loaded.located(protocol.faults(topology, scenario.task), "protocol"))
@@ -258,38 +255,3 @@ def _outline(texts: Texts) -> Split:
     count = len(texts.train)
     empty = np.zeros(0, dtype=np.int32)
     return Split(empty, np.zeros(count + 1, dtype=np.int64), texts.train.labels, texts.train.columns)
-
-
-def _privacy_faults(scenario: Scenario, options: PrivacyOptions) -> list[Fault]:
-    found = []
-    if not scenario.protocol.pattern.split:
-        what = f"it attacks what crosses a cut, and protocol {scenario.protocol.kind!r} does not cut the model"
-        found.append(Fault("", f"{what}; leave the section out"))
-    if scenario.execution.mode == "timing":
-        found.append(Fault("", "it needs arithmetic; valid with execution.mode: real only"))
-    if not scenario.task.public:
-        found.append(Fault("", "attackers learn from public text, and there is none; set task.public, e.g. to 300"))
-    for number, chain in enumerate(options.under):
-        for position, reason in codec_faults(chain, "activation"):
-            found.append(Fault(f"under.{number}.{position}", reason))
-    return found
-
-
-def _codec_faults(scenario: Scenario) -> list[Fault]:
-    chains, found = scenario.codec.chains, []
-    for message, chain in chains.items():
-        for position, reason in codec_faults(chain, message, chains["activation"]):
-            found.append(Fault(f"{message}.{position}", reason))
-        for position, codec in enumerate(chain):
-            if codec.needs_public and not scenario.task.public:
-                what = f"{codec.kind!r} is fitted to public text, and there is none; set task.public, e.g. to 300"
-                found.append(Fault(f"{message}.{position}", what))
-            if scenario.execution.mode == "timing" and codec.data_dependent:
-                what = f"{codec.data_dependent}; valid with execution.mode: real only"
-                found.append(Fault(f"{message}.{position}", what))
-    joined = coupled(chains)["gradient"]
-    if not found and joined != chains["gradient"]:
-        offset = len(joined) - len(chains["gradient"])
-        for position, reason in codec_faults(joined, "gradient", chains["activation"]):
-            found.append(Fault(f"gradient.{max(0, position - offset)}", reason))
-    return found

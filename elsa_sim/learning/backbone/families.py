@@ -22,6 +22,8 @@ class Family:
     causal: ClassVar[bool] = False
     #: Attribute path of the layer list below the base model.
     layer_path: ClassVar[str] = ""
+    #: Modules of a layer whose input is the residual stream.
+    readers: ClassVar[tuple[str, ...]] = ()
     #: Modules of the classification model that are trained in full, next to the adapters (peft's modules_to_save).
     classifier: ClassVar[tuple[str, ...]] = ("classifier",)
 
@@ -69,6 +71,7 @@ class Bert(Family):
 
     model_types = ("bert",)
     layer_path = "encoder.layer"
+    readers = ("attention.self.query", "attention.self.key", "attention.self.value", "intermediate.dense")
 
     def embed(self, tokens: Tensor) -> Tensor:
         return self.base.embeddings(input_ids=tokens)  # type: ignore[operator, no-any-return]
@@ -91,6 +94,7 @@ class DistilBert(Family):
 
     model_types = ("distilbert",)
     layer_path = "transformer.layer"
+    readers = ("attention.q_lin", "attention.k_lin", "attention.v_lin", "ffn.lin1")
     classifier = ("pre_classifier", "classifier")
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -107,6 +111,7 @@ class Gpt2(Family):
     model_types = ("gpt2",)
     causal = True
     layer_path = "h"
+    readers = ("ln_1", "ln_2")
     classifier = ("score",)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -126,6 +131,7 @@ class Llama(Family):
     model_types = ("llama", "mistral", "qwen2", "qwen3")
     causal = True
     layer_path = "layers"
+    readers = ("input_layernorm", "post_attention_layernorm")
     classifier = ("score",)
 
     def embed(self, tokens: Tensor) -> Tensor:
