@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
+from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 from ..base.streams import Streams
@@ -142,6 +143,31 @@ class CodecPipeline:
         other.endpoints, other.counts, other.stands_for = Endpoints(), {}, as_client
         other.chains = self.chains | {"activation": tuple(activation)}
         return other
+
+    def open(self) -> CodecPipeline:
+        """A rehearsal from fresh states without what hides from edge servers."""
+        other = self.under(())
+        other.chains = {
+            kind: tuple(codec for codec in chain if codec.hidden_from != "edge") for kind, chain in self.chains.items()
+        }
+        return other
+
+    def expected_error(self, clients: Iterable[str], round: int) -> float | None:
+        """The relative error that codecs of activations expect of states like those of public text that they are fitted to in
+        ``round``: the root of the mean square over the cuts of ``clients``; ``None`` where nothing is fitted."""
+        squares = []
+        found: dict[tuple[int, bool], float | None] = {}
+        for client in clients:
+            cuts = self.cuts(client)
+            for up in (True, False) if cuts is not None else ():
+                context = MessageContext("activation", up, round, cuts=cuts or (0, 0))
+                if (context.layer, up) not in found:
+                    chain = resolved(self.chains.get("activation", ()), context, self.public)
+                    errors = (codec.fit_error(self.width, Keys(self.streams.integer("codec"))) for codec in chain)
+                    found[context.layer, up] = next((error for error in errors if error is not None), None)
+                if (square := found[context.layer, up]) is not None:
+                    squares.append(square)
+        return sqrt(sum(squares) / len(squares)) if squares else None
 
     def chain_of(self, activation: Sequence[Codec], client: str, round: int) -> tuple[Codec, ...]:
         """A chain as it is for the activations that ``client`` sends up in ``round``."""

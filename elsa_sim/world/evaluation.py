@@ -8,7 +8,8 @@ Without such codecs the two are one.
 ``client_accuracy_*`` (mean, standard deviation, minimum, Jain's index) is over clients: of the accuracies on the classes of the
 test data, weighted as the client's own training samples are. So it tells whom a common model serves badly, without a test
 set per client. ``activation_error`` and ``adapters_error`` are the relative errors of the codec chains, of the states that
-cross in the evaluation and of the adapters as the first client would send them. An evaluation leaves no trace in the codecs'
+cross in the evaluation and of the adapters as the first client would send them; ``activation_expected`` is what codecs that are
+fitted to public text expect of states like that text's, with the fit of the round. An evaluation leaves no trace in the codecs'
 states, and costs no simulated time.
 """
 
@@ -76,6 +77,7 @@ class Evaluation:
         self._whole = list(in_chunks(data.test, TOKENS, data.pad_id))
         self._mix = _mix(data, clients)
         self._errors: dict[str, RelativeError] = {}
+        self._untold = any(codec.hidden_from == "edge" for chain in pipeline.chains.values() for codec in chain)
         self._dealt: list[Batch] = []
         pattern = clients[0].pattern if isinstance(clients[0], SplitClient) else None
         if pattern is not None and any(pipeline.chains.get(crossing.kind) for crossing in pattern.forward):
@@ -91,6 +93,11 @@ class Evaluation:
         metrics = model.score(clean, self._whole)
         self._lose(pipeline, adapters, round)
         errors, self._errors = {f"{kind}{ERROR}": found.value for kind, found in self._errors.items()}, {}
+        expected = (
+            pipeline.expected_error((client.name for client in self.clients), max(round, 1)) if deployed else None
+        )
+        if expected is not None:
+            errors["activation_expected"] = expected
         if not deployed:
             return metrics | errors | self._per_client(clean, self._whole)
         clean_metrics = {f"clean_{name}": value for name, value in metrics.items()}
@@ -133,8 +140,14 @@ class Evaluation:
         for part, crossing in zip(path, client.pattern.forward, strict=True):
             (states,) = self.executor.finish(self.model.infer(part, adapters, x, batch.lengths))
             source, target = ends if crossing.up else ends[::-1]
-            x = pipeline.cross(source, target, states, crossing.kind, self.executor.finish, up=crossing.up, round=round)
-            self._count(crossing.kind, states, x)
+            finish = self.executor.finish
+            x = received = pipeline.cross(source, target, states, crossing.kind, finish, up=crossing.up, round=round)
+            if self._untold:  # what is turned from the edge server is not lost
+                open_one = pipeline.open()
+                if not open_one.chains.get(crossing.kind):
+                    continue
+                received = open_one.cross(source, target, states, crossing.kind, finish, up=crossing.up, round=round)
+            self._count(crossing.kind, states, received)
         return self.executor.finish(self.model.evaluate_batch(last, adapters, x, batch))
 
 

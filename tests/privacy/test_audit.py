@@ -101,6 +101,11 @@ def test_without_pairs_and_without_training() -> None:
         ([SECTION, PUBLIC, "protocol={kind: fedavg}"], "privacy", "does not cut the model"),
         ([SECTION, PUBLIC, "execution.mode=timing"], "privacy", "needs arithmetic"),
         (["privacy.under=[[{kind: int8}, {kind: sketch}]]", PUBLIC], "privacy.under.0.1", "takes floating-point numbers"),
+        (["codec.activation=[{kind: ssop, subspace: public, unread: true}]", PUBLIC, "split=latency"],
+         "codec.activation.0.unread", "needs split: fixed"),
+        (["privacy.under=[[{kind: ssop, subspace: public, unread: true}]]", PUBLIC], "privacy.under.0.0.unread",
+         "leave it out"),
+        (["codec.activation=[{kind: ssop, subspace: public}]", "task.public=0"], "codec.activation.0", "set task.public"),
         ([ROTATED, "task.public=0"], "codec.activation.1", "there is none; set task.public"),
         (["codec.activation={kind: adaptive, error: 0.1}", PUBLIC, "execution.mode=timing"], "codec.activation.0",
          "depend on public text"),
@@ -148,6 +153,36 @@ def test_no_object_that_an_edge_server_can_reach_contains_q() -> None:
         "the walk finds tensors"
     )
     assert isinstance(next(iter(world.pipeline.endpoints.states["edge1"].values())), Ref)
+
+
+def test_on_the_wire_a_listener_learns_less_than_the_edge_server() -> None:
+    """Who has the key recovers what it would without codecs; training and accuracy are as without, to rounding."""
+    plain = known(PUBLIC)
+    run = played(PUBLIC, SECTION, "codec.activation=[{kind: ssop, rank: full, hides_from: wire}]")
+    assert run.privacy is not None
+    own = run.privacy[run.privacy["chain"] == "own"].set_index("attacker")
+    assert list(own.index) == ["wire", "edge"]
+    assert own.loc["edge", "mse"] < 1e-10
+    assert own.loc["edge", "recovered"] == pytest.approx(run.privacy["recovered"][0], abs=0.02)
+    assert own.loc["wire", "recovered"] < 0.5 * own.loc["edge", "recovered"]
+    assert run.summary["privacy"]["attacker"] == "wire"
+    assert run.rounds["loss"].tolist() == pytest.approx(plain.rounds["loss"].tolist(), rel=1e-4)
+    assert run.summary["accuracy"] == plain.summary["accuracy"]
+
+
+def test_a_colluder_reads_those_who_share_its_key() -> None:
+    """One rotation for all is none to an edge server that one of them tells it; of other keys it learns nothing."""
+    found = {}
+    for key in ("client", "server", "all"):
+        codec = f"codec.activation=[{{kind: ssop, rank: 24, subspace: public, key: {key}, refresh: message}}]"
+        table = played(PUBLIC, "privacy={tokens: 300, inversion: null}", "protocol.rounds=1", codec).privacy
+        assert table is not None
+        own = table[table["chain"] == "own"].set_index("attacker")
+        found[key] = float(own.loc["colluder", "mse"] / own.loc["edge", "mse"])
+    assert found["client"] > 0.5
+    # one of the two edge servers has one client, who has nobody to collude with
+    assert found["server"] < 0.6
+    assert found["all"] < 0.6
 
 
 # Codecs in whole runs -----------------------------------------------------------------------------------------------

@@ -142,6 +142,25 @@ def test_the_relative_error_of_codecs_is_measured() -> None:
     assert not [name for name in played(SHORT).rounds.columns if name.endswith("_error")]
 
 
+def test_the_error_that_a_fit_expects_is_recorded_beside_the_one_that_is_met() -> None:
+    """At the first cut; behind it, Part 2's states vary less than those of text that crossed no codec."""
+    codec = "{kind: subspace, rank: 6, cut: first}"
+    rounds = played(SHORT, "task.public=60", f"codec.activation=[{codec}]").rounds
+    met = rounds["activation_error"].iloc[0] * 2**0.5  # as much crosses the second cut, without a loss
+    assert rounds["activation_expected"].iloc[0] == pytest.approx(met, rel=0.05)
+    codec = "{kind: sketch, rows: 2, columns: 6, decoder: linear}"
+    anew = played("task.public=60", f"codec.activation=[{codec[:-1]}, refresh_every: 1}}]").rounds
+    assert anew["activation_expected"].nunique() > 1, "every fit has its own"
+    assert "activation_expected" not in played(SHORT, "codec.activation=[{kind: sketch}]").rounds
+
+
+def test_a_secret_turn_is_no_error() -> None:
+    """What an edge server sees turned is turned back; the rest of the chain loses what it loses without the turn."""
+    assert "activation_error" not in played(SHORT, "codec.activation=[ssop]").rounds
+    turned = played(SHORT, "codec.activation=[ssop, float16]").rounds["activation_error"].iloc[-1]
+    assert 1e-5 < turned < 2.0**-11
+
+
 def test_relative_error_is_that_of_all_tensors_together() -> None:
     found = RelativeError()
     found.add(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 0.0]))
