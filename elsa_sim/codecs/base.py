@@ -124,6 +124,10 @@ class Codec(Component):
         """Who lacks the secret that it needs, if it needs one: the edge server, or only who listens on the wire."""
         return None
 
+    def simulated(self) -> Codec:
+        """This codec as somebody without its secret tries it out, with many keys of its own."""
+        return self
+
     @property
     def needs_public(self) -> bool:
         """Whether it is fitted to public text."""

@@ -10,8 +10,9 @@ Tested in tests/codecs/test_fewer_bytes.py.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from ..base.lazy import lazy
 from .estimate import Moments
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 else:
     linalg, torch = lazy("scipy.linalg"), lazy("torch")
 
+T = TypeVar("T")
 BasisKind: TypeAlias = Literal["variance", "semantic"]
 #: Added to within-text variances, as a share of the mean variance: directions of no variance have no ratio.
 RIDGE = 1e-2
@@ -60,7 +62,7 @@ class Public(ABC):
 
     def __init__(self) -> None:
         self._fitted: dict[tuple[int, int, BasisKind], Basis] = {}
-        self._cut: dict[tuple[int, int, BasisKind, int], Basis] = {}
+        self._made: dict[tuple[object, ...], Any] = {}
         self._moments: dict[tuple[int, int], Moments] = {}
 
     @abstractmethod
@@ -82,11 +84,18 @@ class Public(ABC):
 
     def first(self, layer: int, round: int, by: BasisKind, rank: int) -> Basis:
         """The same with its first ``rank`` directions only."""
-        key = layer, round, by, rank
-        if key not in self._cut:
-            basis = self.basis(layer, round, by)
-            self._cut[key] = Basis(basis.mean, basis.directions[:, :rank].contiguous(), basis.variances)
-        return self._cut[key]
+        basis = self.basis(layer, round, by)
+        return self.remembered(
+            (layer, round, by, rank),
+            lambda: Basis(basis.mean, basis.directions[:, :rank].contiguous(), basis.variances),
+        )
+
+    def remembered(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        """What ``make`` made under ``key``, one object each time: others remember by it what they make of it."""
+        if key not in self._made:
+            self._made[key] = make()
+        found: T = self._made[key]
+        return found
 
 
 def fit(sample: Sample, by: BasisKind) -> Basis:

@@ -28,7 +28,7 @@ Tested in tests/codecs/test_ssop.py and tests/codecs/test_against_whom.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -41,7 +41,7 @@ from ..base.units import MOST_COUNT
 from ..learning.execution.work import TensorSpec
 from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
-from .public import Basis, Public
+from .public import Basis, BasisKind, Public
 from .turn import Turn, UnknownTurn, View, averages, drawn, principal, rotation
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ class SSOP(Codec):
     """Who has one rotation in common: each client its own, the clients of an edge server, all clients."""
     subspace: Literal["client", "public"] | None = None
     """Whose principal directions: the client's own (default at the edge), or those of public text (default on the wire)."""
+    basis: Literal["variance", "tokens"] = "variance"
+    """Which directions of public text: those in which it varies most, or those that tell the tokens of a text apart (all but the
+    first of `subspace` with ``basis: semantic``)."""
     refresh: Literal["never", "round", "message"] | None = None
     """How often the rotation is another one; message: with every activation that goes up. Default: message on the wire, never
     at the edge."""
@@ -92,17 +95,24 @@ class SSOP(Codec):
     unread: bool = False
     """Part 2 does not read the subspace; needs one public subspace and the same cuts for all clients."""
 
-    _public: Basis | None = PrivateAttr(default=None)
+    _public: torch.Tensor | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.rank == "full" and (self.subspace is not None or self.refresh_every is not None):
             raise ValueError("rank: full turns all directions; subspace and refresh_every have no effect")
+        if self.basis != "variance" and self.subspace != "public":
+            raise ValueError(f"basis: {self.basis} is about public text; it needs subspace: public")
         if self.hides_from == "wire" and self.subspace == "client":
             raise ValueError("hides_from: wire needs subspace: public; the edge server does not know the client's")
         if self.unread and (self.hides_from == "wire" or self.subspace != "public" or self.refresh_every is not None):
             raise ValueError("unread needs hides_from: edge and subspace: public, without refresh_every")
         return self
+
+    @property
+    def known_directions(self) -> torch.Tensor | None:
+        """V, where everybody knows it and it was fitted."""
+        return None if self.own_subspace else self._public
 
     @property
     def hidden_from(self) -> Literal["edge", "wire"]:
@@ -130,8 +140,21 @@ class SSOP(Codec):
             return self
         every, made = self.fitted_anew, self.model_copy()
         round = 0 if every is None else (max(context.round, 1) - 1) // every * every
-        made._public = public.first(context.cuts[0], round, "variance", self.rank)
+        made._public = public.remembered(
+            ("ssop", context.cuts[0], round, self.rank, self.basis),
+            lambda: self.chosen(lambda by: public.basis(context.cuts[0], round, by)),
+        )
         return made
+
+    def chosen(self, fitted: Callable[[BasisKind], Basis]) -> torch.Tensor:
+        """V ``[D, r]`` of what is fitted to public text."""
+        assert self.rank != "full"
+        if self.basis == "variance":
+            return fitted("variance").directions[:, : self.rank]
+        return fitted("semantic").directions[:, -self.rank :]
+
+    def simulated(self) -> Codec:
+        return self.model_copy(update={"key": "client", "refresh": "message"})
 
     def start(self, keys: Keys) -> Secret | None:
         held = keys.secret if self.hides_from == "edge" else keys.link
@@ -228,7 +251,7 @@ class SSOP(Codec):
         if self.rank == "full":
             return None
         if self._public is not None and not self.own_subspace:
-            return self._public.directions
+            return self._public
         if not self.own_subspace:
             return _random(state.seed, width, min(self.rank, width))
         old = None if state.turn is None else state.turn.basis
@@ -257,6 +280,5 @@ def _random(seed: int, width: int, rank: int) -> torch.Tensor:
 
 
 @lru_cache(maxsize=32)
-def _unknown(basis: Basis | None, width: int, strength: float) -> UnknownTurn:
-    directions = None if basis is None else basis.directions
+def _unknown(directions: torch.Tensor | None, width: int, strength: float) -> UnknownTurn:
     return UnknownTurn(directions, *averages(width if directions is None else directions.shape[1], strength))

@@ -4,9 +4,10 @@ Attackers are honest but curious. All know the backbone, the aggregated adapters
 seed (hashes). An *edge* server sees each payload decoded, as it works on it, and has the keys that hide from the wire only. Who
 listens on the *wire* has no key. A *colluder* is an edge server to which one of its clients tells the keys that it has; what
 each of its other clients sends is turned back with them. For its own experiments an attacker runs public text through
-the same chain without the codecs that need a secret. Attacked are texts of the clients' own training data, and counted are
-tokens that are not special ones of the tokenizer. A measurement is an instrument: it takes no simulated time and leaves no
-trace in the codecs' states.
+the same chain without the codecs whose secret it lacks, and through the chain with many keys of its own in their place;
+each attack counts with the better of the two. Attacked are texts of the clients' own training data, and counted are tokens
+that are not special ones of the tokenizer. A measurement is an instrument: it takes no simulated time and leaves no trace in
+the codecs' states.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 #: Padded tokens of a batch of public text, at most.
 TOKENS = 2048
+#: The same where every batch is turned by another key.
+TOKENS_PER_KEY = 128
 
 
 class Wire(typing.Protocol):
@@ -93,6 +96,7 @@ class Audit(Generic[C]):
         #: Clean states of batches with the adapters at hand: they are the same under every chain.
         self._clean: dict[tuple[int, int], Sample] = {}
         self._public = list(in_chunks(data.public, TOKENS, data.pad_id))
+        self._per_key = list(in_chunks(data.public, TOKENS_PER_KEY, data.pad_id))
         self._private = {client: batches for client in clients if (batches := self._texts(client, len(clients)))}
 
     def __call__(self, adapters: Mapping[str, Tensor], round: int) -> list[dict[str, Any]]:
@@ -130,13 +134,18 @@ class Audit(Generic[C]):
     ) -> dict[str, Any]:
         pipeline = self.pipeline.rehearsal() if name == "own" else self.pipeline.under(chain)
         readers = self._readers(attacker, pipeline, adapters, round)
-        public: dict[int, View] = {}
+        blind = attacker != "edge" or any(codec.hidden_from == "edge" for codec in chain)
+        public: dict[int, list[View]] = {}
         scored: list[View] = []
         seen: list[Intercepted] = []
         depths = [client.cuts[0] for client in self._private]
         for client, batches in self._private.items():
             if client.cuts[0] not in public:
-                public[client.cuts[0]] = self._seen(self._open(chain, client), client, self._public, adapters, round)
+                public[client.cuts[0]] = [self._seen(self._open(chain, client), client, self._public, adapters, round)]
+                if blind:
+                    trial = self.pipeline.under([codec.simulated() for codec in chain], as_client=client.name)
+                    reader = LISTENER if attacker == "wire" else None
+                    public[client.cuts[0]].append(self._seen(trial, client, self._per_key, adapters, round, reader))
             pipeline.colluders = () if attacker != "colluder" or readers[client] is None else (str(readers[client]),)
             view = self._seen(pipeline, client, batches, adapters, round, readers[client])
             known, pairs = view.texts < self.options.known_texts, None
@@ -146,26 +155,40 @@ class Audit(Generic[C]):
             scored.append(view.take(~known))
             seen.append(Intercepted(scored[-1].payload, scored[-1].texts, pairs))
         view = View.joined(scored)
+        read: float | None = None
         counted = ~torch.isin(view.tokens, self.special)
         row: dict[str, Any] = {"chain": name, "attacker": attacker, "codecs": label(chain)}
         row["bytes_per_token"] = self._bytes(chain, round)
-        knowledge = {depth: Knowledge(each, self._rank(chain), self.streams) for depth, each in public.items()}
-        read: list[float] = []
+        rank, turned = self._turned(chain, round)
+        trials = [
+            {depth: Knowledge(each[n], rank, self.streams, turned) for depth, each in public.items()}
+            for n in range(2 if blind else 1)
+        ]
         for kind, attack in self.attacks.items():
-            guess = None if attack is None else _guessed(attack, knowledge, seen, depths)
-            row[kind] = None if guess is None else float((guess == view.tokens)[counted].double().mean())
-            if attack is not None and attack.reads_texts and guess is not None:
-                read.append(measures.rouge_l(*(t[counted].numpy() for t in (guess, view.tokens, view.texts))))
-        row["rouge_l"] = max(read, default=None)
+            row[kind] = None
+            for knowledge in trials if attack is not None else ():
+                assert attack is not None
+                guess = _guessed(attack, knowledge, seen, depths)
+                if guess is None:
+                    continue
+                share = float((guess == view.tokens)[counted].double().mean())
+                row[kind] = max(share, row[kind] or 0.0)
+                if attack.reads_texts:
+                    found = measures.rouge_l(*(t[counted].numpy() for t in (guess, view.tokens, view.texts)))
+                    read = found if read is None else max(read, found)
+        row["rouge_l"] = read
         row["cosine"] = measures.cosine(view.payload, view.clean)
         row["mse"] = measures.mean_squared_error(view.payload, view.clean)
         row["tokens"] = int(counted.sum())
         return row
 
-    def _rank(self, chain: Sequence[Codec]) -> int:
-        """Principal directions that a secret may turn."""
-        turned = [codec.rank for codec in chain if isinstance(codec, SSOP)]
-        return max((self.model.hidden if rank == "full" else rank for rank in turned), default=self.options.rank)
+    def _turned(self, chain: Sequence[Codec], round: int) -> tuple[int, Tensor | None]:
+        """How many directions a secret may turn, and which, where everybody knows that."""
+        client = next(iter(self._private))
+        for codec in self.pipeline.chain_of(chain, client.name, round):
+            if isinstance(codec, SSOP):
+                return (self.model.hidden if codec.rank == "full" else codec.rank), codec.known_directions
+        return self.options.rank, None
 
     def _readers(
         self, attacker: str, pipeline: Wire, adapters: Mapping[str, Tensor], round: int

@@ -60,9 +60,11 @@ class Knowledge:
 
     public: View
     rank: int
-    """Principal directions that a client's secret may turn."""
+    """Directions that a client's secret may turn."""
     streams: Streams
     """Whatever an attack draws is drawn from one of these, named ``privacy`` and its kind."""
+    turned: Tensor | None = None
+    """These directions ``[D, r]``, where they are known; else they are like those of public text."""
 
     @cached_property
     def known(self) -> Known:

@@ -67,8 +67,7 @@ def _leave_unread(plan: Plan, backbone: Backbone, data: Dataset) -> None:
     for codec in plan.scenario.codec.chains["activation"]:
         if isinstance(codec, SSOP) and codec.unread and cuts is not None:
             public = hidden(backbone, backbone.initial(), in_chunks(data.public, TOKENS, data.pad_id), cuts.p)
-            assert codec.rank != "full"
-            directions = fit(public, "variance").directions[:, : codec.rank]
+            directions = codec.chosen(partial(fit, public))
             leave_unread(backbone, directions, range(cuts.p, backbone.layers - cuts.q))
 
 

@@ -1,4 +1,4 @@
-"""Nearest class mean in the complement of the r directions of public text that vary most.
+"""Nearest class mean in the complement of the directions that a secret turns, or of the r of public text that vary most.
 
 A secret rotation of that subspace leaves the complement alone.
 Tested in tests/privacy/test_attacks.py.
@@ -30,8 +30,19 @@ class Complement(PrivacyAttack):
     """Principal directions that are left out; default: as many as `ssop` in the chain turns, else ``privacy.rank``."""
 
     def guess(self, knowledge: Knowledge, seen: Intercepted) -> Tensor:
+        if self.rank is None and knowledge.turned is not None:
+            return nearest_mean(knowledge.known, seen.payload, without(knowledge.turned))
         rank = knowledge.rank if self.rank is None else self.rank
         return nearest_mean(knowledge.known, seen.payload, complement(knowledge.public.clean, rank))
+
+
+def without(directions: Tensor) -> Tensor:
+    """All but orthonormal ``directions`` [D, r]: ``[D, D - r]``, at least one."""
+    v = directions.double()
+    whole = torch.eye(len(v), dtype=v.dtype, device=v.device) - v @ v.t()
+    vectors = torch.linalg.eigh(whole).eigenvectors
+    kept: Tensor = vectors[:, min(v.shape[1], len(v) - 1) :]
+    return kept
 
 
 def complement(states: Tensor, rank: int) -> Tensor:
