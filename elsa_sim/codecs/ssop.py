@@ -95,7 +95,7 @@ class SSOP(Codec):
     unread: bool = False
     """Part 2 does not read the subspace; needs one public subspace and the same cuts for all clients."""
 
-    _public: torch.Tensor | None = PrivateAttr(default=None)
+    _public: Any = PrivateAttr(default=None)  # a tensor; pydantic would look the type up, and load the library
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -112,7 +112,8 @@ class SSOP(Codec):
     @property
     def known_directions(self) -> torch.Tensor | None:
         """V, where everybody knows it and it was fitted."""
-        return None if self.own_subspace else self._public
+        found: torch.Tensor | None = None if self.own_subspace else self._public
+        return found
 
     @property
     def hidden_from(self) -> Literal["edge", "wire"]:
@@ -251,7 +252,8 @@ class SSOP(Codec):
         if self.rank == "full":
             return None
         if self._public is not None and not self.own_subspace:
-            return self._public
+            public: torch.Tensor = self._public
+            return public
         if not self.own_subspace:
             return _random(state.seed, width, min(self.rank, width))
         old = None if state.turn is None else state.turn.basis
