@@ -147,6 +147,9 @@ class Task(Component):
     """Use a random subset of this many test texts at most (seeded)."""
     public: int = Field(default=0, ge=0, le=MOST_COUNT)
     """Training texts to set apart, at random (seeded): nobody trains on them, and everybody knows them, attackers too."""
+    public_file: str | None = None
+    """File that the public texts come from instead, one per line (UTF-8): absolute, relative to the scenario file, or to
+    $ELSA_SIM_DATA."""
 
     def read(self, context: Context) -> Texts:
         """The texts of the task, ``public`` set apart, the others cut to ``train_limit`` and ``test_limit``.
@@ -155,7 +158,9 @@ class Task(Component):
             InputFaults: the data cannot be used; all faults, their paths relative to the task's section.
         """
         texts = self.load(context)
-        if self.public:
+        if self.public_file is not None:
+            texts = replace(texts, public=self._foreign(self.public_file, context))
+        elif self.public:
             if self.public >= len(texts.train):
                 raise fault("public", f"{self.public} of {len(texts.train)} training texts leave none to train on")
             order = context.streams.numpy("task", "public").permutation(len(texts.train))
@@ -173,6 +178,20 @@ class Task(Component):
             train=limited(texts.train, self.train_limit, "train"),
             test=limited(texts.test, self.test_limit, "test"),
         )
+
+    def _foreign(self, path: str, context: Context) -> TextSplit:
+        """``public`` texts of a file, at random."""
+        if not self.public:
+            raise fault("public_file", "has no effect without public, the number of texts that are taken from it")
+        try:
+            lines = context.read(path, "public_file").decode("utf-8").removeprefix("\ufeff").splitlines()
+        except UnicodeDecodeError as error:
+            raise fault("public_file", f"{path} is not utf-8: {error.reason} at offset {error.start}") from None
+        found = [line.strip() for line in lines if line.strip()]
+        if len(found) < self.public:
+            raise fault("public", f"{path} has {len(found)} lines with text, fewer than {self.public}")
+        order = context.streams.numpy("task", "public").permutation(len(found))
+        return TextSplit([found[i] for i in np.sort(order[: self.public])])
 
     @abstractmethod
     def load(self, context: Context) -> Texts:

@@ -7,6 +7,7 @@ import sys
 import types
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -223,6 +224,28 @@ raise SystemExit(", ".join(loaded & {"torch", "transformers", "tokenizers", "dat
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_public_texts_of_another_file(tmp_path: Path) -> None:
+    """They come from there, and all training texts stay."""
+    (tmp_path / "news.txt").write_text("one\n\n two words \nthree\nfour\n", encoding="utf-8")
+    (tmp_path / "other.txt").write_bytes("caf\xe9\n".encode("latin-1") * 9)
+
+    def read(**options: Any) -> Texts:
+        return Synthetic(train_size=20, test_size=9, **options).read(Context(Streams(3), folder=tmp_path))
+
+    found = read(public=3, public_file="news.txt")
+    assert len(found.public) == 3
+    assert set(found.public.texts) < {"one", "two words", "three", "four"}
+    assert found.train.texts == read().train.texts
+    for options, reason in (
+        ({"public_file": "news.txt"}, "has no effect without public"),
+        ({"public": 5, "public_file": "news.txt"}, "has 4 lines with text, fewer than 5"),
+        ({"public": 5, "public_file": "other.txt"}, "is not utf-8"),
+        ({"public": 5, "public_file": "none.txt"}, "none.txt"),
+    ):
+        with pytest.raises(InputFaults, match=reason):
+            read(**options)
 
 
 def test_public_texts_are_set_apart() -> None:
