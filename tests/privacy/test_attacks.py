@@ -137,6 +137,20 @@ def test_the_discriminant_is_the_likeliest_class() -> None:
     assert torch.equal(discriminant(known, private[0]), expected)
 
 
+def test_the_complement_is_that_of_the_directions_that_are_turned_where_they_are_known() -> None:
+    """Four directions at random, not the principal ones, are replaced by noise; who knows them leaves them out."""
+    (public, public_tokens), (private, tokens) = states(600, 1), states(300, 2)
+    v = torch.from_numpy(ortho_group.rvs(WIDTH, random_state=1)[:, :4]).float()
+    noise = 20 * torch.randn(300, 4, generator=torch.Generator().manual_seed(3))
+    payload = private - (private @ v) @ v.t() + noise @ v.t()
+    numbers = torch.arange(600)
+    view = View(public_tokens, numbers, public, public)
+    seen = Intercepted(payload, torch.arange(300))
+    for turned, least, most in ((v, 0.95, 1.0), (None, 0.0, 0.5)):
+        guess = Complement().guess(Knowledge(view, 4, Streams(1), turned), seen)
+        assert least <= share(guess, tokens) <= most
+
+
 def test_the_complement_is_that_of_deviations_from_the_mean() -> None:
     """A common offset is not a direction that varies."""
     x, _ = states(600, 1, strong=30.0)

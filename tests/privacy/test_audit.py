@@ -6,6 +6,7 @@ import json
 import math
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
@@ -14,7 +15,7 @@ from exchange import leaves
 from small_runs import HIDDEN, known, loaded, played, transfers, world_of
 
 from elsa_sim.base.errors import ScenarioError
-from elsa_sim.codecs.ssop import Secret
+from elsa_sim.codecs.ssop import SSOP, Secret
 from elsa_sim.learning.execution.work import Ref
 from elsa_sim.privacy.options import USUAL
 from elsa_sim.results import metrics
@@ -183,6 +184,19 @@ def test_a_colluder_reads_those_who_share_its_key() -> None:
     # one of the two edge servers has one client, who has nobody to collude with
     assert found["server"] < 0.6
     assert found["all"] < 0.6
+
+
+def test_attackers_try_keys_of_their_own() -> None:
+    """A discriminant that has seen public text under many keys leaves alone what they turn, and tells tokens by the rest."""
+    codec = "codec.activation=[{kind: ssop, rank: 16, subspace: public, refresh: message}]"
+    section = "privacy={tokens: 300, attacks: [discriminant, complement]}"
+    with patch.object(SSOP, "simulated", lambda self: SSOP(strength=0.0)):
+        naive = played(PUBLIC, section, "protocol.rounds=1", codec).privacy
+    table = played(PUBLIC, section, "protocol.rounds=1", codec).privacy
+    assert table is not None
+    assert naive is not None
+    own, fooled = (each[(each["chain"] == "own") & (each["attacker"] == "edge")].iloc[0] for each in (table, naive))
+    assert own["discriminant"] > 1.2 * fooled["discriminant"]
 
 
 # Codecs in whole runs -----------------------------------------------------------------------------------------------
