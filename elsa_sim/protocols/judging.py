@@ -18,7 +18,7 @@ from ..learning.clustering import updates
 from ..learning.clustering.weights import AggregationWeights
 
 if TYPE_CHECKING:
-    from ..learning.execution.work import Ref
+    from ..learning.execution.work import Ref, Work
     from ..world.world import Verb, World
 
 #: ``detail`` of the rows of the event table that hold scores.
@@ -75,7 +75,7 @@ class UpdateJudge:
         """``edge`` sends ``theta`` up, which began as ``start``; ``first`` are the adapters of its first edge round."""
         self._before[edge] = _Round(round, start, first, theta, samples)
 
-    def _judge(self, edge: str, work: updates.Work, names: Sequence[str], round: int) -> Verb:
+    def _judge(self, edge: str, work: Work, names: Sequence[str], round: int) -> Verb:
         standing, scores = yield from self.world.compute(edge, work, round=round, kind="aggregation")
         for name in names:
             self._standing.pop(name, None)
