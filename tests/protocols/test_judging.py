@@ -104,3 +104,21 @@ def test_what_is_known_goes_with_a_client_to_another_edge_server() -> None:
         played("protocol={kind: elsa, rounds: 2, edge_rounds: 1, local_steps: 1, trust: {judges: [updates]}}", *NETWORK)
     assert len(seen) == 16
     assert [new for _, new in seen] == [True] * 8 + [False] * 8
+
+
+def test_the_cloud_counts_no_data_of_whom_edge_servers_have_in_quarantine() -> None:
+    from unittest.mock import patch
+
+    from elsa_sim.learning.clustering.weights import ByData
+
+    found: list[list[float]] = []
+    weigh = ByData.weights
+
+    def kept(self: ByData, *known: object) -> list[float]:
+        found.append(weigh(self, *known))  # type: ignore[arg-type]
+        return found[-1]
+
+    with patch.object(ByData, "weights", kept):
+        played("protocol={kind: elsa, rounds: 1, edge_rounds: 1, local_steps: 2, trust: {judges: [updates]}}",
+               "unreliable={clients: {client0: {kind: sign_flip, factor: 30}}}", *NETWORK)  # fmt: skip
+    assert found == [[180.0, 240.0]]
