@@ -25,7 +25,7 @@ from pydantic import Field, SerializeAsAny
 
 from ..base.choices import AnyOf
 from ..base.errors import Fault
-from ..base.registry import Options
+from ..base.registry import Items, Options
 from ..base.units import MOST_COUNT
 from ..learning.clustering.assign import Assigner
 from ..learning.splits.pattern import StepPattern, u_shaped
@@ -41,10 +41,14 @@ if TYPE_CHECKING:
 
 
 class TrustOptions(Options):
-    """Trust in clients by what they say about public probe texts."""
+    """Trust in clients by what they say about public probe texts, and by what they send."""
 
+    judges: Items[tuple[Literal["answers", "updates"], ...]] = Field(("answers", "updates"), min_length=1)
+    """What trust is judged by: answers to probes, at every probing, or the changes that clients send (``updates``), whenever
+    an edge server aggregates. A client weighs its samples times both."""
     threshold: float = Field(0.6, ge=0.0, le=1.0)
-    """Clients with less than this share of the median trust are in quarantine, until a later probing trusts them again."""
+    """Clients with less than this share of the median trust in answers, or of the best score of updates, are in quarantine
+    until they are judged better again."""
     consistency: Literal["centred", "predictions", "similarity"] = "centred"
     """What has to agree: predicted distributions without or with each client's class prior, or, for clients with different
     label spaces, which probes are alike."""
@@ -72,7 +76,7 @@ class Elsa(Hierarchical):
     @property
     def probes(self) -> bool:
         """Whether clients are probed."""
-        return self.clustering is not None or self.trust is not None
+        return self.clustering is not None or (self.trust is not None and "answers" in self.trust.judges)
 
     def steps(self, clients: int) -> int:
         times = len(range(0, self.rounds, self.recluster_every)) if self.probes else 0
@@ -105,9 +109,13 @@ class Elsa(Hierarchical):
     def run(self, world: World) -> Verb:
         trainer = SplitTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
         profiler = self._census(world, trainer) if self.probes else None
-        yield from self.play(
-            world, trainer.train, profiler=profiler, every=self.recluster_every, failover=self.failover
-        )
+        judge = None
+        if self.trust is not None and "updates" in self.trust.judges:
+            from .judging import UpdateJudge
+
+            judge = UpdateJudge(world, self.trust.threshold)
+        every, failover = self.recluster_every, self.failover
+        yield from self.play(world, trainer.train, profiler=profiler, judge=judge, every=every, failover=failover)
 
     def _census(self, world: World, trainer: SplitTrainer) -> ClientProfiler:
         trust = self.trust
@@ -116,7 +124,7 @@ class Elsa(Hierarchical):
             trainer,
             self.probing,
             assigner=self.clustering,
-            consistency=None if trust is None else trust.consistency,
+            consistency=None if trust is None or "answers" not in trust.judges else trust.consistency,
             threshold=0.0 if trust is None else trust.threshold,
             wait=self.wait,
         )

@@ -10,8 +10,9 @@ Tested in tests/protocols/test_baselines.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..learning.execution.work import Ref, Work
     from ..world.client import Client
     from ..world.world import Verb, World
+    from .judging import UpdateJudge
     from .profiling import ClientProfiler
 
     #: (client, its server, the server's adapters, round) -> the client's adapters.
@@ -48,15 +50,17 @@ class Hierarchical(TieredProtocol):
         train: Train,
         *,
         profiler: ClientProfiler | None = None,
+        judge: UpdateJudge | None = None,
         every: int = 1,
         failover: Literal["next", "wait"] = "next",
     ) -> Verb:
         """All rounds. ``train(client, edge, theta, steps, round=g)`` is a client's share of an edge round.
 
-        The ``profiler`` is asked ``every`` so many rounds, beginning with the first. Clients of an edge server that is away
+        The ``profiler`` is asked ``every`` so many rounds, beginning with the first; the ``judge`` looks at all that clients
+        send. Clients of an edge server that is away
         when a round begins go to the ``next`` best one, or ``wait``.
         """
-        theta = world.model.initial()
+        theta, trust = world.model.initial(), Trust(profiler, judge)
         if world.evaluate(theta, round=0):
             return
         for g in range(1, self.rounds + 1):
@@ -65,12 +69,12 @@ class Hierarchical(TieredProtocol):
             if profiler is not None and (g - 1) % every == 0:
                 yield from profiler.renew(theta, round=g)
             homes = world.homes(failover=failover == "next")
-            tasks = {edge: partial(self._edge, world, train, profiler, edge, homes[edge], theta, g) for edge in homes}
+            tasks = {edge: partial(self._edge, world, train, trust, edge, homes[edge], theta, g) for edge in homes}
             behind = {edge: [client.name for client in clients] for edge, clients in homes.items()}
             arrived = yield from run_round(world, tasks, WaitOptions(), round=g, at=world.cloud, behind=behind)
             shares = [share for share in arrived.values() if share is not None]
             if shares:
-                theta = yield from retry(world, world.cloud, self._merged(world, profiler, theta, shares), round=g)
+                theta = yield from retry(world, world.cloud, self._merged(world, trust, theta, shares), round=g)
             if world.evaluate(theta, round=g):
                 return
 
@@ -78,7 +82,7 @@ class Hierarchical(TieredProtocol):
         self,
         world: World,
         train: Train,
-        profiler: ClientProfiler | None,
+        trust: Trust,
         edge: str,
         members: Sequence[Client],
         theta: Ref,
@@ -89,38 +93,65 @@ class Hierarchical(TieredProtocol):
         Returns its adapters and the names of the clients that took part, or ``None`` if there was none.
         """
         theta = yield from world.send(world.cloud, edge, theta, "adapters", round=g)
+        judge, start = trust.judge, theta
         took_part: dict[str, None] = {}
-        for _ in range(self.edge_rounds):
+        first: Mapping[str, Ref] = {}
+        if judge is not None:
+            yield from judge.began(edge, theta, round=g)
+        for times in range(self.edge_rounds):
             tasks = {c.name: partial(train, c, edge, theta, self.local_steps, round=g) for c in members}
             arrived = yield from run_round(world, tasks, self.wait, round=g, at=edge)
             took_part |= dict.fromkeys(arrived)
+            first = first if times else arrived
             if arrived:
-                work = self._aggregated(world, profiler, theta, arrived)
+                standing = None
+                if judge is not None:
+                    standing = yield from judge.arrived(edge, theta, arrived, round=g)
+                work = self._aggregated(world, trust, theta, arrived, standing)
                 theta = yield from world.compute(edge, work, round=g, kind="aggregation")
         if not took_part:
             return None
+        if judge is not None:
+            samples = sum(client.weight for client in members if client.name in took_part)
+            judge.ended(edge, start, first, theta, samples, round=g)
         theta = yield from world.send(edge, world.cloud, theta, "adapters", round=g)
         return theta, tuple(took_part)
 
     def _aggregated(
-        self, world: World, profiler: ClientProfiler | None, theta: Ref, arrived: Mapping[str, Ref]
+        self, world: World, trust: Trust, theta: Ref, arrived: Mapping[str, Ref], standing: Ref | None
     ) -> Work:
-        """What an edge server makes of its clients' adapters."""
-        samples, weights = {client.name: client.weight for client in world.clients}, weights_of(profiler)
-        masses = [samples[name] for name in arrived] if weights is None else weights.edge(list(arrived), samples)
+        """What an edge server makes of its clients' adapters, which it has judged."""
+        samples, weights = {client.name: client.weight for client in world.clients}, trust.weights
+        if weights is None:
+            masses: Any = [samples[name] for name in arrived]
+        else:
+            masses = weights.edge(list(arrived), samples, standing)
         return world.model.aggregate(self.rule(edge=True), list(arrived.values()), masses, theta)
 
-    def _merged(
-        self, world: World, profiler: ClientProfiler | None, theta: Ref, shares: Sequence[tuple[Ref, Sequence[str]]]
-    ) -> Work:
+    def _merged(self, world: World, trust: Trust, theta: Ref, shares: Sequence[tuple[Ref, Sequence[str]]]) -> Work:
         """What the cloud makes of the adapters of edge servers, each with the clients that took part."""
-        samples, weights = {client.name: client.weight for client in world.clients}, weights_of(profiler)
+        samples, weights = {client.name: client.weight for client in world.clients}, trust.weights
         contributions, members = zip(*shares, strict=True)
-        data = [sum(samples[name] for name in names) for names in members]
-        masses = data if weights is None else weights.cloud(members, samples)
+        if weights is None:
+            masses: Any = [sum(samples[name] for name in names) for names in members]
+        else:
+            masses = weights.cloud(members, samples, trust.standings([name for names in members for name in names]))
         return world.model.aggregate(self.rule(edge=False), contributions, masses, theta)
 
 
-def weights_of(profiler: ClientProfiler | None) -> AggregationWeights | None:
-    """What the latest profiling makes clients weigh; ``None``: their samples."""
-    return None if profiler is None else profiler.weights
+@dataclass(frozen=True)
+class Trust:
+    """Who knows what clients are worth: by probing them, by what they send, or nobody."""
+
+    profiler: ClientProfiler | None
+    judge: UpdateJudge | None
+
+    @property
+    def weights(self) -> AggregationWeights | None:
+        """What is known makes clients weigh; ``None``: their samples."""
+        found = None if self.profiler is None else self.profiler.weights
+        return self.judge.weights if found is None and self.judge is not None else found
+
+    def standings(self, names: Sequence[str]) -> Sequence[Ref]:
+        """What is known of clients by what they sent."""
+        return () if self.judge is None else self.judge.standings(names)

@@ -29,6 +29,7 @@ from ..base.writing import replacing
 #: A ``fault`` is a device that is ``away``, a ``link down`` between node and peer, or who is ``missing`` from a round.
 #: An ``assignment`` is what a probing found out about a client: its edge server (peer), and its trust and behaviour group.
 #: An ``update`` is one that an asynchronous server got from its peer, from its arrival to its merge; aborted: it does not count.
+#: With the detail ``judged`` it is what an edge server of ELSA made of its clients' changes: the score of each in ``metrics``.
 SCHEMA = pa.schema(
     [
         ("t_start_s", pa.float64()),

@@ -10,6 +10,7 @@ from .rounds import accuracy_curve, missing, rounds_table, time_to_target
 from .run_directory import Results, load
 from .summary import privacy_summary, summarise
 from .traffic import bytes_by_direction, bytes_by_kind, bytes_by_link, bytes_lost, link_load, transfers
+from .trust import trust_auc, trust_scores
 from .usage import SPENT, WORK, busy_seconds_by_node, energy_by_node, energy_by_role, utilisation
 
 __all__ = [
@@ -36,5 +37,7 @@ __all__ = [
     "summarise",
     "time_to_target",
     "transfers",
+    "trust_auc",
+    "trust_scores",
     "utilisation",
 ]

@@ -44,7 +44,7 @@ def _as_held(data: Dataset, held: Mapping[str, npt.NDArray[np.int64]], plan: Pla
         return data.train
     labels = data.train.labels.copy()
     for name, behaviour in wrong.items():
-        rng = plan.context.streams.numpy("flip", name)
+        rng = plan.context.streams.numpy(*behaviour.label_stream(name))
         labels[held[name]] = behaviour.labels(labels[held[name]], len(data.labels), rng)
     return replace(data.train, labels=labels)
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from ..base.errors import DiskFull, InvariantViolation, RunFailed, unexpected
 from ..base.writing import is_full, refused, replacing, write_text
-from ..results import metrics, staleness, training
+from ..results import metrics, staleness, training, trust
 from ..results.event_table import Recorder, digest
 from ..results.metrics import Results
 from ..version import __version__
@@ -134,6 +134,7 @@ def _results(ending: Ending, table: pa.Table, topology: dict[str, Any], host: di
         **staleness.summary(table, topology),
         "training": training.training_facts(table, rounds, ending.plan.trainers, ending.plan.texts.test.labels),
         **({"unreliable": {name: each.kind for name, each in unreliable.items()}} if unreliable else {}),
+        **trust.summary(table, unreliable),
         **({"privacy": metrics.privacy_summary(attacked)} if attacked else {}),
         "notes": list(ending.plan.notes),
         "inputs": ending.plan.context.inputs.digests,

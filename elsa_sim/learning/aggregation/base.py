@@ -122,10 +122,10 @@ def _of(base: Adapters | None, name: str) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class DeferredWeights:
-    """Weights that are known once ``scores`` are there: ``weigh(scores)`` gives one for each contribution."""
+    """Weights that are known once ``scores`` are there: ``weigh(*scores)`` gives one for each contribution."""
 
-    scores: Ref | None
-    weigh: Callable[[Any], Sequence[float]]
+    scores: tuple[Ref, ...]
+    weigh: Callable[..., Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -134,19 +134,21 @@ class Fixed:
 
     weights: tuple[float, ...]
 
-    def __call__(self, scores: None) -> tuple[float, ...]:
+    def __call__(self) -> tuple[float, ...]:
         return self.weights
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """(scores, base or ``None``, contribution, ...) -> their aggregate, as a function of work."""
+    """(scores, ..., base or ``None``, contribution, ...) -> their aggregate, as a function of work; ``scores`` are so many."""
 
     rule: Aggregation
-    weigh: Callable[[Any], Sequence[float]]
+    weigh: Callable[..., Sequence[float]]
+    scores: int = 0
 
-    def __call__(self, scores: Any, base: Adapters | None, *contributions: Adapters) -> tuple[dict[str, Tensor]]:
-        return (self.rule.aggregate(contributions, self.weigh(scores), base),)
+    def __call__(self, *inputs: Any) -> tuple[dict[str, Tensor]]:
+        known, base, contributions = inputs[: self.scores], inputs[self.scores], inputs[self.scores + 1 :]
+        return (self.rule.aggregate(contributions, self.weigh(*known), base),)
 
 
 @dataclass(frozen=True)

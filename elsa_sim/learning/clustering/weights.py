@@ -1,18 +1,22 @@
 """What clients weigh in an aggregation: data, trust, coherence (ELSA, arXiv:2601.13824).
 
-Edge k: w_n proportional to |D_n| t_n, and 0 for a client in quarantine. Cloud: w_k proportional to the data of the clients that
-took part, times the coherence of these clients, the mean of exp(-R / median R). Our reading: the mean is over pairs of the
+Edge k: w_n proportional to |D_n| t_n u_n, and 0 for a client in quarantine; t_n is trust by answers, u_n by what it sent
+(:mod:`.updates`, 1 in the paper). Cloud: w_k proportional to the data of the clients that took part, times the coherence
+of these clients, the mean of exp(-R / median R). Our reading: the mean is over pairs of the
 edge server's own clients, and outside the exponential, because divergences spread over orders of magnitude: within it
 one client unlike the others would silence its edge server. The median is over all pairs, one client is coherent with
 itself, a client in quarantine adds neither data nor divergence, one that has not been scored yet is trusted, and the
-threshold of quarantine is relative to the median trust, so that it never empties the system.
+threshold of quarantine is relative to the median trust, and to the best score of what was sent, so that it never empties
+the system (most clients of one edge server may be liars, so the median of their scores would tell nothing).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -22,49 +26,67 @@ from .divergence import typical
 from .fingerprint import Array
 from .scores import ClientScores
 
-#: A client's row in the scores (``None``: it has none), and its samples |D_n|.
-Entry = tuple[int | None, float]
+#: A client's name, its row in the scores (``None``: it has none), and its samples |D_n|.
+Entry = tuple[str, int | None, float]
 
 
 @dataclass(frozen=True, eq=False)
 class AggregationWeights:
-    """The latest scores of the clients of ``names``; trust under ``threshold`` times the median is quarantine."""
+    """What clients weigh by the latest scores of those of ``names``, if there are any, and by what they sent.
 
-    names: tuple[str, ...]
-    scored: Ref
+    Trust under ``threshold`` times the median, or a score of what was sent under ``threshold`` times the best, is quarantine.
+    """
+
+    names: tuple[str, ...] = ()
+    scored: Ref | None = None
     threshold: float = 0.0
     coherent: bool = True
 
-    def edge(self, arrived: Sequence[str], samples: Mapping[str, float]) -> DeferredWeights:
-        """What clients weigh at their edge server, by their names."""
-        return DeferredWeights(self.scored, ByTrust(self.threshold, self._entries(arrived, samples)))
+    def edge(
+        self, arrived: Sequence[str], samples: Mapping[str, float], standing: Ref | None = None
+    ) -> DeferredWeights:
+        """What clients weigh at their edge server, by their names and what it knows from what they sent."""
+        return self._deferred(ByTrust, self._entries(arrived, samples), [standing] if standing else [])
 
-    def cloud(self, members: Sequence[Sequence[str]], samples: Mapping[str, float]) -> DeferredWeights:
+    def cloud(
+        self, members: Sequence[Sequence[str]], samples: Mapping[str, float], standings: Sequence[Ref] = ()
+    ) -> DeferredWeights:
         """What edge servers weigh at the cloud, each by the names of the clients that took part."""
         entries = tuple(self._entries(names, samples) for names in members)
-        return DeferredWeights(self.scored, ByData(self.threshold, entries, self.coherent))
+        return self._deferred(partial(ByData, coherent=self.coherent), entries, standings)
+
+    def _deferred(self, kind: Callable[..., Weighed], who: Any, standings: Sequence[Ref]) -> DeferredWeights:
+        scored = () if self.scored is None else (self.scored,)
+        return DeferredWeights((*scored, *standings), kind(self.threshold, bool(scored), who))
 
     def _entries(self, names: Sequence[str], samples: Mapping[str, float]) -> tuple[Entry, ...]:
         place = {name: row for row, name in enumerate(self.names)}
-        return tuple((place.get(name), samples[name]) for name in names)
+        return tuple((name, place.get(name), samples[name]) for name in names)
 
 
 @dataclass(frozen=True)
 class Weighed(ABC):
-    """Scores -> the weight of each contribution; 0 is not looked at by any aggregation rule, whatever is in it."""
+    """Scores, if ``scored``, and standings -> the weight of each contribution; 0 is not looked at by any aggregation rule."""
 
     threshold: float
+    scored: bool
 
-    def __call__(self, scores: ClientScores) -> list[float]:
-        return self.weights(scores)
+    def __call__(self, *known: Any) -> list[float]:
+        scores, standings = (known[0], known[1:]) if self.scored else (None, known)
+        return self.weights(scores, {name: record.score for each in standings for name, record in each.items()})
 
     @abstractmethod
-    def weights(self, scores: ClientScores) -> list[float]:
+    def weights(self, scores: ClientScores | None, sent: Mapping[str, float]) -> list[float]:
         """The weight of each contribution."""
 
-    def trust(self, scores: ClientScores, row: int | None) -> float:
-        """Trust in a client; 0 in quarantine."""
-        if row is None:
+    def counts(self, scores: ClientScores | None, sent: Mapping[str, float], name: str, row: int | None) -> float:
+        """Trust in a client by what it answered and ``sent``; 0 in quarantine."""
+        found, best = sent.get(name, 1.0), max(sent.values(), default=1.0)
+        return 0.0 if found < self.threshold * best else found * self.trust(scores, row)
+
+    def trust(self, scores: ClientScores | None, row: int | None) -> float:
+        """Trust in a client by what it answered; 0 in quarantine."""
+        if scores is None or row is None:
             return 1.0
         found = float(scores.trust[row])
         return 0.0 if found < self.threshold * float(np.median(scores.trust)) else found
@@ -72,12 +94,12 @@ class Weighed(ABC):
 
 @dataclass(frozen=True)
 class ByTrust(Weighed):
-    """Contributions of ``clients``: w_n = |D_n| t_n."""
+    """Contributions of ``clients``: w_n = |D_n| t_n u_n."""
 
     clients: tuple[Entry, ...]
 
-    def weights(self, scores: ClientScores) -> list[float]:
-        return [samples * self.trust(scores, row) for row, samples in self.clients]
+    def weights(self, scores: ClientScores | None, sent: Mapping[str, float]) -> list[float]:
+        return [samples * self.counts(scores, sent, name, row) for name, row, samples in self.clients]
 
 
 @dataclass(frozen=True)
@@ -87,13 +109,14 @@ class ByData(Weighed):
     members: tuple[tuple[Entry, ...], ...]
     coherent: bool
 
-    def weights(self, scores: ClientScores) -> list[float]:
+    def weights(self, scores: ClientScores | None, sent: Mapping[str, float]) -> list[float]:
         found = []
         for entries in self.members:
-            counted = [(row, samples) for row, samples in entries if self.trust(scores, row) > 0]
+            counted = [(row, samples) for name, row, samples in entries if self.counts(scores, sent, name, row) > 0]
             data = sum(samples for _, samples in counted)
             known = [row for row, _ in counted if row is not None]
-            found.append(data * (coherence(scores.divergences, known) if self.coherent else 1.0))
+            alike = coherence(scores.divergences, known) if self.coherent and scores is not None else 1.0
+            found.append(data * alike)
         return found
 
 

@@ -1,8 +1,8 @@
 """What a misbehaving (Byzantine) client does: what labels it holds, and what it sends in place of what it trained.
 
 A client's attack shows where its adapters leave it, so it is the same under every protocol. What is random in it comes
-from random streams of its own: the others meet what they meet without misbehaving clients. Does not model: clients that
-collude, that change their attack, or that adapt to a defence.
+from random streams of its own: the others meet what they meet without misbehaving clients. Clients may collude in what is
+drawn once; does not model clients that change their attack, or that adapt to a defence.
 
 Adding an attack is adding one file: a subclass of :class:`Misbehaviour` with ``kind``, its options as fields, and ``send``.
 """
@@ -33,6 +33,10 @@ class Misbehaviour(Component):
     #: Whether it holds other labels than it should; the task must then have classes.
     relabels: ClassVar[bool] = False
     kind: str
+
+    def label_stream(self, client: str) -> tuple[str, ...]:
+        """Name of the random stream of :meth:`labels`; clients that share one draw the same, so they collude."""
+        return ("flip", client)
 
     def labels(self, labels: npt.NDArray[np.int64], classes: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         """The labels that the client holds in place of its own; asked once, of those that relabel."""

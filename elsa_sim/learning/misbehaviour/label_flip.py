@@ -1,6 +1,7 @@
 """Label flipping: a client trains as everybody does, on labels that are permuted once.
 
-One random cyclic permutation of all classes, so that every label is wrong. Needs a task with class labels.
+One random cyclic permutation of all classes, so that every label is wrong: one for each client, or one for all who collude
+and so push in one direction. Needs a task with class labels.
 Tested in tests/learning/misbehaviour/test_base.py.
 """
 
@@ -19,6 +20,11 @@ class LabelFlip(Misbehaviour):
 
     relabels: ClassVar[bool] = True
     kind: Literal["label_flip"] = "label_flip"
+    colluding: bool = False
+    """Whether all who collude permute labels alike; otherwise each draws its own permutation."""
+
+    def label_stream(self, client: str) -> tuple[str, ...]:
+        return ("colluding flip",) if self.colluding else super().label_stream(client)
 
     def labels(self, labels: npt.NDArray[np.int64], classes: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
         return flipped(labels, classes, rng)

@@ -137,10 +137,10 @@ class Model:
         spec = {name: item for shape in shapes for name, item in shape.items()}
         everyone_counts = not isinstance(weights, DeferredWeights) and min(weights) > 0
         if not isinstance(weights, DeferredWeights):
-            weights = DeferredWeights(None, Fixed(tuple(weights)))
+            weights = DeferredWeights((), Fixed(tuple(weights)))
         kept = None if everyone_counts and not rule.needs_base else base
-        kernel = Aggregate(rule, weights.weigh)
-        return Work("aggregate", kernel, (weights.scores, kept, *contributions), (spec,), rule.work_flops(shapes))
+        kernel = Aggregate(rule, weights.weigh, len(weights.scores))
+        return Work("aggregate", kernel, (*weights.scores, kept, *contributions), (spec,), rule.work_flops(shapes))
 
     def change(
         self, present: Ref, base: Ref, trained: Sequence[Ref], weights: Sequence[float], alpha: Ref | None = None

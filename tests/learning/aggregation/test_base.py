@@ -60,11 +60,11 @@ def test_blocks_are_the_tensors_of_the_same_holders() -> None:
 
 def test_as_a_function_of_work() -> None:
     values = [adapters(1.0), adapters(2.0), adapters(9.0)]
-    (found,) = Aggregate(Median(), Fixed((1.0, 1.0, 1.0)))(None, None, *values)
+    (found,) = Aggregate(Median(), Fixed((1.0, 1.0, 1.0)))(None, *values)
     torch.testing.assert_close(found, adapters(2.0))
-    (found,) = Aggregate(Mean(), lambda scores: [scores[0], 0.0, scores[1]])([3.0, 1.0], adapters(7.0), *values)
+    (found,) = Aggregate(Mean(), lambda scores: [scores[0], 0.0, scores[1]], 1)([3.0, 1.0], adapters(7.0), *values)
     torch.testing.assert_close(found, adapters(3.0))
-    (kept,) = Aggregate(Mean(), lambda scores: [0.0] * 3)(None, adapters(7.0), *values)
+    (kept,) = Aggregate(Mean(), lambda: [0.0] * 3)(adapters(7.0), *values)
     torch.testing.assert_close(kept, adapters(7.0))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from elsa_sim.learning.aggregation.rules.norm_clipping import NormClipping
 from elsa_sim.learning.aggregation.rules.outlier import Outlier
 from elsa_sim.learning.aggregation.rules.trimmed_mean import TrimmedMean
 from elsa_sim.learning.clustering.scores import ClientScores
+from elsa_sim.learning.clustering.updates import Record
 from elsa_sim.learning.clustering.weights import AggregationWeights, coherence
 from elsa_sim.learning.execution.work import Ref, TensorSpec
 from elsa_sim.learning.training.model import Model
@@ -77,6 +80,22 @@ def test_cloud_weights_by_hand() -> None:
     wary = AggregationWeights(("a", "b", "c"), scores([1.0, 0.1, 1.0]), 0.5)
     made = value(wary.cloud(members, SAMPLES), kept, new)
     assert made == pytest.approx((10 * 1 + 30 * 2) / 40)  # data and divergence of a alone
+
+
+def test_what_was_sent_weighs_beside_what_was_answered() -> None:
+    """|D| t u, none under 0.5 of the best u; at the cloud, later knowledge of a client goes before earlier."""
+    known = AggregationWeights(("a", "b", "c"), scores([1.0, 0.5, 1.0]), 0.5, coherent=False)
+    kept, *new = adapters(9, 1, 2, 4)
+    loud = Record().louder(1.5 / math.sqrt(0.6))  # u = 0.6
+    standing = Ref.of({"a": Record(), "b": loud, "c": Record().louder(30.0)}, None)
+    made = value(known.edge(("a", "b", "c"), SAMPLES, standing), kept, new)
+    assert made == pytest.approx((10 * 1 + 20 * 0.5 * 0.6 * 2) / (10 + 6))
+    earlier = Ref.of({"b": Record().louder(30.0)}, None)
+    members = (("a", "b"), ("c", "d"))
+    made = value(known.cloud(members, SAMPLES, [earlier, standing]), kept, new[:2])
+    assert made == pytest.approx((30 * 1 + 40 * 2) / 70)
+    alone = AggregationWeights(threshold=0.5)  # nobody was probed
+    assert value(alone.edge(("a", "c"), SAMPLES, standing), kept, [new[0], new[2]]) == 1
 
 
 def test_coherence_by_hand() -> None:

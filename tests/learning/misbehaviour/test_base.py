@@ -98,6 +98,16 @@ def test_every_label_becomes_another_one(classes: int) -> None:
     assert len({(a, b) for a, b in zip(labels.tolist(), after.tolist(), strict=True)}) == classes
 
 
+def test_colluding_flippers_flip_alike() -> None:
+    """Whoever draws from one stream draws one permutation; the others draw as without them."""
+    apart, together = LabelFlip(), LabelFlip(colluding=True)
+    draws = {(kind.colluding, name): flipped(np.arange(20), 20, Streams(5).numpy(*kind.label_stream(name))).tolist()
+             for kind in (apart, together) for name in ("client0", "client1", "colluding flip")}  # fmt: skip
+    assert draws[True, "client0"] == draws[True, "client1"] == draws[True, "colluding flip"]
+    separate = [draws[False, name] for name in ("client0", "client1", "colluding flip")]
+    assert all(one != other for i, one in enumerate(separate) for other in (*separate[:i], draws[True, "client0"]))
+
+
 @pytest.mark.parametrize("added", [True, False])
 @pytest.mark.parametrize("scale", [0.5, 3.0])
 def test_the_size_of_noise(added: bool, scale: float) -> None:
