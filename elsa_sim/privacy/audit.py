@@ -47,7 +47,6 @@ class Wire(typing.Protocol):
     """As much of a codec pipeline as an attacker needs; see ``world.codec_pipeline``."""
 
     stands_for: str | None
-    colluders: tuple[str, ...]
 
     @property
     def chains(self) -> Mapping[str, Sequence[Codec]]: ...
@@ -146,7 +145,6 @@ class Audit(Generic[C]):
                     trial = self.pipeline.under([codec.simulated() for codec in chain], as_client=client.name)
                     reader = LISTENER if attacker == "wire" else None
                     public[client.cuts[0]].append(self._seen(trial, client, self._per_key, adapters, round, reader))
-            pipeline.colluders = () if attacker != "colluder" or readers[client] is None else (str(readers[client]),)
             view = self._seen(pipeline, client, batches, adapters, round, readers[client])
             known, pairs = view.texts < self.options.known_texts, None
             if self.options.known_texts:

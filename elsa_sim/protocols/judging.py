@@ -59,10 +59,8 @@ class UpdateJudge:
 
     def began(self, edge: str, theta: Ref, *, round: int) -> Verb:
         """``edge`` has the cloud's adapters of a new round, and looks at where the first changes of the last one led."""
-        last, weight = (
-            self._before.get(edge),
-            sum(each.samples for each in self._before.values() if each.number == round - 1),
-        )
+        last = self._before.get(edge)
+        weight = sum(each.samples for each in self._before.values() if each.number == round - 1)
         if last is None or last.number != round - 1 or weight <= last.samples:
             return
         names, share = tuple(last.first), last.samples / weight

@@ -47,8 +47,6 @@ class CodecPipeline:
         self.streams = streams
         #: The client in whose place an attacker stands, if any.
         self.stands_for: str | None = None
-        #: Clients that tell an attacker what they know.
-        self.colluders: tuple[str, ...] = ()
         self.endpoints = Endpoints()
         #: Messages so far per (source, target, kind), their last round, and how many of them belong to earlier ones.
         self.counts: dict[tuple[str, str, str], tuple[int, int, int]] = {}
@@ -189,9 +187,9 @@ class CodecPipeline:
         shared = self.streams.integer("codec")
         if node == server:
             return Keys(shared, link=self._secrets("codec-link", client, server))
-        if node not in (client, *self.colluders):
+        if node != client:
             return Keys(shared)
-        secret, link = (self._secrets(name, node, server) for name in ("codec-secret", "codec-link"))
+        secret, link = (self._secrets(name, client, server) for name in ("codec-secret", "codec-link"))
         return Keys(shared, secret, link)
 
     def _secrets(self, name: str, client: str, server: str) -> Secrets:

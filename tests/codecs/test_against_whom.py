@@ -13,6 +13,7 @@ from elsa_sim.codecs.base import Codec, Keys, MessageContext, Secrets
 from elsa_sim.codecs.chain import buffers, decode, encode
 from elsa_sim.codecs.sketch import Sketch
 from elsa_sim.codecs.ssop import SSOP
+from elsa_sim.codecs.subspace import Subspace
 from elsa_sim.learning.execution.work import TensorSpec
 
 WIRE: list[dict[str, Any]] = [
@@ -146,6 +147,21 @@ def test_gradients_are_those_of_the_computation(ssop: SSOP) -> None:
     assert float((down * step).sum()) == pytest.approx(slope, rel=2e-2, abs=1e-4)
 
 
+def test_a_subspace_behind_a_turn_that_both_know_keeps_what_it_keeps_without() -> None:
+    x = hidden()
+    turned: list[Codec] = [SSOP(rank="full", hides_from="wire"), Subspace(rank=7)]
+    torch.testing.assert_close(Pair(turned).send(x), Pair([Subspace(rank=7)]).send(x), rtol=1e-3, atol=1e-3)
+
+
+def test_directions_that_tell_tokens_apart_are_those_that_texts_have_least_in_common() -> None:
+    """The first directions of the semantic basis are left alone, all others are turned."""
+    pair, x = Pair([SSOP(subspace="public", basis="tokens", rank=40)]), hidden()
+    change = pair.send(x) - x
+    semantic = pair.public.basis(0, 0, "semantic").directions
+    assert (change @ semantic[:, :8]).norm() < 1e-4 * change.norm()
+    assert (change @ semantic[:, 8:12]).norm() > 0.05 * change.norm()
+
+
 def test_buffers_tell_nothing_more() -> None:
     """The wire carries the turned states, of the same size, and nothing beside them."""
     codec = SSOP(hides_from="wire")
@@ -163,6 +179,7 @@ def test_buffers_tell_nothing_more() -> None:
         {"rank": "full", "refresh_every": 2},
         {"rank": "all"},
         {"unread": True},
+        {"basis": "tokens"},
         {"unread": True, "subspace": "public", "hides_from": "wire"},
     ],
 )
