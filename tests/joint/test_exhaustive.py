@@ -131,7 +131,9 @@ def test_equal_subchannels_and_power_by_hand(subchannels: tuple[int, int]) -> No
     totals = {pair: delay(given, Decision(*pair, *held)).total_s for pair in given.loads}
     assert found.total_s == pytest.approx(min(totals.values()), rel=1e-12)
     assert found.decision.pair == min(totals, key=lambda pair: totals[pair])
-    assert found.total_s >= max(optimise(given).total_s, baseline("equal power", given, np.random.default_rng(0)).total_s)
+    assert found.total_s >= max(
+        optimise(given).total_s, baseline("equal power", given, np.random.default_rng(0)).total_s
+    )
 
 
 def test_brute_force_by_hand() -> None:
