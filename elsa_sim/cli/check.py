@@ -14,12 +14,24 @@ from . import tables
 from .arguments import Changes, Plugins, ScenarioFile, Seed, load_plugins, load_scenario
 
 
-def check(scenario_file: ScenarioFile, changes: Changes = [], seed: Seed = None, plugin: Plugins = []) -> None:  # noqa: B006
+def check(
+    scenario_file: ScenarioFile,
+    changes: Changes = [],  # noqa: B006
+    seed: Seed = None,
+    cuts: Annotated[
+        bool, typer.Option("--cuts", help="Also FLOPs and memory of a client at every cut, against the whole model.")
+    ] = False,
+    plugin: Plugins = [],  # noqa: B006
+) -> None:
     """Validate a scenario without running it: exit status 0, or 2 with every fault listed."""
-    from ..run import checks
+    from ..run import checks, cut_costs
 
     loaded = load_scenario(scenario_file, changes, seed, plugin)
-    tables.console().print(tables.planned(loaded, checks.check(loaded)))
+    plan = checks.check(loaded)
+    costs = cut_costs.of_plan(plan) if cuts else None
+    tables.console().print(tables.planned(loaded, plan))
+    if costs is not None:
+        tables.console().print(tables.cuts(*costs))
 
 
 def list_(

@@ -6,7 +6,7 @@ Tested in tests/cli/test_commands.py and tests/cli/test_optimise.py.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..joint.study import Found
     from ..results.metrics import Results
     from ..run.checks import Plan
+    from ..run.cut_costs import CutCost
     from ..scenario.model import Loaded
 
 
@@ -101,6 +102,24 @@ def planned(loaded: Loaded, plan: Plan) -> Table:
     table = titled(f"{loaded.document.source}: fine")
     for name, text in understood.rows(plan):
         table.add_row(name, text)
+    return table
+
+
+def cuts(model: CutCost, every: Sequence[CutCost]) -> Table:
+    """FLOPs of a step and memory of a client, with the whole model and at every cut, and their shares of the former."""
+    from rich.table import Table
+
+    from ..base.units import format_bytes, format_flops
+
+    table = Table("p", "q", "FLOPs a step", "of whole", "memory", "of whole", box=None, pad_edge=False,
+                  header_style="bold", title="A client at every cut", title_justify="left", title_style="bold")  # fmt: skip
+    for column in table.columns:
+        column.justify = "right"
+    table.add_row("all", "", format_flops(model.flops), "", format_bytes(model.memory), "")
+    for cost in every:
+        shares = (f"{100 * cost.flops / model.flops:.0f} %", f"{100 * cost.memory / model.memory:.0f} %")
+        table.add_row(str(cost.p), str(cost.q or ""), format_flops(cost.flops), shares[0],
+                      format_bytes(cost.memory), shares[1])  # fmt: skip
     return table
 
 

@@ -15,12 +15,12 @@ from ..base.registry import Options
 from ..base.units import format_bandwidth, format_bytes, format_flops, format_seconds, format_speed
 from ..codecs.base import Codec, MessageContext
 from ..codecs.chain import coupled, resolved, wire_specs
-from ..learning.backbone import flops_closed_form
 from ..learning.backbone.memory import FLOAT
-from ..learning.backbone.options import Part, whole
+from ..learning.backbone.options import whole
 from ..learning.execution.work import TensorSpec
 from ..topology import Link, Topology
 from .checks import Plan
+from .cut_costs import step_flops, whole_model
 
 Row = tuple[str, str]
 #: A link, its end on the side of the clients, and the other one.
@@ -168,23 +168,16 @@ def _cuts(plan: Plan) -> Iterator[Row]:
         yield "cut", f"{listed(names, 8)}: client {p} + {q} layers, server {layers - p - q}; {why}"
     if plan.trainers:
         task, pattern = plan.scenario.task, plan.scenario.protocol.pattern
+        batch, length = task.batch_size, task.max_length
         cuts = {(cut.p, cut.q) for cut in (plan.cuts or {}).values()} or {(0, 0)}
         held = [pattern.held(pattern.divide(layers, p, q), "client") for p, q in cuts]
-        memory = [plan.outline.training(parts, task.batch_size, task.max_length).total() for parts in held]
-        step = [_flops(plan, parts) for parts in held]
+        memory = [plan.outline.training(parts, batch, length).total() for parts in held]
+        step = [step_flops(plan.outline, parts, batch, length) for parts in held]
         text = f"{_range(step, format_flops)} a step, {_range(memory, format_bytes)} of memory"
         if plan.cuts is not None:
-            model = [whole(layers)]
-            large = plan.outline.training(model, task.batch_size, task.max_length).total()
-            text += f"; the whole model: {format_flops(_flops(plan, model))}, {format_bytes(large)}"
+            model = whole_model(plan.outline, batch, length)
+            text += f"; the whole model: {format_flops(model.flops)}, {format_bytes(model.memory)}"
         yield "a client computes", text
-
-
-def _flops(plan: Plan, parts: Sequence[Part]) -> float:
-    """FLOPs of a local step on a full padded batch: forward, backward, update."""
-    task = plan.scenario.task
-    passes = [flops_closed_form.flops(plan.outline, p, "both", task.batch_size, task.max_length) for p in parts]
-    return sum(passes) + flops_closed_form.update(plan.outline, parts)
 
 
 def _messages(plan: Plan) -> Iterator[Row]:

@@ -111,9 +111,29 @@ def test_a_baseline_holds_what_it_is_named_for(name: str) -> None:
         assert min(varies.values()) > 1
     elif name in varies:
         assert varies[name] > 1
-    if name in ("equal power", "all at random"):
+    if name in ("equal power", "equal subchannels, power", "all at random"):
         powers = [each.main.power[each.main.owners == k] for each in found for k in range(3)]
         assert all(np.ptp(power) < 1e-12 for power in powers)
+
+
+@pytest.mark.parametrize("subchannels", [(8, 7), (3, 6)])
+def test_equal_subchannels_and_power_by_hand(subchannels: tuple[int, int]) -> None:
+    """Round robin on both uplinks, a limit spread over one's subchannels and scaled to the total; the best pair for that."""
+    given = problem(5, 3, subchannels, 4, (1, 2, 4, 8), total=0.2)
+    found = baseline("equal subchannels, power", given, np.random.default_rng(0))
+    held = []
+    for link, allocation in ((given.main, found.decision.main), (given.fed_server, found.decision.fed_server)):
+        owners = np.arange(link.gain.shape[1]) % 3
+        each = link.limit * min(1.0, 0.2 / link.limit.sum()) / np.bincount(owners)
+        assert allocation.owners.tolist() == owners.tolist()
+        np.testing.assert_allclose(allocation.power, each[owners], rtol=1e-12)
+        held.append(Allocation(owners, each[owners]))
+    totals = {pair: delay(given, Decision(*pair, *held)).total_s for pair in given.loads}
+    assert found.total_s == pytest.approx(min(totals.values()), rel=1e-12)
+    assert found.decision.pair == min(totals, key=lambda pair: totals[pair])
+    assert found.total_s >= max(
+        optimise(given).total_s, baseline("equal power", given, np.random.default_rng(0)).total_s
+    )
 
 
 def test_brute_force_by_hand() -> None:

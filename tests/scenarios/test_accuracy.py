@@ -25,7 +25,10 @@ from examples import (
     total,
 )
 
+from elsa_sim.base.errors import ScenarioError
 from elsa_sim.results.metrics import Results
+from elsa_sim.run import checks, cut_costs
+from elsa_sim.scenario.model import load
 
 #: Learned in a few rounds.
 EASY = ("task.train_size=240", "task.test_size=120", "task.topic_words=3", "task.purity=1.0", "protocol.lr=2.0e-2")
@@ -138,3 +141,23 @@ def test_zoo_of_longer_hops(monkeypatch: pytest.MonkeyPatch, zoo: Path) -> None:
     base = played("zoo_backbone", *SHORT)
     longer = played("zoo_backbone", *SHORT, "topology.core.latency=40 ms", "topology.core.up=1 Mbit/s")
     assert_only_later(longer, base)
+
+
+@pytest.mark.parametrize("protocol", ["fedavg", "fedprox", "hierfavg"])
+def test_devices_too_small_for_the_whole_model(protocol: str) -> None:
+    whole = f"protocol={{kind: {protocol}, rounds: 1, local_steps: 1}}"
+    with pytest.raises(ScenarioError) as refused:
+        run("small_devices", whole)
+    (fault,) = refused.value.faults
+    model, cuts = cut_costs.of_plan(checks.check(load(HERE / "small_devices.yaml")))
+    assert "the whole model on 'client0', " in fault.message
+    assert f"takes {model.memory} bytes (weights " in fault.message
+    assert "memory is 8000000 bytes" in fault.message
+    assert cuts[0].memory < 8e6 < model.memory
+    assert seconds(run("small_devices", whole, f"devices.client.memory={model.memory}")) > 0  # that is all it lacks
+    with pytest.raises(ScenarioError, match=r"Part 1 and Part 3 on .* takes "):
+        run("small_devices", f"devices.client.memory={cuts[0].memory - 1}")
+
+
+def test_devices_too_small_for_the_whole_model_learn_with_a_part() -> None:
+    assert final(run("small_devices", *SHORT, mode=REAL)) > 0.75
