@@ -18,12 +18,19 @@ if TYPE_CHECKING:
 
 
 def gradient_chain(activation: Sequence[Codec], gradient: Sequence[Codec]) -> tuple[Codec, ...]:
-    """The gradient chain as it must run: the ``in_graph`` codecs of ``activation`` that it does not name come first.
+    """The gradient chain as it must run: with the ``in_graph`` codecs of ``activation`` that it does not name.
 
-    They are part of the forward computation, so the chain rule puts their adjoint into the way of the gradient.
+    They are part of the forward computation, so the chain rule puts their adjoint into the way of the gradient: before
+    the first of those that follow them in ``activation``, or behind what they follow.
     """
-    named = {codec.kind for codec in gradient}
-    return (*(codec for codec in activation if codec.in_graph and codec.kind not in named), *gradient)
+    found, order = list(gradient), [codec.kind for codec in activation]
+    for place, codec in enumerate(activation):
+        if codec.in_graph and codec.kind not in {other.kind for other in gradient}:
+            kinds = [other.kind for other in found]
+            later = [n for n, kind in enumerate(kinds) if kind in order[place + 1 :]]
+            earlier = [n for n, kind in enumerate(kinds) if kind in order[:place]]
+            found.insert(later[0] if later else earlier[-1] + 1 if earlier else 0, codec)
+    return tuple(found)
 
 
 def coupled(chains: Mapping[str, Sequence[Codec]]) -> dict[str, tuple[Codec, ...]]:

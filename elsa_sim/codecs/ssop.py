@@ -10,7 +10,8 @@ from I (0) to the sample (1): every eigenvalue e^{i a} becomes e^{i t a}.
 ``hides_from`` says against whom, for reviews of the paper name two threats. ``edge`` (the paper's): only clients have the key, and
 the edge server works on h Q as it is. ``wire``: the edge server has the key, too, and turns back; the computation is that without
 SS-OP to rounding, what goes down is turned as well, and a listener without the key sees h Q. Whoever has the key turns what it
-sends and turns back what it receives; without it, encode and decode are the identity.
+sends and turns back what it receives; without it, encode and decode are the identity. On the wire it may also stand behind a
+sketch and turn the table: all clients then train behind one sketch, where a turn before it is another sketch for each of them.
 
 Our reading. ``key``: each client its own, one for the clients of an edge server, or one for all; averages of adapters see one
 map if Q is one. ``subspace``: the client's own V, fitted to the first activation that goes up in every ``refresh_every`` rounds; or
@@ -167,9 +168,16 @@ class SSOP(Codec):
     def objection(self, before: Sequence[Codec], spec: TensorSpec, message: str) -> str | None:
         if message not in CUT_KINDS:
             return f"rotates hidden states and their gradients; {message} have none"
+        if self.behind_others:
+            return super().objection(before, spec, message)
         if any(codec.kind != self.kind for codec in before):
             return f"rotates hidden states, not what {before[-1].kind!r} makes of them; put it first"
         return super().objection(before, spec, message)
+
+    @property
+    def behind_others(self) -> bool:
+        """Whether it may turn what other codecs have made of states: who turns back need not know what it is."""
+        return self.hides_from == "wire" and self.subspace is None
 
     def refreshes(self, context: MessageContext) -> bool:
         """Whether the client's subspace is fitted to this message."""
@@ -251,7 +259,7 @@ class SSOP(Codec):
         """V in force with an activation that goes up; ``None``: all directions, or none is known."""
         if self.rank == "full":
             return None
-        if self._public is not None and not self.own_subspace:
+        if self._public is not None and not self.own_subspace and len(self._public) == width:
             public: torch.Tensor = self._public
             return public
         if not self.own_subspace:

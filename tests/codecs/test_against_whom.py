@@ -10,7 +10,8 @@ from exchange import Pair, hidden, secrets
 from pydantic import ValidationError
 
 from elsa_sim.codecs.base import Codec, Keys, MessageContext, Secrets
-from elsa_sim.codecs.chain import buffers, decode, encode
+from elsa_sim.codecs.cast import Float16
+from elsa_sim.codecs.chain import buffers, decode, encode, faults, gradient_chain
 from elsa_sim.codecs.sketch import Sketch
 from elsa_sim.codecs.ssop import SSOP
 from elsa_sim.codecs.subspace import Subspace
@@ -160,6 +161,33 @@ def test_directions_that_tell_tokens_apart_are_those_that_texts_have_least_in_co
     semantic = pair.public.basis(0, 0, "semantic").directions
     assert (change @ semantic[:, :8]).norm() < 1e-4 * change.norm()
     assert (change @ semantic[:, 8:12]).norm() > 0.05 * change.norm()
+
+
+@pytest.mark.parametrize("options", [{"rank": "full"}, {"rank": 8}, {"rank": 8, "refresh": "round"}], ids=str)
+def test_behind_a_sketch_the_table_is_turned_and_the_estimate_is_that_without(options: dict[str, Any]) -> None:
+    sketch = Sketch(rows=3, columns=8, decoder="linear")
+    plain, turned = Pair([sketch]), Pair([sketch, SSOP(hides_from="wire", **options)])
+    for index in range(2):
+        for message, up in MESSAGES:
+            x = hidden(seed=index)
+            expected = plain.send(x, message, up, index=index)
+            torch.testing.assert_close(turned.send(x, message, up, index=index), expected, rtol=1e-3, atol=1e-3)
+            assert (turned.pipeline[0] - plain.pipeline[0]).norm() > 0.1 * plain.pipeline[0].norm()
+
+
+def test_the_gradient_chain_keeps_the_order_of_the_activation_chain() -> None:
+    sketch, ssop, other = Sketch(decoder="linear"), SSOP(hides_from="wire"), Sketch()
+    assert gradient_chain([sketch, ssop], [sketch]) == (sketch, ssop)
+    assert gradient_chain([ssop, sketch], [sketch]) == (ssop, sketch)
+    assert gradient_chain([sketch, ssop], []) == (sketch, ssop)
+    assert gradient_chain([ssop, other], [Float16()]) == (ssop, Float16())
+    assert gradient_chain([sketch, ssop], [sketch, Float16()]) == (sketch, ssop, Float16())
+
+
+def test_only_on_the_wire_it_may_stand_behind_a_sketch() -> None:
+    for ssop, allowed in ((SSOP(hides_from="wire", rank="full"), True), (SSOP(), False),
+                          (SSOP(hides_from="wire", subspace="public"), False)):  # fmt: skip
+        assert (not faults([Sketch(), ssop], "activation")) == allowed
 
 
 def test_buffers_tell_nothing_more() -> None:

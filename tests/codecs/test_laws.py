@@ -65,6 +65,8 @@ CHAINS = [
     [("subspace", {"rank": 20}), ("topk", {"fraction": 0.5}), ("float16", {})],
     [("ssop", {}), ("adaptive", {"bytes_per_token": 24})],
     [("ssop", {"hides_from": "wire"}), ("sketch", {"columns": 8, "decoder": "linear"})],
+    [("sketch", {"columns": 8, "decoder": "linear"}), ("ssop", {"hides_from": "wire", "rank": "full"})],
+    [("sketch", {}), ("ssop", {"hides_from": "wire"}), ("float16", {})],
     [("ssop", {"hides_from": "wire", "rank": "full"}), ("subspace", {"rank": 20}), ("int8", {})],
 ]
 
