@@ -45,7 +45,7 @@ def main() -> None:
             table = table[table["unreliable"] == attack]
         for system in systems:
             label = "elsa" if attack and system != "fedavg" else system
-            (cell,) = table.loc[table["system"] == label, "key"]
+            (cell,) = table.loc[table["system"] == label, "run"]
             curve = metrics.accuracy_curve(metrics.load(options.runs / study / "cells" / cell).events)
             look = LOOKS[system]
             for axis, x in zip(row, (curve["sim_time_s"], curve["bytes"] / 1e9), strict=True):
