@@ -22,7 +22,7 @@ ROWS = [
     (
         "attacks",
         "reversed and scaled",
-        "4 of 20 send three times the reversed change",
+        "4 of 20 reversed, times 3",
         ["elsa without codecs", "fedavg"],
     ),
 ]
