@@ -39,6 +39,7 @@ class Moments:
     mean: torch.Tensor
     covariance: torch.Tensor
     _made: dict[tuple[Hashable, View | None], Estimate] = field(default_factory=dict, repr=False)
+    _errors: dict[Hashable, float] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, states: torch.Tensor) -> Moments:
@@ -53,6 +54,12 @@ class Moments:
         if view is None:
             return self
         return Moments(view.mean(self.mean), view.covariance(self.mean, self.covariance))
+
+    def expected_error(self, key: Hashable, matrix: torch.Tensor) -> float:
+        """See :func:`relative_error`; remembered by ``key``, which names the sketch ``matrix``."""
+        if key not in self._errors:
+            self._errors[key] = relative_error(matrix.to(self.mean.device), self)
+        return self._errors[key]
 
     def estimate(self, key: Hashable, matrix: torch.Tensor, view: View | None = None) -> Estimate:
         """The estimate from the sketch ``matrix`` S ``[K, D]``, which ``key`` names, of states that look as ``view`` says."""

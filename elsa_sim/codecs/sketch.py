@@ -44,7 +44,7 @@ from ..base.units import MOST_COUNT
 from ..learning.execution.work import TensorSpec
 from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
-from .estimate import Moments, estimator, relative_error
+from .estimate import Moments, estimator
 from .public import Public
 
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ class Sketch(Codec):
     def fit_error(self, width: int, keys: Keys) -> float | None:
         if self._moments is None:
             return None
-        matrix = self._hashes(self.start(keys), width).matrix.to(self._moments.mean.device)
-        return relative_error(matrix, self._moments)
+        state = self.start(keys)
+        return self._moments.expected_error((state, self.rows, self.columns), self._hashes(state, width).matrix)
 
     def objection(self, before: Sequence[Codec], spec: TensorSpec, message: str) -> str | None:
         if self.decoder == "linear":

@@ -104,6 +104,8 @@ class SSOP(Codec):
             raise ValueError("rank: full turns all directions; subspace and refresh_every have no effect")
         if self.basis != "variance" and self.subspace != "public":
             raise ValueError(f"basis: {self.basis} is about public text; it needs subspace: public")
+        if self.hides_from == "wire" and self.subspace is None and self.refresh_every is not None:
+            raise ValueError("refresh_every on the wire is about public text; it needs subspace: public")
         if self.hides_from == "wire" and self.subspace == "client":
             raise ValueError("hides_from: wire needs subspace: public; the edge server does not know the client's")
         if self.unread and (self.hides_from == "wire" or self.subspace != "public" or self.refresh_every is not None):
@@ -193,8 +195,7 @@ class SSOP(Codec):
             turn = float(rows * (2 * width * width + width))
         else:
             turn = float(rows * (4 * width * rank + 2 * rank * rank + width))
-        draws = self._number(context) != () and context.kind == "activation" and context.up
-        ends = turn + (self._draw_flops(rank) if draws else 0.0)
+        ends = turn + (self._draw_flops(rank) if self._draws(context) else 0.0)
         if self.hides_from == "wire":
             return ends, ends
         if not context.up:
@@ -205,6 +206,13 @@ class SSOP(Codec):
         small = min(rows, width)
         fit = 3 * rows * width + rows * width * small + 9 * small**3 + 2 * rank * width * (rows + rank)
         return ends + fit, 0.0
+
+    def _draws(self, context: MessageContext) -> bool:
+        """Whether another W is drawn for this message, for all that crosses until the next."""
+        number = self._number(context)
+        return (
+            context.kind == "activation" and context.up and (len(number) == 2 or (number != () and context.index == 0))
+        )
 
     def _draw_flops(self, rank: int) -> float:
         """Operations of a new W: a QR decomposition, and below full strength a Schur form and a product."""

@@ -157,9 +157,13 @@ class Audit(Generic[C]):
         counted = ~torch.isin(view.tokens, self.special)
         row: dict[str, Any] = {"chain": name, "attacker": attacker, "codecs": label(chain)}
         row["bytes_per_token"] = self._bytes(chain, round)
-        rank, turned = self._turned(chain, round)
+        first = {client.cuts[0]: client for client in reversed(self._private)}
+        turned = {depth: self._turned(chain, first[depth], round) for depth in public}
         trials = [
-            {depth: Knowledge(each[n], rank, self.streams, turned) for depth, each in public.items()}
+            {
+                depth: Knowledge(each[n], turned[depth][0], self.streams, turned[depth][1])
+                for depth, each in public.items()
+            }
             for n in range(2 if blind else 1)
         ]
         for kind, attack in self.attacks.items():
@@ -180,12 +184,12 @@ class Audit(Generic[C]):
         row["tokens"] = int(counted.sum())
         return row
 
-    def _turned(self, chain: Sequence[Codec], round: int) -> tuple[int, Tensor | None]:
-        """How many directions a secret may turn, and which, where everybody knows that."""
-        client = next(iter(self._private))
-        for codec in self.pipeline.chain_of(chain, client.name, round):
+    def _turned(self, chain: Sequence[Codec], client: C, round: int) -> tuple[int, Tensor | None]:
+        """How many directions a secret may turn at a client's cut, and which, where everybody knows that."""
+        for place, codec in enumerate(self.pipeline.chain_of(chain, client.name, round)):
             if isinstance(codec, SSOP):
-                return (self.model.hidden if codec.rank == "full" else codec.rank), codec.known_directions
+                rank = self.model.hidden if codec.rank == "full" else codec.rank
+                return rank, codec.known_directions if place == 0 else None  # behind others it turns no states
         return self.options.rank, None
 
     def _readers(
@@ -239,7 +243,8 @@ class Audit(Generic[C]):
         return sum(buffer.nbytes for buffer in layout(resolved, spec)[1]) / 256 if resolved else 4.0 * self.model.hidden
 
 
-ATTACKER, LISTENER = "attacker", "listener"
+#: No node has such a name: names hold no ">".
+ATTACKER, LISTENER = ">attacker", ">listener"
 
 
 def attackers(chain: Sequence[Codec]) -> list[str]:

@@ -57,8 +57,7 @@ class Hierarchical(TieredProtocol):
         """All rounds. ``train(client, edge, theta, steps, round=g)`` is a client's share of an edge round.
 
         The ``profiler`` is asked ``every`` so many rounds, beginning with the first; the ``judge`` looks at all that clients
-        send. Clients of an edge server that is away
-        when a round begins go to the ``next`` best one, or ``wait``.
+        send. Clients of an edge server that is away when a round begins go to the ``next`` best one, or ``wait``.
         """
         theta, trust = world.model.initial(), Trust(profiler, judge)
         if world.evaluate(theta, round=0):

@@ -21,7 +21,7 @@ WIRE: list[dict[str, Any]] = [
     {"rank": 8},
     {"rank": "full"},
     {"rank": 8, "key": "all", "refresh": "round"},
-    {"rank": 5, "strength": 0.3, "refresh": "never", "refresh_every": 2},
+    {"rank": 5, "strength": 0.3, "refresh": "never"},
 ]
 MESSAGES = [("activation", True), ("activation", False), ("gradient", True), ("gradient", False)]
 
@@ -79,6 +79,18 @@ def test_who_has_no_key_sees_turned_states_and_who_has_it_does_not() -> None:
         for held, reads in ((keys, True), (Keys(11), False), (Keys(11, secrets(1), secrets(1)), False)):
             seen = read_by(pair, pair.chain[0], held, context)
             assert ((seen - x).norm() < 1e-3 * x.norm()) == reads
+
+
+def test_a_new_rotation_is_charged_when_it_is_drawn() -> None:
+    spec = TensorSpec((50, 48))
+
+    def cost(refresh: str, round: int, index: int) -> float:
+        codec = SSOP(rank="full", hides_from="wire", refresh=refresh)  # type: ignore[arg-type]
+        return codec.flops(spec, MessageContext("activation", True, round, index))[0]
+
+    dear, cheap = cost("message", 1, 0), cost("never", 1, 0)
+    assert dear - cheap == pytest.approx(8 / 3 * 48**3)
+    assert [cost("message", 2, 5), cost("round", 2, 0), cost("round", 2, 1)] == [dear, dear, cheap]
 
 
 def test_whose_key_is_whose() -> None:
@@ -205,6 +217,7 @@ def test_buffers_tell_nothing_more() -> None:
         {"hides_from": "wire", "subspace": "client"},
         {"rank": "full", "subspace": "public"},
         {"rank": "full", "refresh_every": 2},
+        {"hides_from": "wire", "refresh_every": 2},
         {"rank": "all"},
         {"unread": True},
         {"basis": "tokens"},
