@@ -43,7 +43,7 @@ from ..learning.execution.work import TensorSpec
 from .base import CUT_KINDS, Codec, Encoded, EncodedSpec, Keys, MessageContext
 from .cast import saturate
 from .public import Basis, BasisKind, Public
-from .turn import Turn, UnknownTurn, View, averages, drawn, principal, rotation
+from .turn import Turn, View, drawn, principal, rotation, unknown
 
 if TYPE_CHECKING:
     import torch
@@ -223,7 +223,7 @@ class SSOP(Codec):
             return self._following(state, context, width).turn
         if self.rank != "full" and self._public is None:
             return None
-        return _unknown(None if self.rank == "full" else self._public, width, self.strength)
+        return unknown(None if self.rank == "full" else self._public, width, self.strength)
 
     def encode(self, x: torch.Tensor, state: Secret | None, context: MessageContext) -> tuple[Encoded, Any]:
         if state is None:
@@ -271,7 +271,7 @@ class SSOP(Codec):
             public: torch.Tensor = self._public
             return public
         if not self.own_subspace:
-            return _random(state.seed, width, min(self.rank, width))
+            return drawn(state.seed, width, min(self.rank, width))
         old = None if state.turn is None else state.turn.basis
         if x is None or not (self.refreshes(context) or state.rank < 2):
             return old
@@ -290,13 +290,3 @@ def _turn(
     """One object for both ends and for all who ask, because estimates are remembered by it."""
     change = torch.from_numpy(rotation(seed, rank, strength, number) - np.eye(rank))
     return Turn(basis, change.to(dtype))
-
-
-@lru_cache(maxsize=16)
-def _random(seed: int, width: int, rank: int) -> torch.Tensor:
-    return drawn(seed, width, rank).float()
-
-
-@lru_cache(maxsize=32)
-def _unknown(directions: torch.Tensor | None, width: int, strength: float) -> UnknownTurn:
-    return UnknownTurn(directions, *averages(width if directions is None else directions.shape[1], strength))

@@ -123,10 +123,17 @@ def averages(rank: int, strength: float) -> tuple[float, float]:
     return c, b
 
 
+@lru_cache(maxsize=32)
+def unknown(directions: torch.Tensor | None, width: int, strength: float) -> UnknownTurn:
+    """One object for directions V (``None``: all ``width``), because estimates are remembered by it."""
+    return UnknownTurn(directions, *averages(width if directions is None else directions.shape[1], strength))
+
+
+@lru_cache(maxsize=16)
 def drawn(seed: int, width: int, rank: int) -> torch.Tensor:
-    """V ``[D, r]`` at random, of a seed."""
+    """V ``[D, r]`` (float32) at random, of a seed; one object each time."""
     sample = Streams(seed).numpy("ssop directions", width, rank).standard_normal((width, rank))
-    return torch.from_numpy(np.linalg.qr(sample)[0])
+    return torch.from_numpy(np.linalg.qr(sample)[0]).float()
 
 
 def principal(x: torch.Tensor, rank: int) -> torch.Tensor:

@@ -158,7 +158,8 @@ class Audit(Generic[C]):
         row: dict[str, Any] = {"chain": name, "attacker": attacker, "codecs": label(chain)}
         row["bytes_per_token"] = self._bytes(chain, round)
         first = {client.cuts[0]: client for client in reversed(self._private)}
-        turned = {depth: self._turned(chain, first[depth], round) for depth in public}
+        hiding = chain if blind else ()  # to who has the keys nothing is turned
+        turned = {depth: self._turned(hiding, first[depth], round) for depth in public}
         trials = [
             {
                 depth: Knowledge(each[n], turned[depth][0], self.streams, turned[depth][1])

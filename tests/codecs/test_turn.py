@@ -63,6 +63,6 @@ def test_another_number_is_another_rotation() -> None:
 
 def test_directions_at_random_are_orthonormal_and_a_seeds() -> None:
     basis = drawn(3, WIDTH, RANK)
-    torch.testing.assert_close(basis.t() @ basis, torch.eye(RANK, dtype=torch.float64))
+    torch.testing.assert_close(basis.t() @ basis, torch.eye(RANK))
     assert torch.equal(basis, drawn(3, WIDTH, RANK))
     assert not torch.allclose(basis, drawn(4, WIDTH, RANK), atol=0.1)

@@ -43,11 +43,14 @@ def tokens_recovered(run: Results, ax: Axes | None = None) -> Axes:
     if run.privacy is None:
         raise InputError("there is nothing to draw: the run has no privacy section")
     rows = run.privacy
+    from_wire = set(rows.loc[rows["attacker"] == "wire", "chain"])
     columns = (rows[name] for name in ("chain", "codecs", "bytes_per_token", "attacker"))
+    whom = ["; edge server, which has the key" if attacker == "edge" and chain in from_wire
+            else ATTACKERS.get(attacker, "") for chain, attacker in zip(rows["chain"], rows["attacker"], strict=True)]  # fmt: skip
     labels = [
         fill(("own: " if chain == "own" else "") + str(codecs), LABEL)
-        + "\n" + fill(f"{amount(size)} B per token{ATTACKERS.get(attacker, '')}", LABEL)
-        for chain, codecs, size, attacker in zip(*columns, strict=True)
+        + "\n" + fill(f"{amount(size)} B per token{by}", LABEL)
+        for (chain, codecs, size, _), by in zip(zip(*columns, strict=True), whom, strict=True)
     ]  # fmt: skip
     ax = axes(ax, 7.2, 0.9 + 0.13 * sum(2 + label.count("\n") for label in labels))
     ax.hlines(range(len(rows)), 0, 100.0 * rows["recovered"], color="#dddddd", linewidth=3.0, zorder=1)
