@@ -26,6 +26,14 @@ def test_a_channel_crossed_twice_is_paid_twice() -> None:
     assert Proportional().allocate(flows((0, 0), (0,)), np.array([12.0])).tolist() == pytest.approx([3.0, 6.0])
 
 
+def test_where_steps_along_one_price_creep() -> None:
+    """Two queues of 13 share what they ask of the second flow in any way: x = 1/2, 25/2, 1/2, and prices that are not unique."""
+    found = flows((0, 4), (3, 4), (0, 1, 2, 3))
+    for scale in (1.0, 1e9):
+        rates = Proportional().allocate(found, scale * np.array([1.0, 1.0, 1.0, 13.0, 13.0]))
+        assert (rates / scale).tolist() == pytest.approx([0.5, 12.5, 0.5], rel=1e-7)
+
+
 @given(problem=problems())
 def test_no_gain_is_left(problem: Problem) -> None:
     """The definition: going to any other allocation, here max-min's, the relative gains sum up to nothing or less."""
