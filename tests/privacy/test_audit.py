@@ -226,20 +226,19 @@ def test_at_each_cut_its_own_directions_are_left_out() -> None:
         played(
             PUBLIC, "protocol.rounds=1", "backbone.config.num_hidden_layers=4",
             "split={policy: score, weights: {compute: 1, memory: 0, rate: 0}}",
-            "devices.overrides={client0: {speed: 50 MFLOP/s}}", "codec.activation=[{kind: ssop, rank: 6, subspace: public, refresh: message}]",
+            "devices.overrides={client0: {speed: 50 MFLOP/s}}",
+            "codec.activation=[{kind: ssop, rank: 6, subspace: public, refresh: message}]",
             "privacy={tokens: 60, attacks: [complement]}",
         )  # fmt: skip
-    turning = [
-        each for each in met if any((known.public.payload != known.public.clean).any() for known in each.values())
-    ]
+    cuts = [[(each.public, each.turned) for each in knowledge.values()] for knowledge in met]
+    turning = [each for each in cuts if any((public.payload != public.clean).any() for public, _ in each)]
     assert turning
-    for knowledge in turning:
-        assert len(knowledge) == 2, "clients are cut at two depths"
-        for known in knowledge.values():
-            assert known.turned is not None
-            kept = without(known.turned)
-            change = (known.public.payload - known.public.clean).double()
-            assert (change @ kept).norm() < 1e-4 * change.norm()
+    for each in turning:
+        assert len(each) == 2, "clients are cut at two depths"
+        for public, turned in each:
+            assert turned is not None
+            change = (public.payload - public.clean).double()
+            assert (change @ without(turned)).norm() < 1e-4 * change.norm()
 
 
 # Codecs in whole runs -----------------------------------------------------------------------------------------------
