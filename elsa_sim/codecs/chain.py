@@ -73,13 +73,16 @@ def faults(chain: Sequence[Codec], message: str, activation: Sequence[Codec] = (
 
 def too_wide(chain: Sequence[Codec], width: int) -> list[tuple[int, str]]:
     """What the options of a chain at a cut of states [n, ``width``] ask too much of: positions in it, and why."""
-    found, spec = [], TensorSpec((1, width))
-    for position, given in enumerate(chain):
-        if reason := given.beyond(spec.shape[-1]):
-            found.append((position, f"{given.kind!r} {reason}"))
-        codec = given.at(MessageContext("activation", True), None)
-        spec = spec if codec is None else codec.encoded(spec).main
-    return found
+    found: dict[tuple[int, str], None] = {}
+    for up in (True, False):
+        context, spec = MessageContext("activation", up), TensorSpec((1, width))
+        for position, given in enumerate(chain):
+            if (codec := given.at(context, None)) is None:
+                continue
+            if reason := given.beyond(spec.shape[-1]):
+                found[position, f"{given.kind!r} {reason}"] = None
+            spec = codec.encoded(spec).main
+    return sorted(found)
 
 
 def wire_specs(chain: Sequence[Codec], spec: TensorSpec) -> tuple[list[TensorSpec], tuple[TensorSpec, ...]]:

@@ -69,6 +69,7 @@ def test_each_is_refused_and_named(changes: tuple[str, ...], words: str) -> None
         ("protocol={kind: fedavg}", "split=fixed", "codec={activation: [], adapters: [float16]}"),
         ("network={loss: mathis, segment: 1000}",),
         ("codec={activation: [{kind: ssop, rank: 32}]}",),
+        ("codec={activation: [{kind: subspace, rank: 5, cut: first}, {kind: subspace, rank: 32, cut: second}]}",),
         ("codec={activation: [{kind: sketch, columns: 4}, {kind: ssop, rank: 12, hides_from: wire}]}",),
         ("codec={activation: [{kind: sketch, decoder: linear, refresh_every: 1}]}",),
         ("network={attempt_timeout: 9, retries: 5, backoff: 2}",),
