@@ -51,6 +51,8 @@ def faults(*changes: str) -> list[str]:
         (("privacy={under: [[{kind: ssop, rank: 33}]]}",), "privacy.under.0.0: 'ssop' turns rows of 32 numbers"),
         (("unreliable={share: 0.5, kinds: [sign_flip], noise_scale: 3}",),
          "unreliable.noise_scale: no kind that is stated here has it"),
+        (("protocol.trust={judges: [updates], consistency: similarity}",), "protocol.trust: consistency is about answers"),
+        (("protocol.trust={judges: [updates, updates]}",), "protocol.trust: judges names one of them twice"),
         (("stop.rounds=3",), "stop.rounds: the protocol ends after 2, before 3"),
     ],
 )  # fmt: skip
