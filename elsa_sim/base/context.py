@@ -83,7 +83,7 @@ class Context:
                 folder, a pipe, a device, or one of the system's own under ``/proc`` or ``/sys``.
         """
         roots = [self.folder, *([Path(os.environ[DATA_VARIABLE])] if os.environ.get(DATA_VARIABLE) else [])]
-        places = [(root / path) for root in roots]
+        places = list(dict.fromkeys(root / path for root in roots))  # an absolute path is one place
         special = []
         for place in places:
             try:

@@ -187,6 +187,10 @@ class Codec(Component):
             return f"takes floating-point numbers, but {before[-1].kind!r} before it makes {spec.dtype}; put it earlier"
         return None
 
+    def beyond(self, width: int) -> str | None:
+        """Why an option as it is stated can have no effect, or no sense, on rows of ``width`` numbers, if so."""
+        return None
+
     def bound(self, x: torch.Tensor) -> torch.Tensor | None:
         """The largest absolute error of decoding what encoding made of ``x``, broadcastable to ``x``.
 

@@ -71,6 +71,20 @@ def faults(chain: Sequence[Codec], message: str, activation: Sequence[Codec] = (
     return sorted(found)
 
 
+def too_wide(chain: Sequence[Codec], width: int) -> list[tuple[int, str]]:
+    """What the options of a chain at a cut of states [n, ``width``] ask too much of: positions in it, and why."""
+    found: dict[tuple[int, str], None] = {}
+    for up in (True, False):
+        context, spec = MessageContext("activation", up), TensorSpec((1, width))
+        for position, given in enumerate(chain):
+            if (codec := given.at(context, None)) is None:
+                continue
+            if reason := given.beyond(spec.shape[-1]):
+                found[position, f"{given.kind!r} {reason}"] = None
+            spec = codec.encoded(spec).main
+    return sorted(found)
+
+
 def wire_specs(chain: Sequence[Codec], spec: TensorSpec) -> tuple[list[TensorSpec], tuple[TensorSpec, ...]]:
     """The input spec of every codec of the chain, and the buffers that cross the wire."""
     inputs: list[TensorSpec] = []

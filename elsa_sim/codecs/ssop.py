@@ -176,6 +176,13 @@ class SSOP(Codec):
             return f"rotates hidden states, not what {before[-1].kind!r} makes of them; put it first"
         return super().objection(before, spec, message)
 
+    def beyond(self, width: int) -> str | None:
+        if self.rank == "full" or "rank" not in self.model_fields_set:
+            return None
+        if self.unread and self.rank >= width:
+            return f"leaves Part 2 nothing to read of rows of {width} numbers; needs rank < {width}, got {self.rank}"
+        return None if self.rank <= width else f"turns rows of {width} numbers; needs rank <= {width}, got {self.rank}"
+
     @property
     def behind_others(self) -> bool:
         """Whether it may turn what other codecs have made of states: who turns back need not know what it is."""

@@ -91,10 +91,8 @@ class Subspace(Codec):
         if self._fitted is None:
             return None
         basis = self._fitted
-        whole = basis.variances.double().sum()
-        return float(
-            (whole - basis.variances[: self.rank].double().sum()) / (whole + basis.mean.double().square().sum())
-        )
+        variances = basis.variances.double()
+        return float(variances[self.rank :].sum() / (variances.sum() + basis.mean.double().square().sum()))
 
     def fitted_after(self, round: int) -> int:
         """The round after which the basis used in ``round`` was fitted; 0: the pretrained model."""
@@ -121,6 +119,11 @@ class Subspace(Codec):
         if any(not codec.in_graph or isinstance(codec, Subspace) for codec in before):
             return f"projects hidden states, not what {before[-1].kind!r} makes of them; put it first, or after ssop"
         return super().objection(before, spec, message)
+
+    def beyond(self, width: int) -> str | None:
+        if self.rank <= width or "rank" not in self.model_fields_set:
+            return None
+        return f"projects rows of {width} numbers; needs rank <= {width}, got {self.rank}"
 
     def directions(self) -> Basis:
         """What was fitted."""

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from ..base.choices import AnyOf
 from ..base.errors import Fault
@@ -52,6 +52,14 @@ class TrustOptions(Options):
     consistency: Literal["centred", "predictions", "similarity"] = "centred"
     """What has to agree: predicted distributions without or with each client's class prior, or, for clients with different
     label spaces, which probes are alike."""
+
+    @model_validator(mode="after")
+    def _judged(self) -> Self:
+        if "answers" not in self.judges and "consistency" in self.model_fields_set:
+            raise ValueError("consistency is about answers, and judges leaves them out; leave it out, too")
+        if len(set(self.judges)) < len(self.judges):
+            raise ValueError("judges names one of them twice")
+        return self
 
 
 class Elsa(Hierarchical):

@@ -116,6 +116,9 @@ def check(loaded: Loaded) -> Plan:
         faults.extend(loaded.located(codec_faults.of_privacy(scenario, scenario.privacy), "privacy"))
     if "codec" not in loaded.unsound:
         faults.extend(loaded.located(codec_faults.of_chains(scenario), "codec"))
+    if source is not None and not {"codec", "privacy"} & set(loaded.unsound):
+        for section, fault in codec_faults.of_widths(scenario, source.architecture.hidden):
+            faults.extend(loaded.located([fault], section))
     edge_of = nearest(topology) if topology is not None and topology.names("cloud") else {}
     if topology is not None and protocol is not None and "task" not in loaded.unsound:
         faults.extend(loaded.located(protocol.faults(topology, scenario.task), "protocol"))

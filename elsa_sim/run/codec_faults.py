@@ -5,8 +5,11 @@ Tested in tests/run/test_builder.py, tests/codecs/test_chains.py and tests/priva
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..base.errors import Fault
-from ..codecs.chain import coupled, faults
+from ..codecs.base import CUT_KINDS, Codec
+from ..codecs.chain import coupled, faults, too_wide
 from ..codecs.ssop import SSOP
 from ..learning.splits.fixed import FixedSplit
 from ..privacy.options import PrivacyOptions
@@ -48,12 +51,29 @@ def of_chains(scenario: Scenario) -> list[Fault]:
                 found.append(Fault(f"{message}.{position}", what))
             if message == "activation" and isinstance(codec, SSOP) and codec.unread:
                 found.extend(Fault(f"{message}.{position}.unread", what) for what in _unread(scenario))
+            if not codec.needs_public and codec.fitted_anew is not None and not scenario.task.public:
+                what = f"refresh_every fits {codec.kind!r} to public text anew, and there is none; set task.public, or leave it out"
+                found.append(Fault(f"{message}.{position}.refresh_every", what))
     joined = coupled(chains)["gradient"]
     if not found and joined != chains["gradient"]:
         offset = len(joined) - len(chains["gradient"])
         for position, reason in faults(joined, "gradient", chains["activation"]):
             found.append(Fault(f"gradient.{max(0, position - offset)}", reason))
     return found
+
+
+def of_widths(scenario: Scenario, width: int) -> list[tuple[str, Fault]]:
+    """Section -> a fault of an option that states of ``width`` D have no room for."""
+    chains: list[tuple[str, str, Sequence[Codec]]] = [
+        ("codec", kind, chain) for kind, chain in scenario.codec.chains.items() if kind in CUT_KINDS
+    ]
+    if scenario.privacy is not None:
+        chains += [("privacy", f"under.{number}", chain) for number, chain in enumerate(scenario.privacy.under)]
+    return [
+        (section, Fault(f"{path}.{position}", reason))
+        for section, path, chain in chains
+        for position, reason in too_wide(chain, width)
+    ]
 
 
 def _unread(scenario: Scenario) -> list[str]:

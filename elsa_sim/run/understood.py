@@ -18,6 +18,7 @@ from ..codecs.chain import coupled, resolved, wire_specs
 from ..learning.backbone.memory import FLOAT
 from ..learning.backbone.options import whole
 from ..learning.execution.work import TensorSpec
+from ..learning.misbehaviour.base import Misbehaviour
 from ..topology import Link, Topology
 from .checks import Plan
 from .cut_costs import step_flops, whole_model
@@ -25,8 +26,8 @@ from .cut_costs import step_flops, whole_model
 Row = tuple[str, str]
 #: A link, its end on the side of the clients, and the other one.
 Way = tuple[Link, str, str]
-#: What is probably not meant: a learning rate of AdamW, a delay (s) and a bandwidth (bit/s) of a link.
-LARGE_LR, LONG_DELAY, SLOW_LINK = 0.1, 5.0, 1e4
+#: What is probably not meant: a learning rate of AdamW, a delay (s) and a bandwidth (bit/s) of a link, a share of words.
+LARGE_LR, LONG_DELAY, SLOW_LINK, FEW_WORDS = 0.1, 5.0, 1e4, 0.1
 
 
 def rows(plan: Plan) -> Iterator[Row]:
@@ -154,7 +155,7 @@ def _samples(plan: Plan) -> Iterator[Row]:
     classes = f", {len(texts.labels)} classes: {listed(texts.labels, 8)}" if texts.labels else ""
     yield "test samples", f"{len(texts.test)}{classes}"
     if plan.unreliable:
-        told = [f"{name} {each.kind}" for name, each in sorted(plan.unreliable.items())]
+        told = [f"{name} {_spoken([each])}" for name, each in sorted(plan.unreliable.items())]
         yield "misbehaving clients", f"{len(told)}: {listed(told, 8)}"
 
 
@@ -237,6 +238,12 @@ def _doubts(plan: Plan) -> Iterator[str]:
     lr = plan.scenario.protocol.lr
     if lr > LARGE_LR:
         yield f"a learning rate of {lr:g} is large for AdamW, which usually takes 1e-5 to {LARGE_LR:g}"
+    path = plan.scenario.task.public_file
+    if path is not None and (shared := plan.texts.words_in_public()) < FEW_WORDS:
+        yield (
+            f"the public texts of {path} have {100 * shared:.2g} % of the words of the training texts; what is fitted to "
+            "them, and attackers, who learn from them, know little of the others"
+        )
     for link in plan.topology.links:
         if link.latency > LONG_DELAY:
             yield (
@@ -263,12 +270,13 @@ def _given(options: Options, known: set[str]) -> str:
             continue
         inner = _given(value, {"kind"}) if isinstance(value, Options) else ""
         told = " ".join(filter(None, (getattr(value, "kind", ""), f"({inner})" if inner else ""))) or "(as by default)"
+        value = ", ".join(map(str, value)) if isinstance(value, tuple) else value
         said.append(f"{name} {told if isinstance(value, Options) else value}")
     return ", ".join(said)
 
 
-def _spoken(chain: Sequence[Codec]) -> str:
-    """A chain of codecs with the options that were given."""
+def _spoken(chain: Sequence[Codec | Misbehaviour]) -> str:
+    """A chain of codecs, or a misbehaviour, with the options that were given."""
     said = []
     for codec in chain:
         options = [f"{name} {value}" for name in type(codec).model_fields if name in codec.model_fields_set - {"kind"}

@@ -70,6 +70,8 @@ def explain(model: type[BaseModel], error: ValidationError) -> list[tuple[Place,
     for each in error.errors(include_url=False):
         place, schema = guide.follow(model.__pydantic_core_schema__, each["loc"])
         kind, got, context = each["type"], each["input"], each.get("ctx", {})
+        if kind == "too_short" and context.get("actual_length") != len(got):
+            continue  # elements that are faults themselves were not counted
         if kind in _EXPECTED:
             key, kinds = _tags(schema) if kind.startswith("model_") else ("", [])
             more = f"; valid: {', '.join(kinds)}" if kinds else ""
@@ -119,7 +121,10 @@ def _message(
         return (*place, key), _unknown(key, tag, names)
     if kind == "literal_error":
         valid = [str(value) for value in schema.get("expected", ())] or [context["expected"]]
-        return place, _unknown(str(place[-1]), got, valid)
+        key = next(
+            (each for each in reversed(place) if isinstance(each, str)), "value"
+        )  # of a list's element: the list's
+        return place, _unknown(key, got, valid)
     if kind in _BOUNDS:
         sign, bound = _BOUNDS[kind]
         return place, f"must be {sign} {context[bound]}, got {brief(got)}"

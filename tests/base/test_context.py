@@ -41,6 +41,10 @@ def test_a_missing_file_is_a_fault_that_names_the_places(places: tuple[Path, Pat
     assert fault.path == "test"
     assert fault.message == f"no such file 'absent.txt'; looked at {scenario / 'absent.txt'}, {data / 'absent.txt'}"
 
+    with pytest.raises(InputFaults) as caught:
+        Context(Streams(0), scenario).file("/absent/file.txt", "test")
+    assert caught.value.faults[0].message == "no such file '/absent/file.txt'; looked at /absent/file.txt"
+
 
 def test_the_data_folder_is_optional(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for value in (None, ""):

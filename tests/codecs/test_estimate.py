@@ -45,6 +45,14 @@ def test_it_is_the_conditional_mean_of_a_gaussian() -> None:
     assert np.abs(found - expected).max() < 1e-6 * np.abs(expected).max()
 
 
+def test_the_expected_error_is_no_less_than_nothing() -> None:
+    """States in fewer directions than buckets are estimated exactly; what rounding leaves has any sign, an error has not."""
+    s = sketch_matrix()
+    for seed in range(20):
+        few = torch.randn(5, WIDTH, generator=torch.Generator().manual_seed(seed))
+        assert 0.0 <= relative_error(s, Moments.of(few)) < 1e-12
+
+
 def test_its_error_is_the_closed_form() -> None:
     mean, covariance = gaussian()
     s, moments = sketch_matrix(), Moments(torch.from_numpy(mean), torch.from_numpy(covariance))

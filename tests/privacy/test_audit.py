@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pandas as pd
@@ -17,6 +19,9 @@ from small_runs import HIDDEN, known, loaded, played, transfers, world_of
 from elsa_sim.base.errors import ScenarioError
 from elsa_sim.codecs.ssop import SSOP, Secret
 from elsa_sim.learning.execution.work import Ref
+from elsa_sim.privacy import audit
+from elsa_sim.privacy.attacks.complement import without
+from elsa_sim.privacy.base import Knowledge, PrivacyAttack
 from elsa_sim.privacy.options import USUAL
 from elsa_sim.results import metrics
 from elsa_sim.results.metrics import Results
@@ -206,6 +211,34 @@ def test_attackers_try_keys_of_their_own() -> None:
     assert naive is not None
     own, fooled = (each[(each["chain"] == "own") & (each["attacker"] == "edge")].iloc[0] for each in (table, naive))
     assert own["discriminant"] > 1.2 * fooled["discriminant"]
+
+
+def test_at_each_cut_its_own_directions_are_left_out() -> None:
+    """What attackers leave out as turned, where V is public, is all that is turned: at every cut, whatever the others' are."""
+    met: list[Mapping[int, Knowledge]] = []
+    guessed = audit._guessed
+
+    def noted(attack: PrivacyAttack, knowledge: Mapping[int, Knowledge], *others: Any) -> torch.Tensor | None:
+        met.append(knowledge)
+        return guessed(attack, knowledge, *others)
+
+    with patch.object(audit, "_guessed", noted):
+        played(
+            PUBLIC, "protocol.rounds=1", "backbone.config.num_hidden_layers=4",
+            "split={policy: score, weights: {compute: 1, memory: 0, rate: 0}}",
+            "devices.overrides={client0: {speed: 50 MFLOP/s}}",
+            "codec.activation=[{kind: ssop, rank: 6, subspace: public, refresh: message}]",
+            "privacy={tokens: 60, attacks: [complement]}",
+        )  # fmt: skip
+    cuts = [[(each.public, each.turned) for each in knowledge.values()] for knowledge in met]
+    turning = [each for each in cuts if any((public.payload != public.clean).any() for public, _ in each)]
+    assert turning
+    for each in turning:
+        assert len(each) == 2, "clients are cut at two depths"
+        for public, turned in each:
+            assert turned is not None
+            change = (public.payload - public.clean).double()
+            assert (change @ without(turned)).norm() < 1e-4 * change.norm()
 
 
 # Codecs in whole runs -----------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_a_chain_is_told_with_its_bytes_per_token() -> None:
 
 def test_who_aggregates_and_who_misbehaves() -> None:
     said = told("unreliable={clients: {client2: noise}}")
-    assert said["misbehaving clients"] == ["1: client2 noise"]
+    assert said["misbehaving clients"] == ["1: client2 noise (noise added, noise_scale 1.0)"]
     assert said["aggregation"] == [
         "edge0: mean of up to 2 clients",
         "edge1: mean of up to 1 clients",
@@ -109,8 +109,24 @@ def test_a_client_computes_less_where_the_model_is_cut() -> None:
     assert "a client computes" not in told("protocol={kind: centralized}")
 
 
+def test_a_list_is_told_in_words() -> None:
+    assert told("protocol.trust={judges: [answers]}", "protocol.probing={texts: 8}")["  with"] == [
+        "trust (judges answers), probing (texts 8)"
+    ]
+
+
 def test_a_large_learning_rate_is_doubted() -> None:
     assert told("protocol.lr=5")["note"] == ["a learning rate of 5 is large for AdamW, which usually takes 1e-5 to 0.1"]
+
+
+def test_public_text_of_other_words_is_doubted(tmp_path: Path) -> None:
+    """Every word is unknown to a vocabulary that has none of them: fits and attackers would see one token only."""
+    texts = checks.check(loaded()).texts.train.texts
+    for name, lines in (("same", texts[:40]), ("foreign", ["der Hund rennt"] * 40)):
+        (tmp_path / name).write_text("\n".join(lines))
+    assert "note" not in told("task.public=30", f"task.public_file={tmp_path / 'same'}")
+    (note,) = told("task.public=30", f"task.public_file={tmp_path / 'foreign'}")["note"]
+    assert "have 0 % of the words of the training texts" in note
 
 
 def test_up_is_from_a_client_and_towards_the_cloud_however_a_file_writes_it(tmp_path: Path) -> None:

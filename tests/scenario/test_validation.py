@@ -52,6 +52,7 @@ class Top(Options):
     flag: bool = False
     text: str = Field("x", min_length=1, max_length=5)
     mode: Literal["real", "timing"] = "real"
+    modes: Items[tuple[Literal["real", "timing"], ...]] = Field(("real",), min_length=1)
     shape: Shape = Square()
     shapes: Items[tuple[Shape, ...]] = ()
     pair: Items[tuple[int, Link]] | None = None
@@ -81,7 +82,7 @@ def faults(text: str, *changes: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("cuont: 3", "cuont: unknown key 'cuont'; did you mean 'count'? valid: count, share, flag, text, mode, shape, "
+        ("cuont: 3", "cuont: unknown key 'cuont'; did you mean 'count'? valid: count, share, flag, text, mode, modes, shape, "
                      "shapes, pair, names, either, links, anything, a, b"),
         ("count: '3'", "count: expected an integer, got '3'"),
         ("count: 3.0", "count: expected an integer, got 3.0"),
@@ -98,6 +99,8 @@ def faults(text: str, *changes: str) -> list[str]:
         ("flag: yes", "flag: expected true or false, got 'yes'"),
         ("text: 3", "text: expected text, got 3"),
         ("text: ''", "text: must have at least 1 characters, has 0"),
+        ("modes: []", "modes: must have at least 1 elements, has 0"),
+        ("modes: [reel]", "modes.0: unknown modes 'reel'; did you mean 'real'? valid: real, timing"),
         ("text: abcdef", "text: must have at most 5 characters, has 6"),
         ("mode: tming", "mode: unknown mode 'tming'; did you mean 'timing'? valid: real, timing"),
         ("mode: [real]", "mode: expected one of real, timing, got a list"),

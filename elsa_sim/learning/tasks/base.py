@@ -12,6 +12,7 @@ Tested in tests/learning/tasks/test_tasks.py.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -119,6 +120,13 @@ class Texts:
     public: TextSplit = field(default_factory=lambda: TextSplit([]))
     notes: tuple[str, ...] = ()
     """What a user may not expect of the data."""
+
+    def words_in_public(self) -> float:
+        """The share of the words of the training texts, parted by white space, that public texts have, too."""
+        words, public = (
+            Counter(word for text in part.texts for word in text.lower().split()) for part in (self.train, self.public)
+        )
+        return sum(count for word, count in words.items() if word in public) / max(1, words.total())
 
 
 class Vocabulary(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -186,6 +188,22 @@ def test_options_of_a_kind_go_before_those_of_the_section() -> None:
     assert options.clients["client0"] == Noise()  # what is written out again leaves open what was left open
     plain = UnreliableOptions(clients={"client0": "noise", "client1": "stale"}).of(NAMES, Streams(0))  # type: ignore[dict-item]
     assert list(plain.values()) == [Noise(noise="added", noise_scale=1.0), Stale(stale_uploads=5)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"share": 0.5, "kinds": ["sign_flip"]},
+        {"share": 0.5, "kinds": [{"kind": "noise", "noise_scale": 2.0}]},
+        {"clients": {"client0": "label_flip"}},  # the usual kinds, noise among them, are done by nobody
+    ],
+)
+def test_an_option_for_all_kinds_that_completes_none_is_a_fault(options: dict[str, Any]) -> None:
+    with pytest.raises(InputFaults) as error:
+        UnreliableOptions.model_validate(options | {"noise_scale": 3.0}).of(NAMES, Streams(0))
+    assert [fault.path for fault in error.value.faults] == ["noise_scale"]
+    for fine in ({"share": 0.0}, {"share": 0.5}, {"clients": {"client0": "noise"}}):
+        UnreliableOptions.model_validate({"noise_scale": 3.0} | fine).of(NAMES, Streams(0))
 
 
 @pytest.mark.parametrize(
