@@ -110,6 +110,10 @@ class Audit(Generic[C]):
             for attacker in attackers(chain)
         ]
         self._clean.clear()
+        alone = {row["chain"]: row for row in rows if row["attacker"] == "edge"}
+        for row in (row for row in rows if row["attacker"] == "colluder"):  # may leave the keys aside
+            for kind in self.attacks:
+                row[kind] = max((r[kind] for r in (row, alone[row["chain"]]) if r[kind] is not None), default=None)
         aided = [attack.kind for attack in self.options.attacks if attack.needs_pairs]
         for row in rows:
             found = {kind: row[kind] for kind in self.attacks if row[kind] is not None}

@@ -21,7 +21,7 @@ from ..learning.backbone import weights
 from ..learning.backbone.options import DECODERS, Source, locate
 from ..learning.backbone.tokenizers import vocabulary_for
 from ..learning.tasks.base import Texts, Vocabulary
-from ..scenario.dump import FILE_OPTIONS
+from ..scenario.dump import names_file
 from ..scenario.model import Loaded, Scenario
 from .plugin_sources import plugin_sources
 
@@ -35,7 +35,7 @@ def named(loaded: Loaded) -> dict[str, str]:
     found: dict[str, Path] = {}
     for name in type(scenario).model_fields:
         for key, text in _texts(name, getattr(scenario, name)):
-            if key not in FILE_OPTIONS and not os.path.isabs(text):
+            if not names_file(key) and not os.path.isabs(text):
                 continue
             try:
                 path = context.file(text, "")

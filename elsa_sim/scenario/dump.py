@@ -40,8 +40,13 @@ def dump(loaded: Loaded) -> str:
     return write(data)
 
 
-#: Names of options that name a file, in whatever section.
+#: Names of options that name a file, in whatever section; others end in ``_file``.
 FILE_OPTIONS = ("train", "test", "file", "trace")
+
+
+def names_file(option: str) -> bool:
+    """Whether an option of this name, in whatever section, names a file."""
+    return option in FILE_OPTIONS or option.endswith("_file")
 
 
 def _files_absolute(value: Any, context: Context) -> Any:
@@ -51,7 +56,7 @@ def _files_absolute(value: Any, context: Context) -> Any:
         return value
     return {
         key: _file_absolute(item, context)
-        if key in FILE_OPTIONS and isinstance(item, str)
+        if names_file(key) and isinstance(item, str)
         else _files_absolute(item, context)
         for key, item in value.items()
     }

@@ -191,6 +191,16 @@ def test_a_colluder_reads_those_who_share_its_key() -> None:
     assert found["all"] < 0.6
 
 
+def test_a_colluder_is_never_worse_than_who_has_no_keys() -> None:
+    """It may leave them aside."""
+    table = attacked().privacy
+    assert table is not None
+    for chain in ("own", "ssop(rank=6)"):
+        rows = table[table["chain"] == chain].set_index("attacker")
+        for attack in (*ATTACKS, "recovered", "unaided"):
+            assert rows.loc["colluder", attack] >= rows.loc["edge", attack]
+
+
 def test_part_two_leaves_unread_what_it_is_told_to() -> None:
     """Whoever computes with the backbone: also the clean, unsplit model that a run evaluates."""
     codec = "codec.activation=[{{kind: ssop, rank: 24, subspace: public, unread: {}}}]"

@@ -268,15 +268,17 @@ def test_the_resolved_scenario_repeats_itself(text: str, monkeypatch: pytest.Mon
 
 def test_the_resolved_scenario_names_files_absolutely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, other = tmp_path / "scenarios", tmp_path / "data"
-    for path in ("scenarios/trec/train.txt", "data/trec/test.txt", "scenarios/net.json", "scenarios/model/config.json"):
+    for path in ("scenarios/trec/train.txt", "data/trec/test.txt", "scenarios/net.json", "scenarios/model/config.json",
+                 "scenarios/news.txt"):  # fmt: skip
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("x")
     monkeypatch.setenv("ELSA_SIM_DATA", str(other))
     (folder / "a.yaml").write_text(FULL)
-    changes = ["topology={file: net.json}", "backbone.name=model"]
+    changes = ["topology={file: net.json}", "backbone.name=model", "task.public=3", "task.public_file=news.txt"]
     data = yaml.safe_load(dump(load(folder / "a.yaml", changes)))
     assert data["task"]["train"] == str(folder / "trec/train.txt")
     assert data["task"]["test"] == str(other / "trec/test.txt")
+    assert data["task"]["public_file"] == str(folder / "news.txt")
     assert data["topology"]["file"] == str(folder / "net.json")
     assert data["backbone"]["name"] == str(folder / "model")
     (folder / "minilm").mkdir()
