@@ -32,7 +32,7 @@ from . import Decision, Load, Problem, Uplink
 
 @dataclass(frozen=True)
 class Message:
-    """One kind of message: bytes with header, and FLOPs of encoding and decoding it."""
+    """One kind of message: bytes with their framing, and FLOPs of encoding and decoding it."""
 
     size: float
     encode: float
@@ -226,9 +226,9 @@ def _message(plan: Plan, kind: str, up: bool, tensors: Mapping[str, TensorSpec])
     """A message of these tensors through the codecs of its kind, as it is in a round that is not the first."""
     context = MessageContext(kind, up, round=2, index=1)
     ready = resolved(coupled(plan.scenario.codec.chains)[kind], context, None)
-    size, encode, decode = float(plan.scenario.network.header), 0.0, 0.0
+    payload, encode, decode = 0.0, 0.0, 0.0
     for spec in tensors.values():
-        size += sum(buffer.nbytes for buffer in wire_specs(ready, spec)[1]) if ready else FLOAT * spec.numel
+        payload += sum(buffer.nbytes for buffer in wire_specs(ready, spec)[1]) if ready else FLOAT * spec.numel
         costs = chain_flops(ready, spec, context)
         encode, decode = encode + costs[0], decode + costs[1]
-    return Message(size, encode, decode)
+    return Message(plan.scenario.network.transport.wire_bytes(payload), encode, decode)

@@ -3,6 +3,7 @@
 from .base import Flows, LinkModel, Rates
 from .max_min import MaxMin
 from .proportional import Proportional
+from .rtt_fair import RttFair
 from .simple import EqualShare, Fifo, Ideal
 
-__all__ = ["EqualShare", "Fifo", "Flows", "Ideal", "LinkModel", "MaxMin", "Proportional", "Rates"]
+__all__ = ["EqualShare", "Fifo", "Flows", "Ideal", "LinkModel", "MaxMin", "Proportional", "Rates", "RttFair"]

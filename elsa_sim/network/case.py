@@ -21,6 +21,7 @@ from ..topology import Link, Node, Topology, faults_of
 from ..topology.limits import LEAST_BANDWIDTH, MOST_LATENCY
 from ..topology.options import Duplex
 from . import Delivery, Network, NetworkOptions
+from .options import Carrying
 
 #: The most bytes that a case may have as a file.
 MOST_READ = 64 * 2**20
@@ -41,7 +42,10 @@ class CaseLink(Options):
 
 
 class CaseFlow(Options):
-    """A message of a case; without ``route`` it takes the route of lowest latency."""
+    """A message of a case; without ``route`` it takes the route of lowest latency.
+
+    ``bytes`` are those on the wire, or payload where the case names a transport, which frames it.
+    """
 
     id: Name
     src: Name
@@ -59,6 +63,7 @@ class Case(Options):
     nodes: Items[tuple[Name, ...]]
     links: Items[tuple[CaseLink, ...]]
     flows: Items[tuple[CaseFlow, ...]]
+    transport: Carrying | None = None
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -81,17 +86,23 @@ def load(path: str | Path) -> dict[str, Any]:
 def play(case: Mapping[str, Any], options: NetworkOptions | None = None) -> dict[str, float]:
     """Flow id -> finish time (s). A flow that never finishes (its link stays down) is ``inf``.
 
+    The case's own transport goes before that of ``options``; without one, nothing is added to a flow's bytes.
+
     Raises:
         InputFaults: all faults of the case at once.
     """
-    topology, flows = _checked(case)
-    env = simpy.Environment()
+    parsed, topology = _checked(case)
+    env, flows, transport = simpy.Environment(), parsed.flows, parsed.transport
+    options = options or NetworkOptions()
+    if transport is not None:
+        options = options.model_copy(update={"transport": transport})
     network = Network(env, topology, options)
     finish = {flow.id: math.inf for flow in flows}
 
     def send(flow: CaseFlow) -> Generator[simpy.Event, Any, None]:
         yield env.timeout(flow.start_s)
-        delivery: Delivery = yield network.transfer(flow.src, flow.dst, flow.bytes, flow.route)
+        nbytes = flow.bytes if transport is None else transport.wire_bytes(flow.bytes)
+        delivery: Delivery = yield network.transfer(flow.src, flow.dst, nbytes, flow.route)
         finish[flow.id] = delivery.t_end_s
 
     for flow in flows:
@@ -103,7 +114,7 @@ def play(case: Mapping[str, Any], options: NetworkOptions | None = None) -> dict
     return finish
 
 
-def _checked(case: Mapping[str, Any]) -> tuple[Topology, tuple[CaseFlow, ...]]:
+def _checked(case: Mapping[str, Any]) -> tuple[Case, Topology]:
     try:
         parsed = Case.model_validate(dict(case))
     except ValidationError as error:
@@ -133,7 +144,7 @@ def _checked(case: Mapping[str, Any]) -> tuple[Topology, tuple[CaseFlow, ...]]:
             faults.append(Fault(f"flows[{i}]", f"there is no route from {flow.src!r} to {flow.dst!r}"))
     if faults:
         raise InputFaults(faults)
-    return topology, parsed.flows
+    return parsed, topology
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -172,7 +172,7 @@ class Channels:
         """The rate of one TCP connection under loss (bit/s; Mathis et al. 1997: MSS / RTT * sqrt(3 / (2 p)))."""
         if self._options.loss != "mathis" or loss <= 0.0 or latency <= 0.0:
             return math.inf
-        return 8.0 * self._options.segment / (2.0 * latency) * math.sqrt(1.5 / loss)
+        return 8.0 * self._options.transport.segment / (2.0 * latency) * math.sqrt(1.5 / loss)
 
     def latency(self, path: Path, hop: int | None = None) -> float:
         """The latency of the next message over a path, or over one hop of it (s): normal around the stated, not below 0.

@@ -1,8 +1,8 @@
 """The network in simulated time: messages travel, share links, and arrive.
 
 A message first waits the sum of its route's latencies, using no bandwidth; then it is a fluid that drains over all
-channels of its route at once, at the rate that the link model allots. Rates change only when a flow enters, ends, or a
-bandwidth changes; changes at one instant are settled together, after everything else that happens at that instant.
+channels of its route at once, at the rate that the link model allots, as far as its connection lets it go (see
+:mod:`.connections`).
 Messages over lossy links drain more than their size (see :class:`.options.NetworkOptions`); those that stall or take
 too long are given up and sent again from their first byte, as often as the options say.
 """
@@ -12,8 +12,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import simpy
 
@@ -22,10 +22,11 @@ from ..base.streams import Streams
 from ..topology import Topology
 from .airtime import AirtimeCounter
 from .channels import Bandwidths, Channels
+from .connections import Connections, Flights
+from .drain import Drain
 from .fluid import Flow, Fluid, ResolveAll
 from .incremental import IncrementalMaxMin
 from .options import NetworkOptions
-from .timer import Timer, at
 from .transfer import Tally, Transfer
 
 
@@ -48,14 +49,13 @@ class Network:
         self._whole = not model.store_and_forward
         fast = self.options.resolve == "touched" and model.max_min
         capacities = self.channels.capacities
-        self._fluid: Fluid = IncrementalMaxMin(capacities) if fast else ResolveAll(capacities, model)
+        fluid: Fluid = IncrementalMaxMin(capacities) if fast else ResolveAll(capacities, model)
+        self._drain = Drain(env, self.channels, fluid, self._flow_ended, self._fallen, self._busy)
+        self._connections = Connections(self.options.transport, self.channels)
         self._order = itertools.count()
         self._sending: defaultdict[str, AirtimeCounter] = defaultdict(AirtimeCounter)
         self._receiving: defaultdict[str, AirtimeCounter] = defaultdict(AirtimeCounter)
         self._open: dict[Transfer, None] = {}
-        self._settling = False
-        self._completion = Timer(env, lambda: self._settle(None))
-        self._waking = Timer(env, self._tick)
         self._ended_bits = 0.0
 
     # -- what a user does ---------------------------------------------------------------------------------------------
@@ -88,11 +88,11 @@ class Network:
         Raises:
             InputError: there is no such node.
         """
-        self._change_now(self.channels.disconnect(node, self.env.now))
+        self._drain.change(self.channels.disconnect(node, self.env.now))
 
     def reconnect(self, node: str) -> None:
         """Undo one :meth:`disconnect` of a node."""
-        self._change_now(self.channels.reconnect(node, self.env.now))
+        self._drain.change(self.channels.reconnect(node, self.env.now))
 
     def follow(self, source: Bandwidths) -> None:
         """Take the bandwidth of some channels from ``source`` from now on, asked whenever it changes by itself."""
@@ -101,8 +101,8 @@ class Network:
 
     def refresh(self) -> None:
         """Ask the sources of bandwidths anew: something has changed that they had not foretold."""
-        self._catch_up()
-        self._settle_soon()
+        self._drain.catch_up()
+        self._drain.settle_soon()
 
     @property
     def in_flight(self) -> tuple[Transfer, ...]:
@@ -125,10 +125,10 @@ class Network:
 
     def check(self) -> list[str]:
         """The invariants that do not hold: no channel over capacity; what was drained is what ended or is under way."""
-        self._settle(None)
+        self._drain.settle()
         expected = self._ended_bits + math.fsum(map(self._drained_bits, self._open))
-        drained = self._fluid.drained
-        wrong = list(self._fluid.over)
+        drained = self._drain.fluid.drained
+        wrong = list(self._drain.fluid.over)
         if abs(expected - drained) > 1e-6 * max(expected, drained) + 1.0:
             wrong.append(f"bytes are not conserved: links drained {drained / 8:.6g} B, "
                          f"transfers account for {expected / 8:.6g} B")  # fmt: skip
@@ -145,8 +145,7 @@ class Network:
         return pairs if self._whole else pairs[message.hop : message.hop + 1]
 
     def _drained_bits(self, message: Transfer) -> float:
-        flow = message.flow
-        return 0.0 if flow is None else flow.bits - self._fluid.left(flow, self.env.now)
+        return 0.0 if message.flow is None else self._drain.drained(message.flow)
 
     def _depart(self, message: Transfer) -> None:
         """Begin an attempt with the latency: of the whole route, or of none yet if messages are stored and forwarded."""
@@ -159,6 +158,9 @@ class Network:
             after = self.options.attempt_timeout
             self._after(after, message, lambda late: self._fail(late, f"not delivered after {after:g} s"))
         message.latency_s = self.channels.latency(path) if self._whole else 0.0
+        message.line = self._connections.join(message, self.env.now) if message.nbytes else None
+        if message.line is not None:
+            message.latency_s += max(0.0, message.line.opens - self.env.now)
         if message.latency_s:
             self._after(message.latency_s, message, self._enter)
         else:
@@ -174,19 +176,56 @@ class Network:
         if message.nbytes == 0:
             self._passed(message)
             return
-        path = message.path
+        path, line = message.path, message.line
+        if line is not None and not line.turn(message):
+            return
         channels = path.channels if self._whole else path.hops[message.hop]
         latency = path.latency if self._whole else path.latencies[message.hop]
-        if self._waking.time == math.inf:
-            self._catch_up()
+        self._drain.wake()
         first, last = message.hop == 0, self._whole or message.hop == len(path.hops) - 1
         counters = self._sending[path.src] if first else None, self._receiving[path.dst] if last else None
         bits = message.nbytes * 8.0 * path.inflation
-        message.flow = Flow(channels, bits, next(self._order), message, path.cap, counters, latency)
-        self._fluid.enter(message.flow, self.env.now)
-        self._settle_soon()
+        flow = message.flow = Flow(channels, bits, next(self._order), message, path.cap, counters, latency)
+        if line is not None:
+            flow.flights = Flights(line.connection, bits, 8.0 * path.inflation)
+        if line is None or flow.goes_on(self.env.now):
+            self._drain.enter(flow)
+        else:
+            self._stall(message)
         if self.options.stall_timeout is not None and self.channels.down.keys() & channels:
             self._after(self.options.stall_timeout, message, self._give_up_if_stalled)
+
+    def _stall(self, message: Transfer) -> None:
+        """The next flight of a message waits for an acknowledgement."""
+        assert message.flow is not None
+        assert message.flow.flights is not None
+        self._after(message.flow.flights.resume - self.env.now, message, self._go_on)
+
+    def _go_on(self, message: Transfer) -> None:
+        flow = message.flow
+        assert flow is not None
+        assert flow.flights is not None
+        flow.left, flow.dead = flow.flights.go(), 0
+        self._drain.enter(flow)
+
+    def _flow_ended(self, flow: Flow) -> None:
+        message: Transfer = flow.token
+        if flow.stalled:
+            self._stall(message)
+        else:
+            self._account(message, flow.bits)
+            self._passed(message)
+
+    def _yield_line(self, message: Transfer, whole: bool) -> None:
+        """A message leaves its connection to the next one."""
+        line, message.line = message.line, None
+        if line is None:
+            return
+        following = self._connections.leave(line, message, self.env.now, whole)
+        if following is not None and line.opens > self.env.now:
+            self._after(line.opens - self.env.now + following.latency_s, following, self._enter)
+        elif following is not None:
+            self._enter(following)
 
     def _passed(self, message: Transfer) -> None:
         """The message has drained: the end, or on to the next hop after this one's latency."""
@@ -202,11 +241,12 @@ class Network:
     def _stop(self, message: Transfer) -> None:
         """Take a message out of the network; what it has sent in this attempt is wasted."""
         message.failed_bytes = self.sent_bytes(message)
-        if message.flow is not None:
-            self._fluid.leave(message.flow, self.env.now)
-            self._account(message, message.flow.bits - message.flow.left)
-            self._settle_soon()
+        flow = message.flow
+        if flow is not None:
+            self._drain.leave(flow)
+            self._account(message, flow.bits - flow.held_back - flow.left)
         message.hop = 0
+        self._yield_line(message, False)
 
     def _fail(self, message: Transfer, reason: str) -> None:
         """An attempt has failed: wait and try again, or give up."""
@@ -217,6 +257,16 @@ class Network:
             self.tally.retries += 1
             message.epoch += 1
             self._after(self.options.wait(message.attempt), message, self._depart)
+
+    def _busy(self) -> bool:
+        return any(message.flow is not None for message in self._open)
+
+    def _fallen(self, channels: set[int]) -> None:
+        """Watch the messages over channels that are down from now on."""
+        if self.options.stall_timeout is not None:
+            for message in self._open:
+                if message.flow is not None and not channels.isdisjoint(message.flow.channels):
+                    self._after(self.options.stall_timeout, message, self._give_up_if_stalled)
 
     def _give_up_if_stalled(self, message: Transfer) -> None:
         timeout, flow = self.options.stall_timeout, message.flow
@@ -240,53 +290,5 @@ class Network:
     def _end(self, message: Transfer, status: Literal["ok", "aborted"] = "ok", reason: str = "") -> None:
         del self._open[message]
         message.epoch += 1
+        self._yield_line(message, True)
         self.tally.count(message.end(status, reason))
-
-    # -- the clock ----------------------------------------------------------------------------------------------------
-
-    def _settle_soon(self) -> None:
-        if not self._settling:
-            self._settling = True
-            at(self.env, self.env.now, self._settle)
-
-    def _settle(self, _: Any) -> None:
-        self._settling = False
-        for flow in self._fluid.settle(self.env.now):
-            message: Transfer = flow.token
-            self._account(message, flow.bits)
-            self._passed(message)
-        self._completion.by(self._fluid.next_time())
-
-    # -- bandwidth over time ------------------------------------------------------------------------------------------
-
-    def _catch_up(self) -> None:
-        """Set every bandwidth to that of now, and wake at the next change as long as flows are under way."""
-        self._change(self.channels.changes(self.env.now))
-        self._waking.by(self.channels.next_change(self.env.now))
-
-    def _change(self, capacities: Mapping[int, float]) -> None:
-        """Set the bandwidth of some channels, and watch the flows over those that are down now."""
-        now, down = self.env.now, self.channels.down
-        fallen = set()
-        for channel, capacity in capacities.items():
-            self._fluid.set_capacity(channel, capacity, now)
-            if capacity > 0.0:
-                down.pop(channel, None)
-            elif channel not in down:
-                down[channel] = now
-                fallen.add(channel)
-        if fallen and self.options.stall_timeout is not None:
-            for message in self._open:
-                if message.flow is not None and not fallen.isdisjoint(message.flow.channels):
-                    self._after(self.options.stall_timeout, message, self._give_up_if_stalled)
-
-    def _change_now(self, capacities: Mapping[int, float]) -> None:
-        self._settle(None)  # what is done by now is done before the bandwidth changes
-        self._change(capacities)
-        self._settle_soon()
-
-    def _tick(self) -> None:
-        self._settle(None)  # as above
-        if any(message.flow is not None for message in self._open):
-            self._catch_up()
-            self._settle(None)

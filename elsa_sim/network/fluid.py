@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import typing
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..links import Flows, LinkModel, Rates
 from .airtime import AirtimeCounter
+
+if TYPE_CHECKING:
+    from .connections import Flights
 
 #: Two completions closer than this (s) are one; far below the 1e-9 s that any comparison of times resolves.
 RESOLUTION_S = 1e-11
@@ -32,7 +35,8 @@ class Flow:
     Which other fields mean something depends on the fluid: ``rate`` and ``left`` at its last settle; or its ``group``,
     the ``limit`` of its private channels, whether it is ``held`` at that (then ``left`` is that of ``since``) or free
     (then it is done when the group's clock shows ``end``), and how often that has changed, ``version``; and how many of
-    its channels are ``dead``. The ``counters`` run while it does; ``spent`` are its shares of them (s).
+    its channels are ``dead``. The ``counters`` run while it does; ``spent`` are its shares of them (s). ``flights`` holds
+    what of its ``bits`` its connection has not let go; ``left`` is of what it has.
     """
 
     __slots__ = (
@@ -42,6 +46,7 @@ class Flow:
         "counters",
         "dead",
         "end",
+        "flights",
         "group",
         "held",
         "latency",
@@ -75,6 +80,22 @@ class Flow:
         self.running = False
         self.counters = counters
         self.spent = [0.0] * len(counters)
+        self.flights: Flights | None = None
+
+    @property
+    def held_back(self) -> float:
+        """Bits that its connection has not let go."""
+        return 0.0 if self.flights is None else self.flights.held
+
+    @property
+    def stalled(self) -> bool:
+        """Whether its next bits wait for an acknowledgement, so that it is in no fluid."""
+        return self.flights is not None and self.flights.waiting > 0.0
+
+    def goes_on(self, now: float) -> bool:
+        """What was let go has drained: whether more was let go now, which is ``left`` then."""
+        self.left = 0.0 if self.flights is None else self.flights.take(now)
+        return self.left > 0.0
 
     def run(self, now: float, running: bool) -> None:
         """Bits begin or cease to flow; nothing happens if it was so before."""
@@ -103,7 +124,7 @@ class Fluid(typing.Protocol):
         """A channel's bandwidth changes (bit/s)."""
 
     def settle(self, now: float) -> list[Flow]:
-        """Drain up to ``now``, take out the flows that are done (in the order they entered), and share anew."""
+        """Drain up to ``now``, take out the flows that are done or stall (in the order they entered), and share anew."""
 
     def next_time(self) -> float:
         """When the next flow will be done, as things stand (s; infinite if never)."""
@@ -125,6 +146,7 @@ class ResolveAll:
         self._next = math.inf
 
     def enter(self, flow: Flow, now: float) -> None:
+        flow.rate = 0.0  # until the next settle, whatever it was in an earlier flight
         self.flows.append(flow)
 
     def leave(self, flow: Flow, now: float) -> None:
@@ -151,7 +173,7 @@ class ResolveAll:
     def settle(self, now: float) -> list[Flow]:
         self._advance(now)
         near = slack(now)
-        done = [flow for flow in self.flows if flow.left <= max(flow.rate * near, CRUMB_BITS)]
+        done = [f for f in self.flows if f.left <= max(f.rate * near, CRUMB_BITS) and not f.goes_on(now)]
         if done:
             ended = set(done)
             for flow in done:

@@ -134,18 +134,24 @@ class Group:
         return changed
 
     def done(self, now: float, near: float) -> list[Flow]:
-        """Take out the flows that are done within ``near`` seconds from ``now``."""
+        """Take out the flows that are done, or stall, within ``near`` seconds from ``now``; those that go on stay."""
         found: list[Flow] = []
         limit = self.tick(now) + max(self._table.level.item(self.index) * near, CRUMB_BITS)
         while _top(self._next) <= limit:
             found.append(heappop(self._next)[3])
             self._drop(found[-1])
+        free = len(found)
         while _top(self._due) <= now + near:
             found.append(heappop(self._due)[3])
             self._drop(found[-1])
-        for flow in found:
-            flow.left, flow.group = 0.0, None
-        return found
+        ended = []
+        for i, flow in enumerate(found):
+            if flow.goes_on(now):
+                (self._set_free if i < free else self._hold)(flow, now)
+            else:
+                flow.group = None
+                ended.append(flow)
+        return ended
 
     def write(self) -> None:
         """Bring the row of the table up to date."""

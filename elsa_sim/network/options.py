@@ -15,9 +15,11 @@ from ..base.registry import Items, Options
 from ..base.units import Seconds
 from ..links import LinkModel, MaxMin
 from ..topology import Topology
-from ..topology.limits import Duration, Header, MeanTime, Segment
+from ..topology.limits import Duration, MeanTime
+from ..transports import Tcp, Transport
 
 Model = Annotated[SerializeAsAny[LinkModel], member_of(LinkModel)]
+Carrying = Annotated[SerializeAsAny[Transport], member_of(Transport)]
 
 
 class Outage(Options):
@@ -69,13 +71,11 @@ class NetworkOptions(Options):
     """Link model: ``max-min``, ``proportional``, ``equal-share``, ``fifo``, ``ideal``, or a mapping with ``kind``."""
     resolve: Literal["touched", "all"] = "touched"
     """``touched``: an event shares anew only what it touches (max-min); ``all``: everything, for comparison."""
-    header: Header = 40.0
-    """Bytes added to every message: those of one TCP/IPv4 header. The engine does not add them, the sender does."""
+    transport: Carrying = Tcp()
+    """Transport: ``tcp``, ``fluid``, or a mapping with ``kind``. Link models that send whole messages hop by hop need ``fluid``."""
     loss: Literal["retransmit", "mathis"] = "retransmit"
     """Over links with loss p, each byte is sent 1 / (1 - p) times on average; ``mathis`` also caps the rate, as TCP's
-    congestion control does, at (segment / round-trip time) * sqrt(3 / (2 p))."""
-    segment: Segment = 1460.0
-    """Payload of a TCP segment, for ``mathis``."""
+    congestion control does, at (segment / round-trip time) * sqrt(3 / (2 p)), with the transport's segment."""
     outages: Items[tuple[Outage, ...]] = ()
     """Links and nodes that are down for a while; their flows stall."""
     failures: Items[tuple[Failure, ...]] = ()
@@ -92,6 +92,13 @@ class NetworkOptions(Options):
     """Factor on the wait for each further retry."""
     backoff_limit: Seconds = Field(default=60.0)
     """Longest wait before a retry."""
+
+    @model_validator(mode="after")
+    def _windows_need_whole_routes(self) -> NetworkOptions:
+        if self.model.store_and_forward and self.transport.windows:
+            raise ValueError(f"link model {self.model.kind!r} sends whole messages from hop to hop, where no connection's window "
+                             f"can hold back a part; use transport: fluid with it, not {self.transport.kind!r}")  # fmt: skip
+        return self
 
     def wait(self, attempt: int) -> float:
         """The wait after the failed attempt number ``attempt``, counted from 1 (s)."""

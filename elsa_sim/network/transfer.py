@@ -8,6 +8,7 @@ from typing import Literal
 import simpy
 
 from .channels import Path
+from .connections import Line
 from .fluid import Flow
 
 
@@ -31,7 +32,7 @@ class Delivery:
     wasted_bytes: float = 0.0
     attempts: int = 1
     latency_s: float = 0.0
-    """Latency of the last attempt; the rest of the time was spent sending, stalled, or waiting to retry."""
+    """Latency of the last attempt and set-up of its connection; the rest was spent sending, stalled, or waiting to retry."""
     sending_s: float = 0.0
     """This message's share of the time in which its sender was sending, in all attempts; see :class:`.airtime.AirtimeCounter`."""
     receiving_s: float = 0.0
@@ -52,6 +53,7 @@ class Transfer(simpy.Event):  # type: ignore[misc]
         self.hop = 0
         self.latency_s = 0.0
         self.flow: Flow | None = None
+        self.line: Line | None = None
         self.failed_bytes = 0.0
         """Sent in attempts that failed."""
         self.sending_s = self.receiving_s = 0.0

@@ -123,11 +123,11 @@ def needs(
     Where the model is cut, it is what crosses in a local step, and a client's arithmetic in it goes before; else the
     adapters of a round, and the arithmetic of the round. The server that only averages adapters is sent those.
     """
-    task, header = scenario.task, float(scenario.network.header)
+    task, wire_bytes = scenario.task, scenario.network.transport.wire_bytes
     if cuts is None or there is None:
         model = whole(outline.shape.layers)
         flops = flops_closed_form.flops(outline, model, "both", task.batch_size, task.max_length)
-        bits = 8.0 * (FLOAT * outline.trained([model]) + header)
+        bits = 8.0 * wire_bytes(FLOAT * outline.trained([model]))
         work = (flops + flops_closed_form.update(outline, [model])) * scenario.protocol.local_steps
         waits = {name: machine(devices[name]).seconds(work, scenario.protocol.local_steps) for name in clients}
         return {None: Needs(dict.fromkeys(clients, bits), waits)}
@@ -151,7 +151,7 @@ def needs(
     aggregator = scenario.protocol.aggregator
     if aggregator is not None:
         own = {name: outline.trained(pattern.held(parts[name], "client")) for name in cuts}
-        bits_of = {name: 8.0 * (FLOAT * count + header) for name, count in own.items()}
+        bits_of = {name: 8.0 * wire_bytes(FLOAT * count) for name, count in own.items()}
         found[aggregator] = Needs(bits_of, dict.fromkeys(own, 0.0))
     return found
 
@@ -163,7 +163,7 @@ def set_demands(radio: Radio, wanted: Mapping[str | None, Needs]) -> None:
 
 
 def _crossing(scenario: Scenario, outline: Outline) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Bytes of the messages of a step up and down, with headers, and FLOPs of their codecs on client and server."""
+    """Bytes of the messages of a step up and down, with their framing, and FLOPs of their codecs on client and server."""
     chains = coupled(scenario.codec.chains)
     tokens = scenario.task.batch_size * scenario.task.max_length
     states = TensorSpec((tokens, outline.shape.hidden))
@@ -171,7 +171,8 @@ def _crossing(scenario: Scenario, outline: Outline) -> tuple[tuple[float, float]
     for crossing in scenario.protocol.pattern.crossings:
         context = MessageContext(crossing.kind, crossing.up, round=2, index=1)
         chain = resolved(chains.get(crossing.kind, ()), context, None)
-        size[crossing.up] += sum(buffer.nbytes for buffer in wire_specs(chain, states)[1]) + scenario.network.header
+        payload = sum(buffer.nbytes for buffer in wire_specs(chain, states)[1])
+        size[crossing.up] += scenario.network.transport.wire_bytes(payload)
         encode, decode = chain_flops(chain, states, context)
         client, server = (
             client + (encode if crossing.up else decode),

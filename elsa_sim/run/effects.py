@@ -22,8 +22,6 @@ def of_sections(scenario: Scenario, protocol: Protocol) -> Iterator[tuple[str, F
         what = f"protocol {protocol.kind!r} does not cut the model, so a split has no effect; leave the section out"
         yield "split", Fault("", what)
     network, usual = scenario.network, NetworkOptions()
-    if network.loss != "mathis" and network.segment != usual.segment:
-        yield "network", Fault("segment", "has an effect with loss: mathis only; leave it out")
     waits = [
         name
         for name in ("backoff", "backoff_factor", "backoff_limit")

@@ -88,7 +88,10 @@ def _links(plan: Plan) -> Iterator[Row]:
             f"{len(plan.layout.clients)} clients, of whose links the latency counts; {air.subchannels} subchannels of "
             f"{_hertz(air.bandwidth)} each way; {_given(air, {'subchannels', 'bandwidth', 'nodes'})}",
         )
-    yield "link model", f"{network.model.kind}; {format_bytes(network.header)} of headers per message"
+    yield "link model", network.model.kind
+    carrying = network.transport
+    framing = f"{format_bytes(carrying.framing)} of headers per {format_bytes(carrying.segment)} of payload"
+    yield "transport", f"{carrying.kind}; {framing}{'; ' + carrying.understood if carrying.understood else ''}"
     downs = [
         f"{each.node or '-'.join(each.link or ())} from {format_seconds(each.start)} for {format_seconds(each.duration)}"
         for each in network.outages[:3]

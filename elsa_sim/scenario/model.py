@@ -38,6 +38,7 @@ from ..privacy.base import PrivacyAttack
 from ..privacy.options import PrivacyOptions
 from ..protocols.base import Protocol
 from ..topology import LinkOptions, TopologySource, Tree
+from ..transports import Transport
 from ..wireless import Allocator, Mobility, PathLoss, PowerControl, WirelessOptions
 from . import validation
 from .codec_options import CodecOptions, in_lists, with_codecs, with_unsent
@@ -53,6 +54,7 @@ PACKAGES = (
     "learning.splits",
     "learning.tasks",
     "links",
+    "transports",
     "privacy.attacks",
     "protocols",
     "topology",
@@ -265,7 +267,7 @@ def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
             DevicesOptions,
             **{role: with_choices(kind, stragglers=slow, downtimes=away) for role, kind in roles.items()},
         ),
-        network=with_choices(NetworkOptions, model=any_of(LinkModel)),
+        network=with_choices(NetworkOptions, model=any_of(LinkModel), transport=any_of(Transport)),
         wireless=air | None,
         unreliable=with_choices(UnreliableOptions, kinds=attacks, clients=named) | None,
         privacy=with_choices(PrivacyOptions, under=Items[tuple[chain, ...]], attacks=spying) | None,

@@ -27,13 +27,13 @@ class Transport:
     def carry(
         self, source: str, target: str, payload: int, kind: str, round: int, step: int
     ) -> Generator[simpy.Event, Any, None]:
-        """Send ``payload`` bytes and the network's header; ends when they have arrived.
+        """Send ``payload`` bytes and their framing; ends when they have arrived.
 
         Raises:
             Lost: the network gave the message up.
         """
         event_log = self.event_log
-        size = payload + int(self.network.options.header)
+        size = self.network.options.transport.wire_bytes(payload)
         event_log.byte_counters.sent[kind] += size
         entry = event_log.begin(
             kind="transfer", node=source, peer=target, round=round, step=step, bytes=size, detail=kind

@@ -6,18 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import strategies as st
-from rtt_fair import RttFair
 
 from elsa_sim.links import Flows, LinkModel, Rates
 
 Problem = tuple[Flows, Rates]
 
 MODELS: dict[str, LinkModel] = {kind: LinkModel.members[kind]() for kind in sorted(LinkModel.members)}  # type: ignore[misc]
-assert MODELS.pop("rtt-fair") == RttFair()
-del LinkModel.members["rtt-fair"]  # other tests see what ships
 
 #: All to be held to the laws.
-EVERY = [*MODELS.values(), RttFair()]
+EVERY = list(MODELS.values())
 
 
 def flows(*routes: tuple[int, ...], latencies: Sequence[float] | None = None) -> Flows:

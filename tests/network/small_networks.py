@@ -12,6 +12,7 @@ from elsa_sim.base.streams import Streams
 from elsa_sim.links import LinkModel
 from elsa_sim.network import Delivery, Network, NetworkOptions
 from elsa_sim.topology import Link, Node, Topology
+from elsa_sim.transports import Transport
 
 MODELS = sorted(LinkModel.members)
 
@@ -26,11 +27,14 @@ TWO = net(Link("a", "b", 8e6, 8e6, 0.1), Link("b", "c", 8e6, 8e6, 0.1))
 
 
 def play(
-    topology: Topology, flows: list[tuple[float, str, str, float]], model: str | LinkModel = "max-min"
+    topology: Topology,
+    flows: list[tuple[float, str, str, float]],
+    model: str | LinkModel = "max-min",
+    transport: str | Transport = "fluid",
 ) -> tuple[Network, list[Delivery]]:
     """Send (start, src, dst, bytes) and run to the end."""
     env = simpy.Environment()
-    network = Network(env, topology, NetworkOptions(model=model))
+    network = Network(env, topology, NetworkOptions(model=model, transport=transport))
     done: list[Delivery | None] = [None] * len(flows)
 
     def send(i: int, start: float, src: str, dst: str, nbytes: float) -> Generator[simpy.Event, Any, None]:
@@ -48,7 +52,7 @@ def send(
 ) -> tuple[Network, list[Delivery]]:
     """Send (start, src, dst, bytes) under these options, and run to the end."""
     env = simpy.Environment()
-    network = Network(env, topology, NetworkOptions.model_validate(options), Streams(seed))
+    network = Network(env, topology, NetworkOptions.model_validate({"transport": "fluid", **options}), Streams(seed))
     done: list[Delivery] = []
 
     def one(start: float, src: str, dst: str, nbytes: float) -> Any:

@@ -26,9 +26,9 @@ def test_loss_inflates_what_is_sent(model: str) -> None:
 
 
 def test_mathis_ceiling() -> None:
-    """MSS / RTT * sqrt(3 / (2 p)) with 1460 B, 0.1 s and 1 %: 1.43 Mbit/s of a link of 100."""
+    """MSS / RTT * sqrt(3 / (2 p)) with 1448 B, 0.1 s and 1 %: 1.43 Mbit/s of a link of 100."""
     lossy = net(Link("a", "b", 1e8, 1e8, 0.05, loss=0.01))
-    rate = 8 * 1460 / 0.1 * math.sqrt(1.5 / 0.01)
+    rate = 8 * 1448 / 0.1 * math.sqrt(1.5 / 0.01)
     _, (one,) = send(lossy, [(0, "a", "b", 1e6)], loss="mathis")
     assert one.t_end_s == pytest.approx(0.05 + 8e6 / 0.99 / rate)
     _, both = send(lossy, [(0, "a", "b", 1e6)] * 2, loss="mathis")

@@ -11,7 +11,6 @@ import pytest
 import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link_problems import RttFair
 from second_opinion import Message, simulate
 from small_networks import MODELS, net, play
 
@@ -132,7 +131,10 @@ def test_engine_agrees_with_the_second_opinion(case: tuple[Topology, list[tuple[
     """Every completion of random flows over random networks with outages, within 1e-6; bytes are conserved."""
     topology, flows = case
     network, done = play(topology, flows)
-    index, capacity = network.channels.index, network.channels.capacities
+    index = network.channels.index
+    capacity = Network(
+        simpy.Environment(), topology
+    ).channels.capacities  # as stated; the engine's own are those of now
     changes = [
         (t, index[pair][0], b) for k in topology.links for t, b in k.profile for pair in ((k.u, k.v), (k.v, k.u))
     ]
@@ -166,17 +168,19 @@ POLICIES = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None)
 @given(
     case=cases(),
-    model=st.sampled_from([*MODELS, RttFair()]),
+    model=st.sampled_from([*((m, "fluid") for m in MODELS), *((m, "tcp") for m in MODELS if m != "fifo")]),
     policy=POLICIES,
     aborted=st.lists(st.tuples(st.integers(0, 13), st.floats(0.1, 5.0)), max_size=5),
 )
 def test_every_transfer_ends_once_under_every_model(
-    case: Any, model: str | LinkModel, policy: Any, aborted: list[tuple[int, float]]
+    case: Any, model: tuple[str, str], policy: Any, aborted: list[tuple[int, float]]
 ) -> None:
     """With outages and aborts: each run ends, each transfer ends once, carried bytes are those of the deliveries."""
     topology, flows = case
     env = simpy.Environment()
-    network = Network(env, topology, NetworkOptions.model_validate({"model": model, **policy}))
+    network = Network(
+        env, topology, NetworkOptions.model_validate({"model": model[0], "transport": model[1], **policy})
+    )
     messages = {}
 
     def send(i: int, start: float, src: str, dst: str, nbytes: float) -> Generator[simpy.Event, Any, None]:
@@ -210,9 +214,9 @@ def test_every_transfer_ends_once_under_every_model(
 def test_check_sees_lost_bytes_and_overload() -> None:
     """Break the accounts and the allocation on purpose: both invariants name what is wrong."""
     network, _ = play(net(Link("a", "b", 8e6, 8e6)), [(0, "a", "b", 1e6)])
-    network._fluid.drained *= 1.01
+    network._drain.fluid.drained *= 1.01
     assert network.check() == ["bytes are not conserved: links drained 1.01e+06 B, transfers account for 1e+06 B"]
-    network._fluid.drained /= 1.01
+    network._drain.fluid.drained /= 1.01
     network.tally.delivered += 1
     assert network.check() == ["of 1 transfers, 2 were delivered, 0 aborted, and 0 are under way"]
 

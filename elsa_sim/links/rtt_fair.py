@@ -1,13 +1,13 @@
-"""A link model as a plugin would bring it: the longer the round trip, the smaller the share."""
+"""Max-min fairness with weights: the longer the round trip, the smaller the share."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from annotated_types import Gt
 
-from elsa_sim.links import Flows, LinkModel, Rates
+from ..topology.limits import Duration
+from .base import Flows, LinkModel, Rates
 
 
 class RttFair(LinkModel):
@@ -18,11 +18,11 @@ class RttFair(LinkModel):
     """
 
     kind: Literal["rtt-fair"] = "rtt-fair"
-    queue: Annotated[float, Gt(0)] = 0.001
-    """What queues add to every round trip (s)."""
+    queue: Duration = 0.1
+    """How long the queue before a full link delays whoever waits in it at most; on average it is taken to be half full."""
 
     def allocate(self, flows: Flows, capacities: Rates) -> Rates:
-        weights = 1.0 / (flows.round_trips + self.queue)
+        weights = 1.0 / (flows.round_trips + self.queue / 2.0)
         rates = np.full(len(weights), np.inf)
         room = capacities.astype(np.float64)
         active = [f for f, route in enumerate(flows.routes) if route]

@@ -1,0 +1,147 @@
+"""Connections between nodes: whose turn it is on each, and the flights in which its messages drain."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+from ..transports import Connection, Transport
+from .channels import Channels, Path
+from .fluid import slack
+
+if TYPE_CHECKING:
+    from .transfer import Transfer
+
+
+class Route:
+    """A path as a connection sees it: the :class:`elsa_sim.transports.Way` of this engine."""
+
+    def __init__(self, channels: Channels, path: Path) -> None:
+        self.round_trip = 2.0 * path.latency
+        self._channels = channels
+        self._path = path
+        self._widest = min((channels.topology.link(u, v).most_from(u) for u, v in path.pairs), default=math.inf)
+
+    def narrowest(self) -> tuple[float, str]:
+        """The least bandwidth of the path now (bit/s), and that of which link and direction it is (``u>v``)."""
+        at, path = self._channels.capacities, self._path
+        bandwidth, (u, v) = min(
+            (min(at[c] for c in hop), pair) for hop, pair in zip(path.hops, path.pairs, strict=True)
+        )
+        return bandwidth, f"{u}>{v}"
+
+    def widest(self) -> float:
+        """The least bandwidth of the path with every link at its best (bit/s)."""
+        return max(self._widest, self.narrowest()[0])
+
+    def sending(self, size: float) -> float:
+        """For how long ``size`` bytes are sent by one link after another (s)."""
+        at = self._channels.capacities
+        rates = (min(at[c] for c in hop) for hop in self._path.hops)
+        return math.fsum(8.0 * size / rate for rate in rates if rate > 0.0)
+
+
+class Flights:
+    """What of a message its connection has not let go yet. All sizes are bits that drain, all times simulated ones (s)."""
+
+    __slots__ = ("_behind", "_connection", "_scale", "resume", "waiting")
+
+    def __init__(self, connection: Connection, bits: float, scale: float) -> None:
+        self._connection = connection
+        self._behind = bits
+        self._scale = scale  # bits drained per byte of the message: lost packets are sent again
+        self.waiting = 0.0
+        """The next flight, where it may not begin before ``resume``."""
+        self.resume = 0.0
+
+    @property
+    def held(self) -> float:
+        """What does not drain yet."""
+        return self._behind + self.waiting
+
+    def take(self, now: float) -> float:
+        """What drains next, from now on; 0 if that is ``waiting``, or if there is nothing left."""
+        if self._behind <= 0.0:
+            return 0.0
+        start, size = self._connection.flight(now, self._behind / self._scale)
+        bits = min(self._behind, size * self._scale)
+        self._behind = 0.0 if self._behind - bits <= 1e-9 * bits else self._behind - bits
+        if start <= now + slack(now):
+            return bits
+        self.resume, self.waiting = start, bits
+        return 0.0
+
+    def go(self) -> float:
+        """What was waiting drains now."""
+        bits, self.waiting = self.waiting, 0.0
+        return bits
+
+
+class Line:
+    """One connection, and the messages that are sent on it, in order."""
+
+    __slots__ = ("connection", "opens", "queue", "ready")
+
+    def __init__(self, connection: Connection, now: float) -> None:
+        self.queue: deque[Transfer] = deque()
+        self.ready: set[Transfer] = set()
+        """Those whose first byte would have arrived by now, had it been their turn."""
+        self.connect(connection, now)
+
+    def connect(self, connection: Connection, now: float) -> None:
+        """A new connection, which is open after its set-up."""
+        self.connection = connection
+        self.opens = now + connection.setup
+
+    def turn(self, message: Transfer) -> bool:
+        """The first byte of a message would arrive now: whether it is its turn."""
+        self.ready.add(message)
+        return self.queue[0] is message
+
+
+class Connections:
+    """All connections of a network, one for each route, or for each message; none if its transport has none."""
+
+    def __init__(self, transport: Transport, channels: Channels) -> None:
+        self._transport = transport
+        self._channels = channels
+        self._routes: dict[tuple[str, ...], Route] = {}
+        self._lines: dict[tuple[str, ...], Line] = {}
+
+    def join(self, message: Transfer, now: float) -> Line | None:
+        """The line at whose end a message is that departs now; ``None`` if nothing but links limits it."""
+        key = message.path.route
+        line = self._lines.get(key)
+        if line is None:
+            connection = self._connection(message.path)
+            if connection is None:
+                return None
+            line = Line(connection, now)
+            if self._transport.persistent:
+                self._lines[key] = line
+        line.queue.append(message)
+        return line
+
+    def leave(self, line: Line, message: Transfer, now: float, whole: bool) -> Transfer | None:
+        """A message has arrived ``whole``, or is given up, which closes its connection if it had begun.
+
+        Returns:
+            The next one, if its turn has come.
+        """
+        begun = message in line.ready and line.queue[0] is message
+        line.queue.remove(message)
+        line.ready.discard(message)
+        if begun and not whole:
+            connection = self._connection(message.path, again=True)
+            if connection is not None:
+                line.connect(connection, now)
+        if not line.queue:
+            line.connection.pause(now)
+        return line.queue[0] if begun and line.queue and line.queue[0] in line.ready else None
+
+    def _connection(self, path: Path, again: bool = False) -> Connection | None:
+        route = self._routes.get(path.route)
+        if route is None:
+            route = self._routes[path.route] = Route(self._channels, path)
+        return self._transport.connection(route, again)
