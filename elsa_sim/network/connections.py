@@ -81,7 +81,7 @@ class Flights:
 class Line:
     """One connection, and the messages that are sent on it, in order."""
 
-    __slots__ = ("connection", "opens", "queue", "ready")
+    __slots__ = ("broken", "connection", "opens", "queue", "ready")
 
     def __init__(self, connection: Connection, now: float) -> None:
         self.queue: deque[Transfer] = deque()
@@ -93,6 +93,7 @@ class Line:
         """A new connection, which is open after its set-up."""
         self.connection = connection
         self.opens = now + connection.setup
+        self.broken = False
 
     def turn(self, message: Transfer) -> bool:
         """The first byte of a message would arrive now: whether it is its turn."""
@@ -121,6 +122,8 @@ class Connections:
             if self._transport.persistent:
                 self._lines[key] = line
         line.queue.append(message)
+        if line.broken:
+            self._connect_again(line, now)
         return line
 
     def leave(self, line: Line, message: Transfer, now: float, whole: bool) -> Transfer | None:
@@ -133,12 +136,17 @@ class Connections:
         line.queue.remove(message)
         line.ready.discard(message)
         if begun and not whole:
-            connection = self._connection(message.path, again=True)
-            if connection is not None:
-                line.connect(connection, now)
+            line.broken = True
+            if line.queue:
+                self._connect_again(line, now)
         if not line.queue:
             line.connection.pause(now)
         return line.queue[0] if begun and line.queue and line.queue[0] in line.ready else None
+
+    def _connect_again(self, line: Line, now: float) -> None:
+        connection = self._connection(line.queue[0].path, again=True)
+        if connection is not None:
+            line.connect(connection, now)
 
     def _connection(self, path: Path, again: bool = False) -> Connection | None:
         route = self._routes.get(path.route)

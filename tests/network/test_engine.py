@@ -60,7 +60,7 @@ def test_ideal_knows_no_contention() -> None:
 
 def test_abort_ends_now_and_frees_the_link() -> None:
     env = simpy.Environment()
-    network = Network(env, net(Link("a", "b", 8e6, 8e6)))
+    network = Network(env, net(Link("a", "b", 8e6, 8e6)), NetworkOptions(transport="fluid"))
     first, second = network.transfer("a", "b", 1e6), network.transfer("a", "b", 1e6)
     env.run(until=1.0)
     network.abort(first, "no longer wanted")
@@ -77,7 +77,7 @@ def test_abort_ends_now_and_frees_the_link() -> None:
 
 def test_abort_during_the_latency() -> None:
     env = simpy.Environment()
-    network = Network(env, net(Link("a", "b", 8e6, 8e6, 1.0)))
+    network = Network(env, net(Link("a", "b", 8e6, 8e6, 1.0)), NetworkOptions(transport="fluid"))
     message = network.transfer("a", "b", 1e6)
     env.run(until=0.5)
     network.abort(message, "gone")
@@ -228,7 +228,7 @@ def test_check_sees_lost_bytes_and_overload() -> None:
 
     del LinkModel.members["greedy"]  # the law suite would catch it
     env = simpy.Environment()
-    network = Network(env, net(Link("a", "b", 8e6, 8e6)), NetworkOptions(model=Greedy()))
+    network = Network(env, net(Link("a", "b", 8e6, 8e6)), NetworkOptions(model=Greedy(), transport="fluid"))
     network.transfer("a", "b", 1e6)
     network.transfer("a", "b", 1e6)
     env.run()

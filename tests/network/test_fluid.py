@@ -101,7 +101,7 @@ def test_latencies_are_those_of_the_route_that_is_crossed(model: Any, expected: 
     ids=lambda value: getattr(value, "kind", None),
 )
 def test_who_declares_max_min_gets_the_incremental_engine(model: LinkModel, resolve: Any, fluid: type) -> None:
-    network = Network(simpy.Environment(), FORK, NetworkOptions(model=model, resolve=resolve))
+    network = Network(simpy.Environment(), FORK, NetworkOptions(model=model, resolve=resolve, transport="fluid"))
     assert type(network._drain.fluid) is fluid
     if isinstance(model, Own) and resolve == "touched":
         assert play(FORK, [(0, "a", "c", 1e6)] * 2, model)[1][0].t_end_s == pytest.approx(2.05)

@@ -95,7 +95,9 @@ def ideal_at_most(ends: list[float]) -> bool:
 def test_a_node_that_is_disconnected_and_reconnected(model: str) -> None:
     """Half of 1 s sent, away from 0.5 to 2 (disconnected twice, reconnected twice), a profile beneath that goes on meanwhile."""
     env = simpy.Environment()
-    network = Network(env, net(Link("a", "b", 8e6, 8e6, profile=((1.0, 4e6),))), NetworkOptions(model=model))
+    network = Network(
+        env, net(Link("a", "b", 8e6, 8e6, profile=((1.0, 4e6),))), NetworkOptions(model=model, transport="fluid")
+    )
     message = network.transfer("a", "b", 1e6)
     off, on = network.disconnect, network.reconnect
     for time, do in ((0.5, off), (0.7, off), (1.5, on), (2.0, on)):
@@ -142,7 +144,7 @@ def test_done_at_the_instant_of_a_disconnection_is_done(model: str) -> None:
         fast = net(Link("a", "b", 1e9 / 7, 1e9 / 7, 0.1))
         end = send(fast, flows, model=model)[1][0].t_end_s
         env = simpy.Environment(12345.67)
-        network = Network(env, fast, NetworkOptions(model=model))
+        network = Network(env, fast, NetworkOptions(model=model, transport="fluid"))
         message = network.transfer("a", "b", nbytes)
         env.run(until=end)
         network.disconnect("b")
@@ -155,7 +157,7 @@ def test_what_is_under_way_counts() -> None:
     """Half of two messages and all of a third, over a lossy second hop as well; the invariants hold in between."""
     lossy = net(Link("a", "b", 8e6, 8e6, loss=0.5), Link("b", "c", 8e6, 8e6))
     env = simpy.Environment()
-    network = Network(env, lossy)
+    network = Network(env, lossy, NetworkOptions(transport="fluid"))
     network.transfer("a", "b", 1e6)
     env.run(until=2.5)
     network.transfer("a", "c", 1e6)
@@ -172,7 +174,7 @@ def test_who_has_sent_a_first_hop_has_sent_everything() -> None:
     """Stored and forwarded over two lossy links: 4 s for the first hop, half of 4 s for the second."""
     lossy = net(Link("a", "b", 8e6, 8e6, loss=0.5), Link("b", "c", 8e6, 8e6, loss=0.5))
     env = simpy.Environment()
-    network = Network(env, lossy, NetworkOptions(model="fifo"))
+    network = Network(env, lossy, NetworkOptions(model="fifo", transport="fluid"))
     message = network.transfer("a", "c", 1e6)
     env.run(until=6.0)
     assert network.sent_bytes(message) == pytest.approx(4e6)

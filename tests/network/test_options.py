@@ -27,7 +27,12 @@ def test_an_outage_names_a_node_or_a_link() -> None:
 
 
 def test_options() -> None:
-    assert NetworkOptions.model_validate({"model": {"kind": "fifo"}}).model.store_and_forward
+    hop_by_hop = {"model": {"kind": "fifo"}}
+    assert NetworkOptions.model_validate({**hop_by_hop, "transport": "fluid"}).model.store_and_forward
+    with pytest.raises(
+        ValidationError, match=r"'fifo' sends whole messages .* use transport: fluid with it, not 'tcp'"
+    ):
+        NetworkOptions.model_validate(hop_by_hop)
     assert NetworkOptions(model="ideal").model_dump()["model"] == {"kind": "ideal"}
     with pytest.raises(ValidationError, match="one of equal-share, fifo, ideal, max-min"):
         NetworkOptions(model="best")

@@ -35,7 +35,11 @@ class Trace:
 
 def arrival(trace: Trace, model: str, nbytes: float, start: float = 0.0, **options: Any) -> tuple[Network, float]:
     env = simpy.Environment()
-    network = Network(env, net(Link("a", "b", 1.0, 1.0)), NetworkOptions.model_validate({"model": model, **options}))
+    network = Network(
+        env,
+        net(Link("a", "b", 1.0, 1.0)),
+        NetworkOptions.model_validate({"model": model, "transport": "fluid", **options}),
+    )
     network.follow(trace)
 
     def sending() -> Any:
@@ -77,7 +81,9 @@ def test_refresh_before_the_time_foretold(model: str) -> None:
     Refreshing many times leaves one waking, not many."""
     trace = Trace((0.0, 8e6), (9.0, 1e6))
     env = simpy.Environment()
-    network = Network(env, net(Link("a", "b", 1.0, 1.0)), NetworkOptions.model_validate({"model": model}))
+    network = Network(
+        env, net(Link("a", "b", 1.0, 1.0)), NetworkOptions.model_validate({"model": model, "transport": "fluid"})
+    )
     network.follow(trace)
     transfer = network.transfer("a", "b", 2e6)
 
@@ -115,7 +121,7 @@ def test_a_change_foretold_ever_earlier_is_asked_for_once() -> None:
     """50 refreshes, each of which foretells an earlier change: what was armed for the later ones does not ask again."""
     trace = Trace((0.0, 8e6), (9.0, 8e6))
     env = simpy.Environment()
-    network = Network(env, net(Link("a", "b", 1.0, 1.0)))
+    network = Network(env, net(Link("a", "b", 1.0, 1.0)), NetworkOptions(transport="fluid"))
     network.follow(trace)
     transfer = network.transfer("a", "b", 20e6)
 
@@ -134,7 +140,7 @@ def test_a_change_foretold_ever_earlier_is_asked_for_once() -> None:
 def test_a_source_is_followed_from_now_on() -> None:
     """A message under way meets the new bandwidth at once: 1 Mbit at 1 Mbit/s, then 7 at 7."""
     env = simpy.Environment()
-    network = Network(env, net(Link("a", "b", 1e6, 1e6)))
+    network = Network(env, net(Link("a", "b", 1e6, 1e6)), NetworkOptions(transport="fluid"))
     message = network.transfer("a", "b", 1e6)
     env.run(until=1.0)
     network.follow(Trace((0.0, 7e6)))
