@@ -205,7 +205,7 @@ class Network:
         flow = message.flow
         assert flow is not None
         assert flow.flights is not None
-        flow.left, flow.dead = flow.flights.go(), 0
+        flow.left = flow.flights.go()
         self._drain.enter(flow)
 
     def _flow_ended(self, flow: Flow) -> None:

@@ -105,11 +105,10 @@ class Window:
         return way.widest() / 8.0 * (way.round_trip + way.sending(self._packet))
 
     def _grow(self) -> None:
-        """A round of ``_used`` bytes has been acknowledged."""
+        """A round of ``_used`` bytes has been acknowledged: it opens the window as far as half of it was in use."""
         used, before = self._used, self.window
-        if 2.0 * used > before:
-            grown = before + used if used >= before else min(before + used, 2.0 * used)
-            self.window = min(self._most, max(before, min(grown, self._options.room(self._way))))
+        grown = before + used if used >= before else min(before + used, 2.0 * used)
+        self.window = min(self._most, max(before, min(grown, self._options.room(self._way))))
 
     def _rest(self, now: float) -> None:
         """Halve the window for every time-out since the last byte, down to the initial one."""

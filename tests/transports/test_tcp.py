@@ -78,6 +78,20 @@ def test_windows_halve_for_each_timeout_of_idling(idle: float, halvings: int) ->
     assert part == pytest.approx(80 * PACKET / 2**halvings)
 
 
+def test_a_message_after_idling_begins_with_fewer_and_then_grows() -> None:
+    """60 s later 70 packets take three flights again, not one; and a window does not shrink within a message."""
+    first, second = ends([(0, 70 * 1448), (60.0, 70 * 1448)], "tcp", rate=1e12)
+    assert second == pytest.approx(first, rel=1e-6)
+    window = Tcp().connection(Road(0.1, 1e12))
+    window.pause(0.0)
+    now, parts = 0.1, []
+    for _ in range(6):
+        now, part = window.flight(now, 1e9)
+        parts.append(part / PACKET)
+    assert now > 0.5
+    assert parts == pytest.approx([10, 20, 40, 80, 160, 320])
+
+
 def test_small_messages_do_not_open_a_window() -> None:
     """A hundred messages of two packets, a round trip apart: the next large one still begins with ten."""
     window = Tcp().connection(Road(0.1, 1e12))
