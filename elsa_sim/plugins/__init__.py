@@ -94,6 +94,9 @@ if TYPE_CHECKING:
     from ..topology import Node as Node
     from ..topology import Topology as Topology
     from ..topology import TopologySource as TopologySource
+    from ..transports import Connection as Connection
+    from ..transports import Transport as Transport
+    from ..transports import Way as Way
     from ..wireless import Allocator as Allocator
     from ..wireless import Demand as Demand
     from ..wireless import Mobility as Mobility
@@ -150,6 +153,7 @@ _PUBLIC: dict[str, str] = {
     "Straggler": "devices",
     "Task": "learning.tasks.base",
     "TopologySource": "topology",
+    "Transport": "transports",
     # Protocols: who trains what, rounds, and the verbs of the world
     "Client": "world.client",
     "SplitClient": "world.client",
@@ -195,6 +199,8 @@ _PUBLIC: dict[str, str] = {
     "View": "privacy.base",
     # Link models
     "Rates": "links",
+    "Connection": "transports",
+    "Way": "transports",
     # Codecs
     "Encoded": "codecs.base",
     "EncodedSpec": "codecs.base",

@@ -6,12 +6,9 @@ that can be read. Tested in tests/run/test_understood.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-
-import networkx as nx
+from collections.abc import Iterator, Sequence
 
 from ..base.listing import listed
-from ..base.registry import Options
 from ..base.units import format_bandwidth, format_bytes, format_flops, format_seconds, format_speed
 from ..codecs.base import Codec, MessageContext
 from ..codecs.chain import coupled, resolved, wire_specs
@@ -19,13 +16,10 @@ from ..learning.backbone.memory import FLOAT
 from ..learning.backbone.options import whole
 from ..learning.execution.work import TensorSpec
 from ..learning.misbehaviour.base import Misbehaviour
-from ..topology import Link, Topology
 from .checks import Plan
 from .cut_costs import step_flops, whole_model
+from .understood_network import Row, of_network, spread, stated
 
-Row = tuple[str, str]
-#: A link, its end on the side of the clients, and the other one.
-Way = tuple[Link, str, str]
 #: What is probably not meant: a learning rate of AdamW, a delay (s) and a bandwidth (bit/s) of a link, a share of words.
 LARGE_LR, LONG_DELAY, SLOW_LINK, FEW_WORDS = 0.1, 5.0, 1e4, 0.1
 
@@ -34,7 +28,7 @@ def rows(plan: Plan) -> Iterator[Row]:
     """Name and text of all that ``plan`` was understood to say, in the order of a scenario file."""
     yield from _protocol(plan)
     yield from _nodes(plan)
-    yield from _links(plan)
+    yield from of_network(plan)
     yield from _devices(plan)
     yield from _samples(plan)
     yield from _cuts(plan)
@@ -51,9 +45,9 @@ def _protocol(plan: Plan) -> Iterator[Row]:
     steps = f"{protocol.rounds} rounds of {f'{inner} edge rounds of ' if inner > 1 else ''}{protocol.local_steps} local steps"
     steps += f", learning rate {protocol.lr:g}"
     yield "protocol", f"{protocol.kind}: {steps}"
-    if given := _given(protocol, {"kind", "rounds", "edge_rounds", "local_steps", "lr"}):
+    if given := stated(protocol, {"kind", "rounds", "edge_rounds", "local_steps", "lr"}):
         yield "  with", given
-    if stops := _given(plan.scenario.stop, set()):
+    if stops := stated(plan.scenario.stop, set()):
         yield "  ends early", f"at the first of {stops}"
     model = whole(shape.layers)
     sizes = (
@@ -70,76 +64,13 @@ def _nodes(plan: Plan) -> Iterator[Row]:
     yield "servers", f"cloud {servers[0]}" + (f"; edge {listed(servers[1:], 8)}" if servers[1:] else "")
 
 
-def _links(plan: Plan) -> Iterator[Row]:
-    topology, network = plan.topology, plan.scenario.network
-    hops = nx.single_source_shortest_path_length(topology.graph, topology.cloud)
-    groups: dict[str, list[Way]] = {"links of clients": [], "other links": []}
-    for link in topology.links:
-        own = [end for end in (link.u, link.v) if topology.role(end) == "client"]
-        low = own[0] if own else max(link.u, link.v, key=lambda end: hops.get(end, 0))
-        groups["links of clients" if own else "other links"].append((link, low, link.v if low == link.u else link.u))
-    for name, ways in groups.items():
-        if ways:
-            yield name, _of_links(ways, topology)
-    if plan.layout is not None and plan.scenario.wireless is not None:
-        air = plan.scenario.wireless
-        yield (
-            "on the air",
-            f"{len(plan.layout.clients)} clients, of whose links the latency counts; {air.subchannels} subchannels of "
-            f"{_hertz(air.bandwidth)} each way; {_given(air, {'subchannels', 'bandwidth', 'nodes'})}",
-        )
-    yield "link model", network.model.kind
-    carrying = network.transport
-    framing = f"{format_bytes(carrying.framing)} of headers per {format_bytes(carrying.segment)} of payload"
-    yield "transport", f"{carrying.kind}; {framing}{'; ' + carrying.understood if carrying.understood else ''}"
-    downs = [
-        f"{each.node or '-'.join(each.link or ())} from {format_seconds(each.start)} for {format_seconds(each.duration)}"
-        for each in network.outages[:3]
-    ]
-    downs += [f"{len(network.outages) - 3} more outages"] * (len(network.outages) > 3)
-    downs += [f"{len(network.failures)} processes of failure and repair"] * bool(network.failures)
-    if downs:
-        yield "links that fail", ", ".join(downs)
-
-
-def _of_links(ways: Sequence[Way], topology: Topology) -> str:
-    """How many, and the ranges of what they have; ``up`` is from a client, else towards the cloud (in hops)."""
-    links = [link for link, _, _ in ways]
-    text = f"{len(links)}: up {_range([topology.bandwidth(low, high) for _, low, high in ways], format_bandwidth)}"
-    text += f", down {_range([topology.bandwidth(high, low) for _, low, high in ways], format_bandwidth)}"
-    text += f", latency {_range([x.latency for x in links], format_seconds)}"
-    if half := sum(x.duplex == "half" for x in links):
-        text += f"; {half} half duplex, of bandwidth up together"
-    text += _varying([link.profile_from(low) for link, low, _ in ways if link.profile_down is None], "both ways")
-    text += _varying([link.profile_from(low) for link, low, _ in ways if link.profile_down is not None], "up")
-    text += _varying([link.profile_from(high) for link, _, high in ways if link.profile_down is not None], "down")
-    if any(x.jitter for x in links):
-        text += f"; jitter {_range([x.jitter for x in links], format_seconds)}"
-    if any(x.loss for x in links):
-        text += f"; loss {_range([x.loss for x in links], lambda p: f'{100 * p:.3g} %')}"
-    cells = {x.cell for x in links if x.cell}
-    return text + (f"; {len(cells)} shared cells" if cells else "")
-
-
-def _varying(profiles: Sequence[tuple[Sequence[tuple[float, float]], float | None]], way: str) -> str:
-    """What the profiles or traces of one direction range over, how long they are, and whether they begin again."""
-    there = [(profile, period) for profile, period in profiles if profile]
-    if not there:
-        return ""
-    rates = _range([bandwidth for profile, _ in there for _, bandwidth in profile], format_bandwidth)
-    lengths = _range([profile[-1][0] if period is None else period for profile, period in there], format_seconds)
-    again = sum(period is not None for _, period in there)
-    text = f"; {len(there)} vary {way} from {rates} over {lengths} (profile or trace)"
-    return f"{text}, {'all' if again == len(there) else again} again and again" if again else f"{text}, then hold"
-
-
 def _devices(plan: Plan) -> Iterator[Row]:
     for role in ("client", "edge", "cloud"):
         found = [plan.devices[name] for name in plan.topology.names(role)]
         if not found:
             continue
-        text = _range([each.speed / each.slowdown for each in found], format_speed)
-        text += f", memory {_range([each.memory for each in found], format_bytes)}"
+        text = spread([each.speed / each.slowdown for each in found], format_speed)
+        text += f", memory {spread([each.memory for each in found], format_bytes)}"
         slow, away = sum(bool(each.stragglers) for each in found), sum(bool(each.downtimes) for each in found)
         text += f"; {slow} with varying slowdowns" if slow else ""
         yield f"{role} devices", text + (f"; {away} with downtimes" if away else "")
@@ -177,7 +108,7 @@ def _cuts(plan: Plan) -> Iterator[Row]:
         held = [pattern.held(pattern.divide(layers, p, q), "client") for p, q in cuts]
         memory = [plan.outline.training(parts, batch, length).total() for parts in held]
         step = [step_flops(plan.outline, parts, batch, length) for parts in held]
-        text = f"{_range(step, format_flops)} a step, {_range(memory, format_bytes)} of memory"
+        text = f"{spread(step, format_flops)} a step, {spread(memory, format_bytes)} of memory"
         if plan.cuts is not None:
             model = whole_model(plan.outline, batch, length)
             text += f"; the whole model: {format_flops(model.flops)}, {format_bytes(model.memory)}"
@@ -264,20 +195,6 @@ def _doubts(plan: Plan) -> Iterator[str]:
             break
 
 
-def _given(options: Options, known: set[str]) -> str:
-    """The options that were given and are not those of default, in short."""
-    said = []
-    for name, field in type(options).model_fields.items():
-        value = getattr(options, name)
-        if name in known or name not in options.model_fields_set or value == field.default:
-            continue
-        inner = _given(value, {"kind"}) if isinstance(value, Options) else ""
-        told = " ".join(filter(None, (getattr(value, "kind", ""), f"({inner})" if inner else ""))) or "(as by default)"
-        value = ", ".join(map(str, value)) if isinstance(value, tuple) else value
-        said.append(f"{name} {told if isinstance(value, Options) else value}")
-    return ", ".join(said)
-
-
 def _spoken(chain: Sequence[Codec | Misbehaviour]) -> str:
     """A chain of codecs, or a misbehaviour, with the options that were given."""
     said = []
@@ -286,15 +203,6 @@ def _spoken(chain: Sequence[Codec | Misbehaviour]) -> str:
                    and isinstance(value := getattr(codec, name), int | float | str)]  # fmt: skip
         said.append(f"{codec.kind} ({', '.join(options)})" if options else codec.kind)
     return ", then ".join(said) if said else "no codec"
-
-
-def _range(values: Sequence[float], told: Callable[[float], str]) -> str:
-    low, high = told(min(values)), told(max(values))
-    return low if low == high else f"{low} to {high}"
-
-
-def _hertz(value: float) -> str:
-    return format_bandwidth(value).replace("bit/s", "Hz")
 
 
 def _count(number: int) -> str:

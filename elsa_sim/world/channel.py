@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..base.tiers import TIER
+from .carrier import Carrier
 from .codec_pipeline import CodecPipeline
 from .computing import Computing
-from .transport import Transport
 from .verb import Verb
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ class Channel:
     """
 
     def __init__(
-        self, pipeline: CodecPipeline, transport: Transport, computing: Computing, roles: Mapping[str, str]
+        self, pipeline: CodecPipeline, carrier: Carrier, computing: Computing, roles: Mapping[str, str]
     ) -> None:
-        self.pipeline, self.transport, self.computing, self.roles = pipeline, transport, computing, roles
+        self.pipeline, self.carrier, self.computing, self.roles = pipeline, carrier, computing, roles
 
     def send(
         self, source: str, target: str, value: Ref, kind: str, *, round: int, step: int, attached: int = 0
@@ -46,5 +46,5 @@ class Channel:
                 return self.computing.executor.finish(work)
             return (yield from self.computing.compute(node, work, round=round, step=step))
 
-        carry = partial(self.transport.carry, source, target, kind=kind, round=round, step=step)
+        carry = partial(self.carrier.carry, source, target, kind=kind, round=round, step=step)
         return (yield from transmission.run(compute, carry))

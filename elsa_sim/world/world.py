@@ -22,6 +22,7 @@ from ..network import Network
 from ..results.event_table import Recorder
 from ..topology import Topology
 from .availability import Availability
+from .carrier import Carrier
 from .channel import Channel
 from .client import Client, SplitClient
 from .codec_pipeline import CodecPipeline
@@ -38,7 +39,6 @@ from .round_end import (
     RoundObservers,
     TrainingLoss,
 )
-from .transport import Transport
 from .verb import Verb as Verb
 
 if TYPE_CHECKING:
@@ -105,9 +105,9 @@ class World:
         self.edge_servers: tuple[str, ...] = self.topology.names("edge")
         self.event_log = EventLog(self.env, self.recorder)
         self.computing = Computing(self.event_log, self.devices, self.executor)
-        transport = Transport(self.event_log, self.network, self.devices, self.radio)
+        carrier = Carrier(self.event_log, self.network, self.devices, self.radio)
         roles = {node.name: node.role for node in self.topology.nodes}
-        self.channel = Channel(pipeline, transport, self.computing, roles)
+        self.channel = Channel(pipeline, carrier, self.computing, roles)
         self._availability = Availability(self.event_log, self.topology, self.network, self.devices, self.radio)
         self._instruments = instruments
         self._losses, self._notes, self.latest = TrainingLoss(), Notes(self.recorder), Latest()

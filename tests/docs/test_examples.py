@@ -85,13 +85,13 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Comp
 
 
 def test_every_example_is_a_component_of_the_name_of_its_file(plugins: dict[str, Component]) -> None:
-    assert set(plugins) == {"local_only", "relay", "keep_half", "rtt_share", "midrange", "magnify",
+    assert set(plugins) == {"local_only", "relay", "keep_half", "rtt_share", "stop_and_wait", "midrange", "magnify",
                             "most_frequent", "delays"}  # fmt: skip
 
 
 @pytest.mark.parametrize("changes", [
     ("protocol={kind: local_only, rounds: 2, local_steps: 2}",),
-    ("protocol={kind: relay, rounds: 1, local_steps: 1}",),
+    ("protocol={kind: relay, rounds: 1, local_steps: 1}", "network.transport={kind: stop_and_wait, window: 4000.0}"),
     ("protocol={kind: elsa, rounds: 1, local_steps: 1}", "codec.activation=[{kind: keep_half}]", "network.model=rtt_share"),
     ("protocol={kind: fedavg, rounds: 2, local_steps: 1, aggregation: midrange}",
      "unreliable={clients: {client0: {kind: magnify, factor: 10}}}"),

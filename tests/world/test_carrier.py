@@ -1,4 +1,4 @@
-"""Transport: bytes and energy of every message are booked, however it ends."""
+"""Carrier: bytes and energy of every message are booked, however it ends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from elsa_sim.devices.options import PowerOptions
 from elsa_sim.network import Network, NetworkOptions
 from elsa_sim.results.event_table import Recorder
 from elsa_sim.topology import Link, Node, Topology
+from elsa_sim.world.carrier import Carrier
 from elsa_sim.world.event_log import EventLog
-from elsa_sim.world.transport import Transport
 from elsa_sim.world.verb import Verb
 
 LINK = Link("client", "cloud", 8000.0, 8000.0, 1.0)  # 1,000 B/s, 1 s away
@@ -34,10 +34,10 @@ class Lab:
             name: Device(self.env, name, DeviceOptions(speed=1.0, memory=1.0, power=power), Streams(0))
             for name in ("client", "cloud")
         }
-        self.transport = Transport(self.log, self.network, devices, None)
+        self.carrier = Carrier(self.log, self.network, devices, None)
 
     def carry(self, payload: int, kind: str = "adapters") -> simpy.Process:
-        return self.env.process(self.transport.carry("client", "cloud", payload, kind, 4, 5))
+        return self.env.process(self.carrier.carry("client", "cloud", payload, kind, 4, 5))
 
     @property
     def counted(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:

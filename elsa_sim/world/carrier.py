@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..wireless import Radio
 
 
-class Transport:
+class Carrier:
     """Carries messages over a network, and books their bytes, their energy and how they ended."""
 
     def __init__(
