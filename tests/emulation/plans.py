@@ -1,0 +1,94 @@
+"""Plans of messages and pauses, and their playing by real processes over real TCP (see player.py)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from delay_lab import DelayLab, Lateness
+
+PORT = 5000
+
+
+@dataclass(frozen=True)
+class Action:
+    """A pause at ``node`` after the ends of ``after``; with ``key``, a message to ``to`` on that connection when it is over.
+
+    ``after`` are ids of actions of this node and of messages to it. A message ends when its last byte arrives.
+    """
+
+    id: str
+    node: str
+    after: tuple[str, ...] = ()
+    pause_s: float = 0.0
+    key: str | None = None
+    to: str = ""
+    bytes: int = 0
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Played:
+    """Ends of all actions and starts of the messages (s from the beginning), segments sent again, and how late the emulator was."""
+
+    ends: Mapping[str, float]
+    starts: Mapping[str, float]
+    retransmissions: int
+    lateness: Lateness
+
+    def took(self, message: str) -> float:
+        """Seconds from the call that sends a message to its last byte's arrival."""
+        return self.ends[message] - self.starts[message]
+
+
+def play(
+    lab: DelayLab, actions: Sequence[Action], connections: Mapping[str, tuple[str, str]], patience_s: float = 120.0
+) -> Played:
+    """Play a plan; ``connections`` are key -> (who opens it, the other end).
+
+    Raises:
+        RuntimeError: a host broke off, or messages have not arrived in time.
+    """
+    hosts = _hosts(actions, connections)
+    task = {
+        "address": {host: lab.address(host) for host in hosts}, "port": PORT, "patience_s": patience_s,
+        "actions": [asdict(action) for action in actions], "connections": connections,
+    }  # fmt: skip
+    players = {host: lab.start(host, "player.py") for host in hosts}
+    try:
+        for host, player in players.items():
+            assert player.stdin is not None
+            print(json.dumps({**task, "node": host}), file=player.stdin, flush=True)
+        for host, player in players.items():
+            assert player.stdout is not None
+            if player.stdout.readline() != "ready\n":
+                raise RuntimeError(f"{host} broke off before it was connected")
+        lab.lateness()
+        begin_ns = time.time_ns() + 100_000_000
+        for player in players.values():
+            assert player.stdin is not None
+            print(json.dumps({"begin_ns": begin_ns}), file=player.stdin, flush=True)
+        told = {}
+        for host, player in players.items():
+            assert player.stdout is not None
+            line = player.stdout.readline()
+            if not line:
+                raise RuntimeError(f"{host} broke off")
+            told[host] = json.loads(line)
+        lateness = lab.lateness()
+    finally:
+        for player in players.values():
+            player.communicate()
+    lacking = [i for answer in told.values() for i in answer["lacking"]]
+    if lacking:
+        raise RuntimeError(f"{len(lacking)} messages did not arrive within {patience_s:g} s, {lacking[0]} first")
+    ends = {i: t for answer in told.values() for i, t in answer["times"].items()}
+    starts = {i: t for answer in told.values() for i, t in answer["starts"].items()}
+    return Played(ends, starts, sum(answer["retransmissions"] for answer in told.values()), lateness)
+
+
+def _hosts(actions: Iterable[Action], connections: Mapping[str, tuple[str, str]]) -> list[str]:
+    nodes = [node for action in actions for node in (action.node, action.to) if node]
+    return list(dict.fromkeys([*nodes, *(end for ends in connections.values() for end in ends)]))
