@@ -1,4 +1,4 @@
-"""Round trips of ICMP echos: ``{"to": address, "count": n}`` on stdin, seconds on stdout. A script of its own: standard library only."""
+"""Round trips of ICMP echos: ``{"to": address, "count": n}`` on stdin, seconds on stdout. Standard library only."""
 
 from __future__ import annotations
 

@@ -31,11 +31,14 @@ class Action:
 
 @dataclass(frozen=True)
 class Played:
-    """Ends of all actions and starts of the messages (s from the beginning), segments sent again, and how late the emulator was."""
+    """Ends of all actions and starts of the messages (s from the beginning), and how late the emulator was.
+
+    ``again`` are the segments that a message's connection had sent again up to the next message on it, or the end.
+    """
 
     ends: Mapping[str, float]
     starts: Mapping[str, float]
-    retransmissions: int
+    again: Mapping[str, int]
     lateness: Lateness
 
     def took(self, message: str) -> float:
@@ -84,9 +87,11 @@ def play(
     lacking = [i for answer in told.values() for i in answer["lacking"]]
     if lacking:
         raise RuntimeError(f"{len(lacking)} messages did not arrive within {patience_s:g} s, {lacking[0]} first")
-    ends = {i: t for answer in told.values() for i, t in answer["times"].items()}
-    starts = {i: t for answer in told.values() for i, t in answer["starts"].items()}
-    return Played(ends, starts, sum(answer["retransmissions"] for answer in told.values()), lateness)
+    ends, starts, again = (
+        {i: value for answer in told.values() for i, value in answer[kind].items()}
+        for kind in ("times", "starts", "again")
+    )
+    return Played(ends, starts, again, lateness)
 
 
 def _hosts(actions: Iterable[Action], connections: Mapping[str, tuple[str, str]]) -> list[str]:

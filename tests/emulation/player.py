@@ -1,8 +1,9 @@
 """One host of an emulation plays its part of a plan of messages and pauses. A script of its own: standard library only.
 
-First line of stdin: ``{"node", "address": {node: address}, "port": the first, "actions": [...], "connections": {key: [opener, other]},
-"patience_s"}``. Answers ``ready`` when its connections are made, then reads ``{"begin_ns": ...}`` (of the wall clock, which all
-hosts share) and plays; at the end it writes ``{"times": {id: s}, "starts": {id: s}, "retransmissions": n, "lacking": [...]}``.
+First line of stdin: ``{"node", "address": {node: address}, "port": the first, "actions": [...],
+"connections": {key: [opener, other]}, "patience_s"}``. Answers ``ready`` when its connections are made, then reads ``{"begin_ns": ...}`` (of the wall clock, which all
+hosts share) and plays; at the end it writes ``{"times": {id: s}, "starts": {id: s}, "again": {id: n}, "lacking": [...]}``,
+``again`` being the segments that a connection had sent again up to the next message that this node began on it, or the end.
 
 An action is ``{"id", "node", "after": [ids], "pause_s", "key", "to", "bytes", "fresh"}``. It starts when all of ``after`` have
 ended, which are actions of this node or messages to it; at once without any. It ends ``pause_s`` later; an action with a ``key``
@@ -71,6 +72,8 @@ class Player:
         self.connections: dict[str, Connection] = {}
         self.turns: dict[str, list[str]] = {}
         self.postponed: dict[str, int] = {}
+        self.again: dict[str, int] = {}
+        self.last: dict[str, str] = {}
         for key, ends in task["connections"].items():
             if self.node in ends:
                 mine = [a for a in task["actions"] if a.get("key") == key and a["to"] == self.node]
@@ -171,6 +174,7 @@ class Player:
         """Hand the kernel what it takes."""
         if connection.sock is None:
             self.starts[connection.outgoing[0][0]] = time.time_ns()
+            self.last[connection.key] = connection.outgoing[0][0]
             sock = prepared(socket.socket())
             sock.setblocking(False)
             sock.connect_ex((self.addresses[self.ends[connection.key][1]], self.ports[connection.key]))
@@ -180,6 +184,8 @@ class Player:
         while connection.outgoing:
             i, nbytes = connection.outgoing[0]
             if i not in self.starts:
+                self.count(connection)
+                self.last[connection.key] = i
                 self.starts[i] = time.time_ns()
             left = connection.unsent or nbytes
             try:
@@ -219,19 +225,26 @@ class Player:
             self.open -= 1
             self.ended(done["id"], at)
 
+    def count(self, connection: Connection) -> None:
+        """Note what the last message took."""
+        if connection.key in self.last:
+            assert connection.sock is not None
+            info = connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+            self.again[self.last[connection.key]] = struct.unpack_from("I", info, RETRANSMISSIONS_AT)[0]
+
     def report(self) -> dict[str, Any]:
         """What happened, in s from the beginning."""
-        again = 0
         for connection in self.connections.values():
-            if connection.sock is not None:
-                info = connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-                again += struct.unpack_from("I", info, RETRANSMISSIONS_AT)[0]
+            self.count(connection)
         seconds = {
             kind: {i: (t - self.begin_ns) * 1e-9 for i, t in getattr(self, kind).items()}
             for kind in ("times", "starts")
         }
-        lacking = [a["id"] for c in self.connections.values() for a in c.incoming]
-        return {**seconds, "retransmissions": again, "lacking": lacking}
+        return {
+            **seconds,
+            "again": self.again,
+            "lacking": [a["id"] for c in self.connections.values() for a in c.incoming],
+        }
 
 
 def main() -> None:
