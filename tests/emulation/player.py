@@ -1,9 +1,9 @@
 """One host of an emulation plays its part of a plan of messages and pauses. A script of its own: standard library only.
 
-First line of stdin: ``{"node", "address": {node: address}, "port": the first, "actions": [...],
-"connections": {key: [opener, other]}, "patience_s"}``. Answers ``ready`` when its connections are made, then reads ``{"begin_ns": ...}`` (of the wall clock, which all
-hosts share) and plays; at the end it writes ``{"times": {id: s}, "starts": {id: s}, "again": {id: n}, "lacking": [...]}``,
-``again`` being the segments that a connection had sent again up to the next message that this node began on it, or the end.
+First line of stdin: ``{"node", "address": {node: address}, "port": the first, "actions": [...], "patience_s",
+"connections": {key: [opener, other]}}``. It answers ``ready`` when its connections are made, reads ``{"begin_ns": ...}`` (of the
+wall clock, which all hosts share) and plays. In the end it writes ``{"times": {id: s}, "starts": {id: s}, "again": {id: n},
+"lacking": [...]}``; ``again`` are the segments that a connection had sent again up to the next message of this node, or the end.
 
 An action is ``{"id", "node", "after": [ids], "pause_s", "key", "to", "bytes", "fresh"}``. It starts when all of ``after`` have
 ended, which are actions of this node or messages to it; at once without any. It ends ``pause_s`` later; an action with a ``key``
