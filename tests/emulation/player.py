@@ -5,12 +5,12 @@ First line of stdin: ``{"node", "address": {node: address}, "port": the first, "
 wall clock, which all hosts share) and plays. In the end it writes ``{"times": {id: s}, "starts": {id: s}, "again": {id: n},
 "lacking": [...]}``; ``again`` are the segments that a connection had sent again up to the next message of this node, or the end.
 
-An action is ``{"id", "node", "after": [ids], "pause_s", "key", "to", "bytes", "fresh"}``. It starts when all of ``after`` have
-ended, which are actions of this node or messages to it; at once without any. It ends ``pause_s`` later; an action with a ``key``
-then sends ``bytes`` bytes on that connection, and as a message ends where it arrives, when the kernel has its last byte.
-What comes of what is reckoned with the times at which things were due, so that late wake-ups do not add up.
-Messages of a connection and direction are sent in the order of their ids' places in the plan. ``fresh`` connects when it sends;
-its start is the call of ``connect``. All other starts are those of the call of ``send``.
+An action is ``{"id", "node", "after": [ids], "pause_s", "key", "to", "bytes", "fresh", "device"}``. It starts when all of
+``after`` have ended, which are actions of this node or messages to it; at once without any. It ends ``pause_s`` later; an action
+with a ``key`` then sends ``bytes`` bytes on that connection, and as a message ends where it arrives, when the kernel has its last
+byte. Actions with ``device`` are done one at a time, in the order in which they could start. What comes of what is reckoned with
+the times at which things were due, so that late wake-ups do not add up. Messages of a connection and direction are sent in the
+order of the plan. ``fresh`` connects when it sends; its start is the call of ``connect``, all others are those of ``send``.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Player:
         self.due_ns = dict.fromkeys(self.actions, 0)
         self.timers: list[tuple[int, int, str]] = []
         self.order = {a["id"]: k for k, a in enumerate(task["actions"])}
+        self.free_ns = 0
         self.times: dict[str, int] = {}
         self.starts: dict[str, int] = {}
         self.connections: dict[str, Connection] = {}
@@ -143,7 +144,10 @@ class Player:
 
     def plan(self, i: str) -> None:
         """All causes of an action have happened."""
-        due = max(self.due_ns[i], self.begin_ns) + int(self.actions[i]["pause_s"] * 1e9)
+        action = self.actions[i]
+        due = max(self.due_ns[i], self.begin_ns, self.free_ns if action["device"] else 0) + int(action["pause_s"] * 1e9)
+        if action["device"]:
+            self.free_ns = due
         heapq.heappush(self.timers, (due, self.order[i], i))
 
     def perform(self, i: str, due: int) -> None:

@@ -84,7 +84,8 @@ def measure(
     with delay_lab(downlink(rtts_s, rate_bps, queue)) as lab:
         trips = [echoed(lab, name, "r") for name in names]
         played = [
-            undisturbed(lambda: play(lab, plan, {name: (name, "r") for name in names}, patience)) for _ in range(repetitions)
+            undisturbed(lambda: play(lab, plan, {name: (name, "r") for name in names}, patience))
+            for _ in range(repetitions)
         ]
     totals = [max(p.ends.values()) for p in played]
     typical = totals.index(statistics.median_low(totals))
