@@ -14,6 +14,7 @@ start (`activation.decode`): known from starts where there is one possibility on
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,7 @@ class _Node:
         ]
         work = [row for _, row in self.starts if row["kind"] in WORK]
         #: Work that starts while other work is under way: the device has several slots, or the node several devices.
-        self.serial = all(a["t_end_s"] <= b["t_start_s"] for a, b in zip(work, work[1:], strict=False))
+        self.serial = all(a["t_end_s"] <= b["t_start_s"] for a, b in itertools.pairwise(work))
 
     def before(self, i: int, row: dict[str, Any]) -> list[Ending]:
         """What had ended when something started, the earliest first."""

@@ -16,7 +16,8 @@ PORT = 5000
 class Action:
     """A pause at ``node`` after the ends of ``after``; with ``key``, a message to ``to`` on that connection when it is over.
 
-    Pauses with ``device`` are one after another at a node, in the order in which their turns come: its computing. ``after`` are ids of actions of this node and of messages to it. A message ends when its last byte arrives.
+    Pauses with ``device`` are one after another at a node, in the order in which their turns come: its computing. ``after``
+    are ids of actions of this node and of messages to it. A message ends when its last byte arrives.
     """
 
     id: str
