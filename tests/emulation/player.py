@@ -57,7 +57,7 @@ class Player:
     def __init__(self, task: dict[str, Any]) -> None:
         self.node, self.addresses = task["node"], task["address"]
         self.ports = {key: task["port"] + i for i, key in enumerate(task["connections"])}
-        self.selector = selectors.DefaultSelector()
+        self.selector = selectors.SelectSelector()  # epoll would wait in whole milliseconds
         self.actions = {a["id"]: a for a in task["actions"] if a["node"] == self.node}
         self.waiting = {i: len(a["after"]) for i, a in self.actions.items()}
         self.dependents: dict[str, list[str]] = {}
