@@ -31,6 +31,7 @@ import sharing
 import singles
 from delay_lab import missing
 
+from elsa_sim.network import NetworkOptions
 from elsa_sim.results.run_directory import load
 
 SCENARIO = Path(__file__).with_name("end_to_end.yaml")
@@ -45,6 +46,7 @@ RUNS: dict[str, tuple[list[str], int]] = {
                       "topology.backhaul={up: 50 Mbit/s, down: 50 Mbit/s, latency: 5 ms}",
                       "devices.client.speed=200 MFLOP/s", "protocol.local_steps=2"], 250_000),
 }  # fmt: skip
+LINKS = [*((f"client{i}", "edge0") for i in range(4)), ("edge0", "cloud")]
 Work = tuple[str, Callable[[], Any]]
 
 
@@ -75,8 +77,16 @@ def work(options: argparse.Namespace) -> Iterator[Work]:
 def rounds(out: Path, name: str, transport: str, repetitions: int) -> end_to_end.Rounds:
     """Run the scenario with this transport, and play its messages."""
     changes, queue = RUNS[name]
-    if transport != "fluid":
-        changes = [*changes, f"network.transport={{kind: {transport}, connections: persistent, idle_restart: true}}"]
+    if "transport" in NetworkOptions.model_fields:
+        how: dict[str, Any] = {"kind": transport}
+        if transport == "tcp":
+            ways = [(u, v) for a, b in LINKS for u, v in ((a, b), (b, a))]
+            how |= {
+                "connections": "persistent",
+                "idle_restart": True,
+                "queue_bytes": {f"{u}>{v}": queue for u, v in ways},
+            }
+        changes = [*changes, f"network.transport={json.dumps(how)}"]
     folder = out / "runs" / f"{name.replace(' ', '_')}-{transport}"
     command = [sys.executable, "-m", "elsa_sim", "run", str(SCENARIO), "--out", str(folder), "--force"]
     for change in changes:

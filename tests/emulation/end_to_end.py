@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from causes import pattern
 from delay_lab import delay_lab, from_topology
+from patterns import FRAMING, MSS
 from plans import play
 from singles import echoed, undisturbed
 
+from elsa_sim.network import NetworkOptions
 from elsa_sim.results.run_directory import Results
 from elsa_sim.topology import Link, Node, Topology
 
@@ -50,6 +53,13 @@ def topology_of(results: Results) -> Topology:
 _PLAIN = {"u", "v", "up_bps", "down_bps", "latency_s"}
 
 
+def payload(nbytes: int) -> int:
+    """The payload of a message in the event table: where the package has transports, they have framed it there."""
+    return (
+        nbytes - FRAMING * math.ceil(nbytes / (MSS + FRAMING)) if "transport" in NetworkOptions.model_fields else nbytes
+    )
+
+
 def measure(results: Results, queue_bytes: Mapping[str, float] | float, repetitions: int = 3) -> Rounds:
     """Play the messages of a run; queues per direction ``"u>v"``, or one size for all (bytes on the link).
 
@@ -57,6 +67,7 @@ def measure(results: Results, queue_bytes: Mapping[str, float] | float, repetiti
         ValueError: the run is of a kind that cannot be played (see `causes.pattern` and `topology_of`).
     """
     found = pattern(results)
+    actions = [replace(action, bytes=payload(action.bytes)) if action.key else action for action in found.actions]
     hosts = list(dict.fromkeys([a.node for a in found.actions] + [a.to for a in found.actions if a.to]))
     net = from_topology(topology_of(results), hosts, queue_bytes)
     messages = [action.id for action in found.actions if action.key]
@@ -64,7 +75,7 @@ def measure(results: Results, queue_bytes: Mapping[str, float] | float, repetiti
     with delay_lab(net) as lab:
         rtts = {key: echoed(lab, *ends) for key, ends in found.connections.items()}
         played = [
-            undisturbed(lambda: play(lab, found.actions, found.connections, 30 + 5 * max(found.simulated_s)))
+            undisturbed(lambda: play(lab, actions, found.connections, 30 + 5 * max(found.simulated_s)))
             for _ in range(repetitions)
         ]
     return Rounds(

@@ -55,12 +55,14 @@ def case(
     links: Sequence[Mapping[str, Any]], flows: Sequence[Mapping[str, Any]], transport: str, connections: str,
     queue_bytes: Mapping[str, float],
 ) -> dict[str, Any]:  # fmt: skip
-    """A network case; without TCP the flows have the bytes that they have on the links."""
+    """A network case; ``bytes`` of its flows are payload, which a transport frames. Without transports it is framed here."""
     nodes = list(dict.fromkeys(node for link in links for node in (link["u"], link["v"])))
-    if transport == "fluid":
+    if "transport" not in Case.model_fields:
         framed = [{**flow, "bytes": wire_bytes(flow["bytes"])} for flow in flows]
         return {"nodes": nodes, "links": list(links), "flows": framed}
-    how = {"kind": transport, "connections": connections, "idle_restart": True, "queue_bytes": dict(queue_bytes)}
+    how: dict[str, Any] = {"kind": transport}
+    if transport == "tcp":
+        how |= {"connections": connections, "idle_restart": True, "queue_bytes": dict(queue_bytes)}
     return {"nodes": nodes, "links": list(links), "flows": list(flows), "transport": how}
 
 
