@@ -106,6 +106,7 @@ def emulator() -> Path:
     return binary
 
 
+_LABS = itertools.count()
 _FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
 
 
@@ -178,7 +179,8 @@ def delay_lab(net: Net) -> Iterator[DelayLab]:
     Raises:
         RuntimeError: the emulator did not start.
     """
-    spaces = {host: f"elsa{os.getpid()}t{i}" for i, host in enumerate(net.hosts)}
+    lab_number = next(_LABS)
+    spaces = {host: f"elsa{os.getpid()}t{lab_number}-{i}" for i, host in enumerate(net.hosts)}
     index = {name: i for i, name in enumerate(net.ports)}
     lines = [f"host {space} {DEVICE}" for space in spaces.values()]
     lines += [f"port {p.rate_bps:.3f} {p.queue_bytes:.0f} {p.delay_s:.9f}" for p in net.ports.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -63,26 +64,22 @@ def play(
     }  # fmt: skip
     players = {host: lab.start(host, "player.py") for host in hosts}
     try:
-        for host, player in players.items():
-            assert player.stdin is not None
-            print(json.dumps({**task, "node": host}), file=player.stdin, flush=True)
-        for host, player in players.items():
-            assert player.stdout is not None
-            if player.stdout.readline() != "ready\n":
+        for host in hosts:
+            _tell(players[host], json.dumps({**task, "node": host}))
+        for host in hosts:
+            if _hear(players[host]) != "ready":
                 raise RuntimeError(f"{host} broke off before it was connected")
         lab.lateness()
-        begin_ns = time.time_ns() + 100_000_000
-        for player in players.values():
-            assert player.stdin is not None
-            print(json.dumps({"begin_ns": begin_ns}), file=player.stdin, flush=True)
-        told = {}
-        for host, player in players.items():
-            assert player.stdout is not None
-            line = player.stdout.readline()
-            if not line:
+        begin = json.dumps({"begin_ns": time.time_ns() + 100_000_000})
+        for host in hosts:
+            _tell(players[host], begin)
+        for host in hosts:
+            if _hear(players[host]) != "played":
                 raise RuntimeError(f"{host} broke off")
-            told[host] = json.loads(line)
         lateness = lab.lateness()
+        for host in hosts:
+            _tell(players[host], "report")
+        told = {host: json.loads(_hear(players[host])) for host in hosts}
     finally:
         for player in players.values():
             player.communicate()
@@ -94,6 +91,16 @@ def play(
         for kind in ("times", "starts", "again")
     )
     return Played(ends, starts, again, lateness)
+
+
+def _tell(player: subprocess.Popen[str], line: str) -> None:
+    assert player.stdin is not None
+    print(line, file=player.stdin, flush=True)
+
+
+def _hear(player: subprocess.Popen[str]) -> str:
+    assert player.stdout is not None
+    return player.stdout.readline().strip()
 
 
 def _hosts(actions: Iterable[Action], connections: Mapping[str, tuple[str, str]]) -> list[str]:

@@ -2,8 +2,9 @@
 
 First line of stdin: ``{"node", "address": {node: address}, "port": the first, "actions": [...], "patience_s",
 "connections": {key: [opener, other]}}``. It answers ``ready`` when its connections are made, reads ``{"begin_ns": ...}`` (of the
-wall clock, which all hosts share) and plays. In the end it writes ``{"times": {id: s}, "starts": {id: s}, "again": {id: n},
-"lacking": [...]}``; ``again`` are the segments that a connection had sent again up to the next message of this node, or the end.
+wall clock, which all hosts share), plays, and says ``played``; at the next line it writes ``{"times": {id: s}, "starts": {id: s},
+"again": {id: n}, "lacking": [...]}``. ``again`` are the segments that a connection had sent again up to the next message of this
+node on it, or the end.
 
 An action is ``{"id", "node", "after": [ids], "pause_s", "key", "to", "bytes", "fresh", "device"}``. It starts when all of
 ``after`` have ended, which are actions of this node or messages to it; at once without any. It ends ``pause_s`` later; an action
@@ -260,6 +261,8 @@ def main() -> None:
     player.connect()
     print("ready", flush=True)  # noqa: T201
     player.play(json.loads(sys.stdin.readline())["begin_ns"], task["patience_s"])
+    print("played", flush=True)  # noqa: T201
+    sys.stdin.readline()  # when all have played: what a sender has handed over may have to be sent again until it arrives
     print(json.dumps(player.report()), flush=True)  # noqa: T201
     sys.stdin.readline()  # connections stay until all have reported
 

@@ -44,7 +44,7 @@ def table(rows: Iterable[Compared]) -> str:
 def figure(rows: Iterable[Compared], path: Path | None = None, ax: Axes | None = None) -> Axes:
     """Predicted over measured, a column per group and transport; hollow: segments were sent again. Written to ``path`` if given."""
     groups = grouped(rows)
-    ax = axes(ax, 1.6 + 0.85 * len(groups), 3.2)
+    ax = axes(ax, max(4.2, 1.6 + 0.85 * len(groups)), 3.2)
     transports = list(dict.fromkeys(t for by_transport in groups.values() for t in by_transport))
     chance = random.Random(0)
     for x, by_transport in enumerate(groups.values()):
