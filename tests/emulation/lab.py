@@ -58,7 +58,12 @@ def missing() -> str | None:
     return None
 
 
-def _run(command: str, lines: Sequence[str] = ()) -> None:
+def run(command: str, lines: Sequence[str] = ()) -> None:
+    """Run a command, with ``lines`` as its input.
+
+    Raises:
+        subprocess.CalledProcessError: its status is not 0.
+    """
     text = "\n".join(lines) + "\n" if lines else None
     subprocess.run(command.split(), input=text, text=True, capture_output=True, check=True)
 
@@ -69,7 +74,7 @@ def lab(topology: Topology) -> Iterator[dict[str, str]]:
     nodes = topology.names()
     spaces = {node: f"elsa{os.getpid()}n{i}" for i, node in enumerate(nodes)}
     try:
-        _run("ip -batch -", [f"netns add {space}" for space in spaces.values()])
+        run("ip -batch -", [f"netns add {space}" for space in spaces.values()])
         setup: dict[str, list[str]] = {
             node: ["link set lo up", f"addr add {address(topology, node)}/32 dev lo"] for node in nodes
         }
@@ -77,7 +82,7 @@ def lab(topology: Topology) -> Iterator[dict[str, str]]:
         gateway: dict[tuple[str, str], str] = {}
         for i, link in enumerate(topology.links):
             assert link.latency == 0.0, "no delay is emulated"
-            _run(f"ip -n {spaces[link.u]} link add l{i} type veth peer name l{i} netns {spaces[link.v]}")
+            run(f"ip -n {spaces[link.u]} link add l{i} type veth peer name l{i} netns {spaces[link.v]}")
             for node, other, last, rate in ((link.u, link.v, 1, link.up), (link.v, link.u, 2, link.down)):
                 setup[node] += [f"addr add 10.{1 + i // 250}.{i % 250}.{last}/30 dev l{i}", f"link set l{i} up"]
                 gateway[other, node] = f"10.{1 + i // 250}.{i % 250}.{last}"
@@ -90,9 +95,9 @@ def lab(topology: Topology) -> Iterator[dict[str, str]]:
                 f"route add {address(topology, dst)}/32 via {gateway[src, hop]} src {address(topology, src)}"
             )
         for node, space in spaces.items():
-            _run(f"ip -n {space} -batch -", setup[node])
-            _run(f"ip netns exec {space} tc -batch -", shape[node])
-            _run(f"ip netns exec {space} sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.tcp_no_metrics_save=1")
+            run(f"ip -n {space} -batch -", setup[node])
+            run(f"ip netns exec {space} tc -batch -", shape[node])
+            run(f"ip netns exec {space} sysctl -q -w net.ipv4.ip_forward=1 net.ipv4.tcp_no_metrics_save=1")
         yield spaces
     finally:
         for space in spaces.values():
