@@ -18,7 +18,7 @@ from elsa_sim.protocols.alignfed import fair
 from elsa_sim.protocols.versions import ClientUpdate, Server
 
 #: All clients alike, with a wire and a server that cost next to nothing.
-ALIKE = ("topology={kind: star, clients: 3, access: {up: 1 Gbit/s, latency: 0 s}}", "network.header=0 B",
+ALIKE = ("topology={kind: star, clients: 3, access: {up: 1 Gbit/s, latency: 0 s}}", "network.transport={kind: fluid, framing: 0 B}",
          "devices.cloud={speed: 1000 TFLOP/s, launch: 0 s}")  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import small_runs
 import torch
 from protocol_laws import LAWS, TIMING, timeline
 from sklearn.metrics import adjusted_rand_score, roc_auc_score
-from small_runs import HIDDEN, known, played, transfers, work, world_of
+from small_runs import HIDDEN, framed, known, played, transfers, work, world_of
 
 from elsa_sim.base.errors import ScenarioError
 from elsa_sim.learning.backbone.flops import FlopCounter
@@ -103,14 +103,14 @@ def test_timing_without_behaviour_has_the_same_bytes_and_the_nearest_edge_server
 
 def test_bytes_of_probing_by_hand() -> None:
     results, world = world_of(f"protocol={small(f'clustering: similar, {PROBED}')}")
-    header, clients, times, k = 40, 3, 2, 7  # as many dimensions as 8 texts span
+    clients, times, k = 3, 2, 7  # as many dimensions as 8 texts span
     by_kind = {kind: transfers(results.events, kind)["bytes"] for kind in ("probe", "fingerprint", "assignment")}
     tokens = world.public(TEXTS).valid
-    texts, projection = 4 * tokens + 4 * TEXTS + header, 4 * (HIDDEN + HIDDEN * k) + header
+    texts, projection = framed(4 * tokens + 4 * TEXTS), framed(4 * (HIDDEN + HIDDEN * k))
     assert sorted(by_kind["probe"]) == sorted([texts, projection] * clients)  # once, not at every probing
-    report = 4 * (k + k * (k + 1) // 2 + TEXTS * 3) + header  # mean, covariance, three classes per text
+    report = framed(4 * (k + k * (k + 1) // 2 + TEXTS * 3))  # mean, covariance, three classes per text
     assert by_kind["fingerprint"].tolist() == [report] * clients * times
-    assert by_kind["assignment"].tolist() == [4 + header] * clients * times
+    assert by_kind["assignment"].tolist() == [framed(4)] * clients * times
     assert len(transfers(results.events, "activation")) == clients * times * (2 * 1 + 2) + clients * 2 * 2 * 2 * 2
     rows = work(results.events)
     for label in ("fit projection", "judge clients", "part1.probe", "part2.probe", "part3.probe"):

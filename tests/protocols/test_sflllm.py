@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from small_runs import drawn_batches, known, loaded, played, transfers, work, world_of
+from small_runs import drawn_batches, framed, known, loaded, played, transfers, work, world_of
 
 from elsa_sim.base.errors import ScenarioError
 from elsa_sim.learning.execution.work import Ref
@@ -74,7 +74,7 @@ def test_a_joint_step_is_a_step_on_the_batch_of_all_clients() -> None:
 
 
 def test_labels_cross_and_the_last_layers_do_not() -> None:
-    """A message up: a float32 row per token, a length and a class per text of 4 bytes each, and the header."""
+    """A message up: a float32 row per token, a length and a class per text of 4 bytes each, and their framing."""
     results, world = world_of(*two("rounds: 1, local_steps: 2"))
     up = transfers(results.events, "activation")
     computed = work(results.events)
@@ -85,7 +85,7 @@ def test_labels_cross_and_the_last_layers_do_not() -> None:
     assert set(handed["node"].astype(str)) | set(handed["peer"].astype(str)) == {
         "edge0", "client0", "client1", "client2"}  # fmt: skip
     own = sum(world.model.backbone.specs[n].nbytes for n in world.model.names(world.split_clients[0].own))
-    assert set(handed["bytes"]) == {own + 40}
+    assert set(handed["bytes"]) == {framed(own)}
     learned = computed[computed["detail"] == "part2.learn"]
     assert learned["node"].astype(str).tolist() == ["cloud"] * 2  # one step of the server, whoever many clients
     assert computed[computed["kind"] == "aggregation"]["node"].astype(str).tolist() == ["edge0"]

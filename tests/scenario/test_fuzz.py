@@ -51,7 +51,7 @@ codec:
     columns: 64
   gradient: {kind: int8}
   adapters: [float16]
-network: {model: {kind: fifo}, header: 40 B}
+network: {model: {kind: fifo}, transport: {kind: fluid, framing: 40 B}}
 stop: {rounds: 3, target_accuracy: 0.9, sim_time: 2 h, host_time: 5 min}
 execution: {mode: real, threads: 2, device: cpu}
 """

@@ -38,7 +38,7 @@ split: {policy: fixed, p: 1, q: 2}
 codec:
   activation: [{kind: ssop, rank: 8}, {kind: sketch, rows: 3, columns: 64}]
   gradient: [{kind: sketch, rows: 3, columns: 64}]
-network: {model: max-min, header: 40}
+network: {model: max-min, transport: {kind: fluid, framing: 40}}
 stop: {target_accuracy: 0.9, sim_time: 2 h}
 execution: {mode: timing, threads: 2}
 """
@@ -72,7 +72,7 @@ def test_every_section_is_read_in_si_units() -> None:
     assert [codec.kind for codec in made.codec.activation] == ["ssop", "sketch"]
     assert [codec.kind for codec in made.codec.gradient] == ["sketch"]
     assert made.codec.adapters == ()
-    assert (made.network.model.kind, made.network.header) == ("max-min", 40.0)
+    assert (made.network.model.kind, made.network.transport.framing) == ("max-min", 40.0)
     assert (made.stop.target_accuracy, made.stop.sim_time, made.stop.rounds) == (0.9, 7200.0, None)
     assert (made.execution.mode, made.execution.threads, made.execution.device) == ("timing", 2, "cpu")
 

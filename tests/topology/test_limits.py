@@ -35,8 +35,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"duplex": "half", "profile": [[0, 5]], "profile_down": [[0, 5]]}, "share one channel"),
 ]
 NETWORK: list[tuple[dict[str, Any], str]] = [
-    ({"header": 9e18}, "at most 65535 B .the longest IP packet"),
-    ({"segment": 0}, "at least 1"),
+    ({"transport": {"kind": "tcp", "framing": 9e18}}, "at most 65535 B .the longest IP packet"),
+    ({"transport": {"kind": "tcp", "segment": 0}}, "at least 1"),
     ({"outages": [{"node": "a", "start": 0, "duration": 1e9}]}, "at most 1e.08 s"),
     ({"outages": [{"node": "a", "start": 1e9, "duration": 1}]}, "at most 1e.08 s"),
     ({"outages": [{"node": "a", "start": 0, "duration": 0}]}, "greater than 0"),
@@ -61,7 +61,9 @@ def test_the_network_of_a_scenario(given: dict[str, Any], message: str) -> None:
 def test_at_the_bounds() -> None:
     LinkOptions.model_validate({"up": 1, "down": 1e15, "latency": 1e5, "jitter": 1e5, "loss": 0.99,
                                 "profile": [[0, 0], [LEAST_CHANGE, 5]], "period": 3 * LEAST_CHANGE})  # fmt: skip
-    NetworkOptions.model_validate({"header": 65535, "outages": [{"node": "a", "start": 1e8, "duration": 1e8}]})
+    NetworkOptions.model_validate(
+        {"transport": {"kind": "fluid", "framing": 65535}, "outages": [{"node": "a", "start": 1e8, "duration": 1e8}]}
+    )
 
 
 def test_the_schema_shows_the_bounds() -> None:

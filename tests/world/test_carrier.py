@@ -27,7 +27,9 @@ class Lab:
     def __init__(self, **options: Any) -> None:
         self.env, self.recorder = simpy.Environment(), Recorder()
         self.log = EventLog(self.env, self.recorder)
-        given = NetworkOptions.model_validate({"header": 40, **options})
+        given = NetworkOptions.model_validate(
+            {"transport": {"kind": "fluid", "framing": 40.0, "segment": 65535.0}, **options}
+        )
         self.network = Network(self.env, PATH, given)
         power = PowerOptions(transmit=2.0, receive=3.0)
         devices = {
@@ -50,7 +52,7 @@ class Lab:
         return row  # type: ignore[no-any-return]
 
 
-def test_a_message_is_weighed_with_its_header_and_paid_by_both_ends() -> None:
+def test_a_message_is_weighed_with_its_framing_and_paid_by_both_ends() -> None:
     lab = Lab()
     lab.env.run(lab.carry(1960))
     assert lab.counted == ({"adapters": 2000}, {"adapters": 2000}, {})
@@ -63,7 +65,7 @@ def test_a_message_is_weighed_with_its_header_and_paid_by_both_ends() -> None:
 
 
 def test_bytes_are_counted_by_kind_and_from_the_start() -> None:
-    lab = Lab(header=0)
+    lab = Lab(transport={"kind": "fluid", "framing": 0.0})
     lab.carry(100)
     lab.carry(300)
     lab.carry(50, "gradient")

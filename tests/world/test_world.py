@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from small_runs import HIDDEN, drawn_batches, known, loaded, played, transfers, work, world_of
+from small_runs import HIDDEN, drawn_batches, framed, known, loaded, played, transfers, work, world_of
 
 from elsa_sim.base.errors import Divergence, RunFailed
 from elsa_sim.learning.tasks.data import Batch
@@ -15,7 +15,6 @@ from elsa_sim.results.metrics import Results
 from elsa_sim.run.simulation import run
 from elsa_sim.world.progress import Observer
 
-HEADER = 40
 #: Bytes of the adapters of a layer (rank 2 on query and value) and of the head (3 classes).
 LAYER = 4 * 2 * (2 * HIDDEN + HIDDEN * 2)
 HEAD = 4 * (3 * HIDDEN + 3)
@@ -41,20 +40,22 @@ def test_each_crossing_of_a_step_is_a_transfer_and_is_weighed() -> None:
     results, batch = one_step()
     states = int(batch.lengths.sum()) * HIDDEN * 4
     assert len(set(batch.lengths.tolist())) > 1  # no padding crosses
-    assert sizes(results.events, "activation") == [states + 4 * len(batch.lengths) + HEADER, states + HEADER]
-    assert sizes(results.events, "gradient") == [states + HEADER, states + HEADER]
-    everything, own = 3 * LAYER + HEAD + HEADER, 2 * LAYER + HEAD + HEADER
+    assert sizes(results.events, "activation") == [framed(states + 4 * len(batch.lengths)), framed(states)]
+    assert sizes(results.events, "gradient") == [framed(states), framed(states)]
+    everything, own = framed(3 * LAYER + HEAD), framed(2 * LAYER + HEAD)
     assert sizes(results.events, "adapters") == [everything, own, own, everything]
     ways = [(row.node, row.peer) for row in transfers(results.events).itertuples() if row.detail != "adapters"]
     up, down = ("client0", "edge0"), ("edge0", "client0")
     assert ways == [up, down, up, down]
 
 
-def test_the_header_is_the_scenarios() -> None:
+def test_the_framing_is_the_scenarios() -> None:
+    """66 bytes for each 1,448 of payload begun; none if so stated; the same of every transport."""
     plain, _ = one_step()
-    bare, _ = one_step("network.header=0 B")
-    difference = transfers(plain.events)["bytes"] - transfers(bare.events)["bytes"]
-    assert difference.tolist() == [HEADER] * 8
+    bare, _ = one_step("network.transport={kind: tcp, framing: 0 B}")
+    assert transfers(plain.events)["bytes"].tolist() == [framed(size) for size in transfers(bare.events)["bytes"]]
+    fluid, _ = one_step("network.transport=fluid")
+    assert transfers(plain.events)["bytes"].tolist() == transfers(fluid.events)["bytes"].tolist()
 
 
 def matrix_products(tokens: int, width: int) -> int:
@@ -74,7 +75,7 @@ def test_flops_of_a_forward_pass() -> None:
 def test_the_timeline_of_a_step_is_what_it_is_on_paper() -> None:
     results, batch = one_step()
     states = int(batch.lengths.sum()) * HIDDEN * 4
-    everything, own = 3 * LAYER + HEAD + HEADER, 2 * LAYER + HEAD + HEADER
+    everything, own = framed(3 * LAYER + HEAD), framed(2 * LAYER + HEAD)
     flops = work(results.events).set_index("detail")["flops"]
 
     def access_up(size: int) -> float:
@@ -87,13 +88,13 @@ def test_the_timeline_of_a_step_is_what_it_is_on_paper() -> None:
         ("adapters", "cloud", 0.005 + 8 * everything / 100e6),
         ("adapters", "edge0", access_down(own)),
         ("part1.forward", "client0", flops["part1.forward"] / 2e9),
-        ("activation", "client0", access_up(states + 4 * len(batch.lengths) + HEADER)),
+        ("activation", "client0", access_up(framed(states + 4 * len(batch.lengths)))),
         ("part2.forward", "edge0", flops["part2.forward"] / 20e9),
-        ("activation", "edge0", access_down(states + HEADER)),
+        ("activation", "edge0", access_down(framed(states))),
         ("part3.learn", "client0", flops["part3.learn"] / 2e9),
-        ("gradient", "client0", access_up(states + HEADER)),
+        ("gradient", "client0", access_up(framed(states))),
         ("part2.backward", "edge0", flops["part2.backward"] / 20e9),
-        ("gradient", "edge0", access_down(states + HEADER)),
+        ("gradient", "edge0", access_down(framed(states))),
         ("part1.backward", "client0", flops["part1.backward"] / 2e9),
         ("adapters", "client0", access_up(own)),
         ("aggregate", "edge0", 2 * (3 * LAYER + HEAD) / 4 / 20e9),
@@ -138,13 +139,15 @@ def test_a_codec_that_halves_the_buffers_shortens_the_time() -> None:
     plain, batch = one_step()
     half, _ = one_step("codec={activation: [float16], gradient: [float16]}")
     states = int(batch.lengths.sum()) * HIDDEN * 2
-    assert sizes(half.events, "activation") == [states + 4 * len(batch.lengths) + HEADER, states + HEADER]
-    assert sizes(half.events, "gradient") == [states + HEADER] * 2
+    assert sizes(half.events, "activation") == [framed(states + 4 * len(batch.lengths)), framed(states)]
+    assert sizes(half.events, "gradient") == [framed(states)] * 2
     rows = work(half.events)
     casts = rows[rows["detail"].str.endswith("code")]
     assert len(casts) == 2 * 4
     spent = (casts["t_end_s"] - casts["t_start_s"]).sum()
-    saved = 2 * states * 8 / 10e6 + 2 * states * 8 / 40e6
+    before = [framed(2 * states + 4 * len(batch.lengths)), *[framed(2 * states)] * 3]
+    after = [framed(states + 4 * len(batch.lengths)), *[framed(states)] * 3]
+    saved = sum((x - y) * 8 / rate for x, y, rate in zip(before, after, (10e6, 40e6, 10e6, 40e6), strict=True))
     assert half.summary["sim_time_s"] == pytest.approx(plain.summary["sim_time_s"] - saved + spent, rel=1e-9)
     assert half.summary["sim_time_s"] < plain.summary["sim_time_s"]
 
@@ -167,9 +170,9 @@ def test_codec_work_is_charged_to_both_ends() -> None:
 def test_adapters_go_through_their_codec() -> None:
     plain, _ = one_step()
     half, _ = one_step("codec={adapters: [float16]}")
-    assert [2 * (size - HEADER) for size in sizes(half.events, "adapters")] == [
-        size - HEADER for size in sizes(plain.events, "adapters")
-    ]
+    everything, own = 3 * LAYER + HEAD, 2 * LAYER + HEAD
+    assert sizes(plain.events, "adapters") == [framed(n) for n in (everything, own, own, everything)]
+    assert sizes(half.events, "adapters") == [framed(n // 2) for n in (everything, own, own, everything)]
     assert half.summary["loss"] != plain.summary["loss"]
 
 
@@ -177,7 +180,7 @@ def test_messages_that_share_a_link_share_its_bandwidth() -> None:
     """Two clients behind one edge server send over links of their own; both download over the backhaul at once."""
     change = "topology={kind: tree, clients: 2, edges: 1, access: {up: 10 Mbit/s}, backhaul: {up: 1 Mbit/s}}"
     results = known("protocol={kind: fedavg, rounds: 1, local_steps: 1}", change)
-    everything = 3 * LAYER + HEAD + HEADER
+    everything = framed(3 * LAYER + HEAD)
     first = transfers(results.events).iloc[:2]
     assert first["route"].tolist() == ["cloud>edge0>client0", "cloud>edge0>client1"]
     np.testing.assert_allclose(first["t_end_s"], 2 * 8 * everything / 1e6, rtol=1e-9)
