@@ -120,7 +120,7 @@ def test_it_is_one_short_file(plugin: Path) -> None:
 
 def test_its_messages_are_coded_and_shrink() -> None:
     plain, short = known(f"protocol={KIND}"), known(f"protocol={KIND}", SHORT)
-    sent, coded = (transfers(made.events, "prototypes")["bytes"] - 40 for made in (plain, short))
+    sent, coded = (transfers(made.events, "prototypes")["bytes"] - 66 for made in (plain, short))
     assert len(sent) == len(coded) == 2 * 3
     assert set(sent) == {4 * 32 * 4}
     assert set(coded) == {4 * (32 + 4)}  # a row of codes, and its scale

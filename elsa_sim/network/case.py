@@ -20,9 +20,11 @@ from ..base.units import MOST_BANDWIDTH, MOST_BYTES, MOST_TIME
 from ..topology import Link, Node, Topology, faults_of
 from ..topology.limits import LEAST_BANDWIDTH, MOST_LATENCY
 from ..topology.options import Duplex
+from ..transports import Fluid, Transport
 from . import Delivery, Network, NetworkOptions
 from .options import Carrying
 
+FLUID = Fluid()
 #: The most bytes that a case may have as a file.
 MOST_READ = 64 * 2**20
 NonNegative = Annotated[float, Ge(0)]
@@ -86,17 +88,14 @@ def load(path: str | Path) -> dict[str, Any]:
 def play(case: Mapping[str, Any], options: NetworkOptions | None = None) -> dict[str, float]:
     """Flow id -> finish time (s). A flow that never finishes (its link stays down) is ``inf``.
 
-    The case's own transport goes before that of ``options``; without one, nothing is added to a flow's bytes.
+    Only the case says how flows are transported: without a ``transport``, they are fluid, and nothing is added to their bytes.
 
     Raises:
         InputFaults: all faults of the case at once.
     """
     parsed, topology = _checked(case)
     env, flows, transport = simpy.Environment(), parsed.flows, parsed.transport
-    options = options or NetworkOptions()
-    if transport is not None:
-        options = options.model_copy(update={"transport": transport})
-    network = Network(env, topology, options)
+    network = Network(env, topology, _with(options or NetworkOptions(transport=FLUID), transport or FLUID))
     finish = {flow.id: math.inf for flow in flows}
 
     def send(flow: CaseFlow) -> Generator[simpy.Event, Any, None]:
@@ -112,6 +111,19 @@ def play(case: Mapping[str, Any], options: NetworkOptions | None = None) -> dict
     if wrong:
         raise InvariantViolation("; ".join(wrong))
     return finish
+
+
+def _with(options: NetworkOptions, transport: Transport) -> NetworkOptions:
+    """The options with another transport.
+
+    Raises:
+        InputFaults: it does not go with the link model.
+    """
+    given = {name: getattr(options, name) for name in options.model_fields_set}
+    try:
+        return NetworkOptions.model_validate({**given, "transport": transport})
+    except ValidationError as error:
+        raise InputFaults([Fault("transport", str(each["msg"])) for each in error.errors()]) from error
 
 
 def _checked(case: Mapping[str, Any]) -> tuple[Case, Topology]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
+from collections.abc import Collection
 from typing import ClassVar, Literal
 
 from ..base.registry import Component
@@ -71,6 +72,11 @@ class Transport(Component):
     def understood(self) -> str:
         """What else is to be printed of it before a run, in few words."""
         return ""
+
+    @property
+    def directions(self) -> Collection[str]:
+        """The links by direction, ``u>v``, of which it says something."""
+        return ()
 
     @property
     def persistent(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
@@ -49,6 +49,10 @@ class Tcp(Transport):
     def understood(self) -> str:
         windows = "windows that shrink when idle" if self.idle_restart else "windows that stay when idle"
         return f"{self.connections.replace('_', ' ')} connections, {windows}"
+
+    @property
+    def directions(self) -> Collection[str]:
+        return self.queue_bytes.keys()
 
     @property
     def persistent(self) -> bool:

@@ -152,7 +152,7 @@ def test_cuts_follow_the_rates_of_the_radio() -> None:
         assert plan.layout is not None
         radio = radio_of(plan.scenario, plan.layout, plan.context.streams)
         set_demands(radio, plan.needs)
-        size = 4 * 5 * 32 * 4 + 40
+        size = 4 * 5 * 32 * 4 + 2 * 66
         bits = 2 * 8 * size
         wire = bits / radio.rate("client0", "edge0") + bits / min(radio.rate("edge0", "client0"), 1e9) + 4 * 0.003
         assert f"wire {wire:.3g}" in plan.cuts["client0"].why
@@ -160,7 +160,7 @@ def test_cuts_follow_the_rates_of_the_radio() -> None:
     assert waits["200 kHz"] < waits["100 kHz"]
     wanted = plan.needs[None]
     assert set(wanted.bits) == {"client0", "client1", "client2"}
-    assert wanted.bits["client0"] == 2 * 8 * (4 * 5 * 32 * 4 + 40)
+    assert wanted.bits["client0"] == 2 * 8 * (4 * 5 * 32 * 4 + 2 * 66)
 
 
 def test_one_run_one_trace_whatever_was_solved_between() -> None:

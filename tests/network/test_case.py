@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elsa_sim.base.errors import ElsaError, InputFaults
+from elsa_sim.network import NetworkOptions
 from elsa_sim.network.case import load, play
 
 ORACLE = Path(__file__).parents[3] / "shared" / "oracle" / "network"
@@ -184,3 +185,20 @@ def test_load_reads_what_was_written(tmp_path: Path) -> None:
 def test_bounds(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputFaults, match=message):
         play(small() | change)
+
+
+def test_a_case_says_how_its_flows_are_transported() -> None:
+    """Without a transport bytes are those on the wire and flow freely; with one they are payload, framed, in windows."""
+    case = small()
+    case["nodes"], case["links"] = ["a", "b"], [{"u": "a", "v": "b", "bandwidth_bps": 1e9, "latency_s": 0.05}]
+    case["flows"] = [{"id": "f", "src": "a", "dst": "b", "bytes": 1448 * 20}]
+    assert play(case)["f"] == pytest.approx(0.05 + 8 * 1448 * 20 / 1e9, rel=1e-12)
+    assert play({**case, "transport": "fluid"})["f"] == pytest.approx(0.05 + 8 * 1514 * 20 / 1e9, rel=1e-12)
+    assert play({**case, "transport": {"kind": "tcp"}})["f"] == pytest.approx(0.15, rel=1e-3)
+    assert play({**case, "transport": {"kind": "tcp", "connections": "per_message"}})["f"] == pytest.approx(
+        0.25, rel=1e-3
+    )
+    with pytest.raises(InputFaults, match="there is no link 'a>c'"):
+        play({**case, "transport": {"kind": "tcp", "queue_bytes": {"a>c": 5.0}}})
+    with pytest.raises(InputFaults, match="fifo"):
+        play({**case, "transport": "tcp"}, NetworkOptions(model="fifo", transport="fluid"))

@@ -33,7 +33,7 @@ partition: {kind: dirichlet, alpha: 0.5, min_samples: 1}
 topology: {file: net.json, clients: 2, access: {up: 5 Mbit/s, latency: 5 ms}}
 devices: {client: {stragglers: [lognormal], downtimes: [{kind: crash, at: 5 s}]}, overrides: {client1: {slowdown: 2}}}
 codec: {activation: [ssop, {kind: sketch, rows: 3, columns: 8}, int8], gradient: [float16]}
-network: {outages: [{node: edge0, start: 1, duration: 2}], model: fifo}
+network: {outages: [{node: edge0, start: 1, duration: 2}], model: fifo, transport: fluid}
 stop: {target_accuracy: 0.5}
 """
 TEXTS = (TEXT, FILES)

@@ -111,7 +111,7 @@ def test_a_given_downlink() -> None:
 @pytest.mark.parametrize("fading", ["flat", "selective"])
 def test_a_transfer_over_a_fading_link_is_the_integral_of_its_rate(model: str, fading: str) -> None:
     """The time at which the bits of the blocks sum up to the message, to 1e-9; the wired rest is no limit."""
-    site = Site(tree(1, 1), 5, {"model": model}, fading=fading, coherence=0.01, subchannels=4,
+    site = Site(tree(1, 1), 5, {"model": model, "transport": "fluid"}, fading=fading, coherence=0.01, subchannels=4,
                 nodes=at(client0=(0.0, 0.0), edge0=(300.0, 0.0)))  # fmt: skip
     site.send(0.1234, "client0", "edge0", 1e6)
     site.run()
@@ -132,8 +132,8 @@ def test_a_transfer_over_a_fading_link_is_the_integral_of_its_rate(model: str, f
 @pytest.mark.parametrize("model", MODELS)
 def test_a_transfer_of_a_moving_client_is_the_integral_of_its_rate(model: str) -> None:
     """400 m at 10 m/s, positions every 0.5 s."""
-    site = Site(tree(1, 1), 0, {"model": model}, nodes=at(client0=(0.0, 0.0), edge0=(0.0, 50.0)), interval=0.5,
-                subchannels=1, mobility=walk((0.0, 0.0), (40.0, 400.0)))  # fmt: skip
+    site = Site(tree(1, 1), 0, {"model": model, "transport": "fluid"}, nodes=at(client0=(0.0, 0.0), edge0=(0.0, 50.0)),
+                interval=0.5, subchannels=1, mobility=walk((0.0, 0.0), (40.0, 400.0)))  # fmt: skip
     site.send(2.25, "client0", "edge0", 12e6)
     site.run(60.0)
     ticks = [0.5 * i for i in range(5, 81)]
