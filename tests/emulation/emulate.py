@@ -45,6 +45,10 @@ RUNS: dict[str, tuple[list[str], int]] = {
     "far and idle": (["codec={}", "topology.access={up: 20 Mbit/s, down: 50 Mbit/s, latency: 40 ms}",
                       "topology.backhaul={up: 50 Mbit/s, down: 50 Mbit/s, latency: 5 ms}",
                       "devices.client.speed=200 MFLOP/s", "protocol.local_steps=2"], 250_000),
+    "shared uplink": (["codec={}", "split=fixed", "protocol={kind: fedavg, rounds: 2, local_steps: 4, lr: 0.01}",
+                       "devices.overrides={}", "backbone.lora={rank: 64, alpha: 64, targets: [query, value]}",
+                       "topology.access={up: 50 Mbit/s, down: 50 Mbit/s, latency: 40 ms}",
+                       "topology.backhaul={up: 10 Mbit/s, down: 20 Mbit/s, latency: 5 ms}"], 250_000),
 }  # fmt: skip
 LINKS = [*((f"client{i}", "edge0") for i in range(4)), ("edge0", "cloud")]
 Work = tuple[str, Callable[[], Any]]
