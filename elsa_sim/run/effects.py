@@ -40,7 +40,10 @@ def of_sections(scenario: Scenario, protocol: Protocol) -> Iterator[tuple[str, F
 
 
 def unlooked(scenario: Scenario) -> Iterator[str]:
-    """Options that have an effect in another mode of execution than this scenario's, for who times what is later played."""
+    """Options that have an effect in another mode, or on another kind, than this scenario's: a study may state them for all its cells."""
+    if scenario.unreliable is not None:
+        for name in scenario.unreliable.idle():
+            yield f"unreliable.{name} is of no kind that is stated here"
     if scenario.execution.mode == "timing":
         if scenario.stop.target_accuracy is not None:
             yield "stop.target_accuracy is never reached in timing mode, which has no accuracy"

@@ -124,7 +124,7 @@ def test_bytes_of_probing_by_hand() -> None:
 def test_trust_alone_reports_only_what_it_compares(consistency: str, floats: int) -> None:
     options = f"trust: {{consistency: {consistency}}}, probing: {{texts: 8, warm_up: 0}}, recluster_every: 5"
     results = once(f"protocol={small(options)}")
-    assert set(transfers(results.events, "fingerprint")["bytes"]) == {4 * floats + 40}
+    assert set(transfers(results.events, "fingerprint")["bytes"]) == {framed(4 * floats)}
     assert len(transfers(results.events, "assignment")) == 0
     assert {row["round"] for row in scored(results)} == {1}
     assert all(0 <= row["trust"] <= 1 for row in scored(results))

@@ -48,8 +48,6 @@ def faults(*changes: str) -> list[str]:
         (("codec={activation: [{kind: subspace, rank: 33}]}",),
          "codec.activation.0: 'subspace' projects rows of 32 numbers; needs rank <= 32, got 33"),
         (("privacy={under: [[{kind: ssop, rank: 33}]]}",), "privacy.under.0.0: 'ssop' turns rows of 32 numbers"),
-        (("unreliable={share: 0.5, kinds: [sign_flip], noise_scale: 3}",),
-         "unreliable.noise_scale: no kind that is stated here has it"),
         (("protocol.trust={judges: [updates], consistency: similarity}",), "protocol.trust: consistency is about answers"),
         (("protocol.trust={judges: [updates, updates]}",), "protocol.trust: judges names one of them twice"),
         (("stop.rounds=3",), "stop.rounds: the protocol ends after 2, before 3"),
@@ -84,6 +82,10 @@ def test_what_has_an_effect_is_fine(changes: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        (
+            ("unreliable={share: 0.5, kinds: [sign_flip], noise_scale: 3}",),
+            "unreliable.noise_scale is of no kind that is stated here",
+        ),
         (("execution.mode=timing", "stop.target_accuracy=0.9"), "stop.target_accuracy is never reached in timing mode"),
         (("execution.mode=timing", "execution.workers=2"), "execution.workers have nothing to do in timing mode"),
         (("execution.worker_timeout=60",), "execution.worker_timeout has an effect with several workers only"),

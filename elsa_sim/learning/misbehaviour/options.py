@@ -46,17 +46,13 @@ class UnreliableOptions(Options):
         """Client -> what it does, of those that misbehave. A larger share adds clients to those of a smaller one.
 
         Raises:
-            InputFaults: a named client does not exist, or an option for all kinds that have it is one of none of them.
+            InputFaults: a named client does not exist.
         """
         unknown = [name for name in self.clients if name not in clients]
         if unknown:
             valid = ", ".join([*clients[:3], *(["..."] if len(clients) > 3 else [])])
             raise InputFaults(
                 [Fault(f"clients.{name}", f"there is no client {name!r}; valid: {valid}") for name in unknown]
-            )
-        if idle := self._idle():
-            raise InputFaults(
-                [Fault(name, "no kind that is stated here has it and leaves it open; leave it out") for name in idle]
             )
         others = [name for name in clients if name not in self.clients]
         order = streams.numpy("unreliable").permutation(len(others))
@@ -65,8 +61,8 @@ class UnreliableOptions(Options):
         found = {**self.clients, **drawn}
         return {name: self._completed(found[name]) for name in clients if name in found}
 
-    def _idle(self) -> list[str]:
-        """Stated options that would complete nobody's; none where nobody misbehaves: that is a study's point of comparison."""
+    def idle(self) -> list[str]:
+        """Stated options that complete nobody's; none where nobody misbehaves: that is a study's point of comparison."""
         behaviours = [*self.clients.values(), *(self.kinds if self.share > 0 else ())]
         own = {"share", "kinds", "clients"}
         stated = [name for name in type(self).model_fields if name in self.model_fields_set - own]
