@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 from pydantic import Field, SerializeAsAny, model_validator
@@ -72,7 +72,7 @@ class NetworkOptions(Options):
     resolve: Literal["touched", "all"] = "touched"
     """``touched``: an event shares anew only what it touches (max-min); ``all``: everything, for comparison."""
     transport: Carrying = Tcp()
-    """Transport: ``tcp``, ``fluid``, or a mapping with ``kind``. Link models that send whole messages hop by hop need ``fluid``."""
+    """Transport: ``tcp``, ``fluid``, or a mapping with ``kind``; ``fluid`` by default where the link model is ``fifo``."""
     loss: Literal["retransmit", "mathis"] = "retransmit"
     """Over links with loss p, each byte is sent 1 / (1 - p) times on average; ``mathis`` also caps the rate, as TCP's
     congestion control does, at (segment / round-trip time) * sqrt(3 / (2 p)), with the transport's segment."""
@@ -92,6 +92,18 @@ class NetworkOptions(Options):
     """Factor on the wait for each further retry."""
     backoff_limit: Seconds = Field(default=60.0)
     """Longest wait before a retry."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hop_by_hop_is_fluid(cls, data: Any) -> Any:
+        """Where no transport is stated, link models that send whole messages from hop to hop have the one that suits them."""
+        if isinstance(data, dict) and "transport" not in data:
+            model = data.get("model")
+            kind = model.get("kind") if isinstance(model, dict) else getattr(model, "kind", model)
+            member = LinkModel.members.get(kind) if isinstance(kind, str) else None
+            if member is not None and issubclass(member, LinkModel) and member.store_and_forward:
+                return {**data, "transport": "fluid"}
+        return data
 
     @model_validator(mode="after")
     def _windows_need_whole_routes(self) -> NetworkOptions:

@@ -40,7 +40,7 @@ def of_sections(scenario: Scenario, protocol: Protocol) -> Iterator[tuple[str, F
 
 
 def unlooked(scenario: Scenario) -> Iterator[str]:
-    """Options that have an effect in another mode, or on another kind, than this scenario's: a study may state them for all its cells."""
+    """Options that have an effect in another mode, or on another kind, than this scenario's, which a study states for all."""
     if scenario.unreliable is not None:
         for name in scenario.unreliable.idle():
             yield f"unreliable.{name} is of no kind that is stated here"
