@@ -256,7 +256,7 @@ def test_at_each_cut_its_own_directions_are_left_out() -> None:
 
 def test_a_refreshed_basis_goes_ahead_with_the_adapters() -> None:
     """From the second round on each client's first download carries V and m of both cuts in float16."""
-    changes = (PUBLIC, "protocol.rounds=3")
+    changes = (PUBLIC, "protocol.rounds=3", "network.transport={kind: tcp, framing: 0 B}")
     chain = "codec.activation=[{{kind: subspace, rank: 5{}}}]"
     once, anew = (known(*changes, chain.format(extra)) for extra in ("", ", refresh_every: 2"))
     sizes = []
