@@ -74,7 +74,7 @@ def figure(rows: Iterable[Compared], path: Path | None = None, ax: Axes | None =
     ax.set_yticks(shown, [f"{tick:g}" for tick in shown])
     ax.minorticks_off()
     ax.set_ylim(low, high)
-    ax.set_xticks(range(len(groups)), [group.replace(" ", "\n", 1) for group in groups])
+    ax.set_xticks(range(len(groups)), [_label(group) for group in groups])
     ax.set_ylabel("predicted / measured")
     ax.set_title("Time to deliver, predicted over measured on kernel TCP")
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, -0.34), ncols=len(transports) + 1)
@@ -83,3 +83,10 @@ def figure(rows: Iterable[Compared], path: Path | None = None, ax: Axes | None =
         for suffix in (".png", ".pdf"):
             ax.figure.savefig(path.with_suffix(suffix), bbox_inches="tight")  # type: ignore[union-attr]
     return ax
+
+
+def _label(group: str) -> str:
+    """``warm gap 0.15`` in words."""
+    if group.startswith("warm gap"):
+        return f"warm, idle\nfor {float(group.split()[-1]):g} s"
+    return group.replace(" ", "\n", 1)

@@ -33,7 +33,11 @@ def test_options() -> None:
         ValidationError, match=r"'fifo' sends whole messages .* use transport: fluid with it, not 'tcp'"
     ):
         NetworkOptions.model_validate({**hop_by_hop, "transport": "tcp"})
-    assert NetworkOptions.model_validate(hop_by_hop).transport.kind == NetworkOptions(model="fifo").transport.kind == "fluid"
+    assert (
+        NetworkOptions.model_validate(hop_by_hop).transport.kind
+        == NetworkOptions(model="fifo").transport.kind
+        == "fluid"
+    )
     assert NetworkOptions().transport.kind == "tcp"
     assert NetworkOptions(model="ideal").model_dump()["model"] == {"kind": "ideal"}
     with pytest.raises(ValidationError, match="one of equal-share, fifo, ideal, max-min"):
