@@ -20,6 +20,7 @@ from ..base.units import MOST_BANDWIDTH, MOST_BYTES, MOST_TIME
 from ..topology import Link, Node, Topology, faults_of
 from ..topology.limits import LEAST_BANDWIDTH, MOST_LATENCY
 from ..topology.options import Duplex
+from ..transports import Fluid
 from . import Delivery, Network, NetworkOptions
 from .options import Carrying
 
@@ -65,6 +66,10 @@ class Case(Options):
     flows: Items[tuple[CaseFlow, ...]]
     transport: Carrying | None = None
 
+    def wire_bytes(self, flow: CaseFlow) -> float:
+        """The bytes of a flow on the wire."""
+        return flow.bytes if self.transport is None else self.transport.wire_bytes(flow.bytes)
+
 
 def load(path: str | Path) -> dict[str, Any]:
     """The JSON object in the file ``path``.
@@ -86,23 +91,20 @@ def load(path: str | Path) -> dict[str, Any]:
 def play(case: Mapping[str, Any], options: NetworkOptions | None = None) -> dict[str, float]:
     """Flow id -> finish time (s). A flow that never finishes (its link stays down) is ``inf``.
 
-    The case's own transport goes before that of ``options``; without one, nothing is added to a flow's bytes.
+    The case's own transport goes before that of ``options``; without one, nothing is added to a flow's bytes, and
+    nothing but links limits it where ``options`` are not given either.
 
     Raises:
         InputFaults: all faults of the case at once.
     """
-    parsed, topology = _checked(case)
-    env, flows, transport = simpy.Environment(), parsed.flows, parsed.transport
-    options = options or NetworkOptions()
-    if transport is not None:
-        options = options.model_copy(update={"transport": transport})
+    parsed, topology, options = understood(case, options)
+    env, flows = simpy.Environment(), parsed.flows
     network = Network(env, topology, options)
     finish = {flow.id: math.inf for flow in flows}
 
     def send(flow: CaseFlow) -> Generator[simpy.Event, Any, None]:
         yield env.timeout(flow.start_s)
-        nbytes = flow.bytes if transport is None else transport.wire_bytes(flow.bytes)
-        delivery: Delivery = yield network.transfer(flow.src, flow.dst, nbytes, flow.route)
+        delivery: Delivery = yield network.transfer(flow.src, flow.dst, parsed.wire_bytes(flow), flow.route)
         finish[flow.id] = delivery.t_end_s
 
     for flow in flows:
@@ -112,6 +114,19 @@ def play(case: Mapping[str, Any], options: NetworkOptions | None = None) -> dict
     if wrong:
         raise InvariantViolation("; ".join(wrong))
     return finish
+
+
+def understood(case: Mapping[str, Any], options: NetworkOptions | None = None) -> tuple[Case, Topology, NetworkOptions]:
+    """A case, its topology, and the options with which it is played.
+
+    Raises:
+        InputFaults: all faults of the case at once.
+    """
+    parsed, topology = _checked(case)
+    options = options or NetworkOptions(transport=Fluid())
+    if parsed.transport is not None:
+        options = options.model_copy(update={"transport": parsed.transport})
+    return parsed, topology, options
 
 
 def _checked(case: Mapping[str, Any]) -> tuple[Case, Topology]:
