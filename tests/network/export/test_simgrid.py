@@ -1,4 +1,4 @@
-"""The files for SimGrid say what the scene says: links, routes, profiles, flows. `make referee` plays them."""
+"""The files for SimGrid say what the scene says: links, routes, flows. `make referee` plays them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elsa_sim.transports import Fluid, Tcp
 TOPOLOGY = net(
     Link("a", "b", 8e6, 4e6, 0.01),
     Link("b", "c <&", 2e6, 1e6, 0.02, "half"),
-    Link("b", "d", 1e7, 2e7, 1e-7, profile=((1.0, 0.0), (2.5, 3e6)), period=4.0, profile_down=((0.0, 5e6),)),
+    Link("b", "d", 1e7, 2e7, 1e-7),
 )
 MESSAGES = (
     Message("f0", ("a", "b", "c <&"), 3000, 0.1),
@@ -59,16 +59,6 @@ def test_every_route_crosses_its_links_in_order() -> None:
     }
     assert routes == {("a", "c <&"): ["a>b", "b>>c <&"], ("c <&", "d"): ["b>>c <&", "b>d"]}
     assert {route.attrib["symmetrical"] for route in ROOT.iter("route")} == {"NO"}
-
-
-def test_profiles_are_files() -> None:
-    """SimGrid begins with the first line, so that what holds before it is a line, too."""
-    assert {name: link.get("bandwidth_file") for name, link in LINKS.items() if "bandwidth_file" in link} == {
-        "b>d": "profile2up.txt",
-        "d>b": "profile2down.txt",
-    }
-    assert FILES["profile2up.txt"] == "PERIODICITY 4.0\n0.0 1250000.0\n1.0 0.0\n2.5 375000.0\n"
-    assert FILES["profile2down.txt"] == "0.0 625000.0\n"
 
 
 def test_every_flow_is_a_row() -> None:

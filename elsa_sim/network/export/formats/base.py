@@ -16,8 +16,8 @@ from ..scene import Scene
 class Format:
     """How another simulator is told of a scene. A member is a class with a ``name``, in a file of its own.
 
-    What a format cannot say is a fault, and never left out: jitter, loss and shared cells are beyond all of them, and a member
-    says by its properties what else is.
+    What a format cannot say is a fault, and never left out: jitter, loss, shared cells and profiles are beyond all of them, and
+    a member says what else is.
     """
 
     members: ClassVar[dict[str, type[Format]]] = {}
@@ -25,8 +25,7 @@ class Format:
     simulator: ClassVar[str] = ""
     """The simulator's own name, for messages."""
     half_duplex: ClassVar[bool] = False
-    profiles: ClassVar[bool] = False
-    """Whether bandwidths may change over time."""
+    """Whether both directions of a link may share one channel."""
 
     def __init_subclass__(cls) -> None:
         cls.members[cls.name] = cls
@@ -59,5 +58,5 @@ class Format:
             yield self._fault(where, f"is not told of air interfaces that links share (cell {link.cell!r}): {between}")
         if link.duplex == "half" and not self.half_duplex:
             yield self._fault(where, f"is not told of half-duplex links: {between}")
-        if link.varies and not self.profiles:
+        if link.varies:
             yield self._fault(where, f"is not told of bandwidth profiles: {between}")

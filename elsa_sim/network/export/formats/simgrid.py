@@ -34,13 +34,13 @@ class SimGrid(Format):
     """Fluids that share links max-min fairly, over one channel per direction of a link, or one for a half-duplex link.
 
     SimGrid gives flows shares that are inverse to their latency; the script waits for the latency itself, and sends over links
-    without. Profiles are files of their own. Does not say: windows of transports.
+    without. Does not say: windows of transports; bandwidth profiles, as SimGrid's flows never pass the bandwidth that their route
+    had when they began, and an outage ends it.
     """
 
     name: ClassVar[str] = "simgrid"
     simulator: ClassVar[str] = "SimGrid"
     half_duplex: ClassVar[bool] = True
-    profiles: ClassVar[bool] = True
 
     def faults(self, scene: Scene) -> list[Fault]:
         """Those of all formats, windows, other sharing than max-min, and pairs of nodes with several routes."""
@@ -59,8 +59,7 @@ class SimGrid(Format):
         return faults
 
     def files(self, scene: Scene) -> dict[str, str]:
-        """``platform.xml``, ``flows.csv``, ``play.py``, and a file for each profile."""
-        profiles: dict[str, str] = {}
+        """``platform.xml``, ``flows.csv`` and ``play.py``."""
         root = ET.Element("platform", version="4.1")
         config = ET.SubElement(root, "config")
         for name, value in MODEL.items():
@@ -69,17 +68,12 @@ class SimGrid(Format):
         for node in scene.topology.nodes:
             ET.SubElement(zone, "host", id=node.name, speed="1Gf")
         channels: dict[tuple[str, str], str] = {}
-        for i, link in enumerate(scene.topology.links):
+        for link in scene.topology.links:
             for here, there, bandwidth in _directions(link):
                 name = channels[here, there] = _channel(link, here, there)
                 if (there, here) in channels and link.duplex == "half":
                     continue
                 about = {"id": name, "bandwidth": f"{bandwidth / 8.0!r}Bps", "latency": f"{link.latency!r}s"}
-                profile, period = link.profile_from(here)
-                if profile:
-                    file = f"profile{i}{'up' if here == link.u else 'down'}.txt"
-                    profiles[file] = _profile(profile, period, bandwidth)
-                    about["bandwidth_file"] = file
                 ET.SubElement(zone, "link", about, sharing_policy="SHARED")
         for nodes in dict.fromkeys(message.route for message in scene.messages):
             route = ET.SubElement(zone, "route", src=nodes[0], dst=nodes[-1], symmetrical="NO")
@@ -91,7 +85,6 @@ class SimGrid(Format):
             "platform.xml": _HEAD + ET.tostring(root, encoding="unicode") + "\n",
             "flows.csv": _flows(scene),
             "play.py": script,
-            **profiles,
         }
 
 
@@ -102,13 +95,6 @@ def _directions(link: Link) -> tuple[tuple[str, str, float], tuple[str, str, flo
 def _channel(link: Link, here: str, there: str) -> str:
     """No name of a node has a ``>``, so these are told apart."""
     return f"{link.u}>>{link.v}" if link.duplex == "half" else f"{here}>{there}"
-
-
-def _profile(profile: tuple[tuple[float, float], ...], period: float | None, static: float) -> str:
-    """Time (s) and bandwidth (bytes/s) per line; SimGrid begins with the first entry, so one at 0 is put before."""
-    entries = profile if profile[0][0] <= 0.0 else ((0.0, static), *profile)
-    head = [] if period is None else [f"PERIODICITY {period!r}"]
-    return "\n".join([*head, *(f"{time!r} {bandwidth / 8.0!r}" for time, bandwidth in entries)]) + "\n"
 
 
 def _flows(scene: Scene) -> str:
