@@ -49,6 +49,7 @@ def test_every_direction_is_a_link_and_a_half_duplex_link_is_one() -> None:
     assert said == {
         "a>b": (8e6, 0.01), "b>a": (4e6, 0.01), "b>>c <&": (2e6, 0.02), "b>d": (1e7, 1e-7), "d>b": (2e7, 1e-7),
     }  # fmt: skip
+    assert len(list(ROOT.iter("link"))) == len(said)
     assert {link["sharing_policy"] for link in LINKS.values()} == {"SHARED"}
 
 

@@ -13,7 +13,6 @@ from typing import ClassVar
 from xml.etree import ElementTree as ET
 
 from ....base.errors import Fault
-from ....topology import Link
 from ..scene import Scene
 from .base import Format
 
@@ -69,10 +68,13 @@ class SimGrid(Format):
             ET.SubElement(zone, "host", id=node.name, speed="1Gf")
         channels: dict[tuple[str, str], str] = {}
         for link in scene.topology.links:
-            for here, there, bandwidth in _directions(link):
-                name = channels[here, there] = _channel(link, here, there)
-                if (there, here) in channels and link.duplex == "half":
-                    continue
+            if link.duplex == "half":  # no name of a node has a ">", so that names of links are told apart
+                own = [(f"{link.u}>>{link.v}", link.up)]
+                channels[link.u, link.v] = channels[link.v, link.u] = own[0][0]
+            else:
+                own = [(f"{link.u}>{link.v}", link.up), (f"{link.v}>{link.u}", link.down)]
+                channels[link.u, link.v], channels[link.v, link.u] = (name for name, _ in own)
+            for name, bandwidth in own:
                 about = {"id": name, "bandwidth": f"{bandwidth / 8.0!r}Bps", "latency": f"{link.latency!r}s"}
                 ET.SubElement(zone, "link", about, sharing_policy="SHARED")
         for nodes in dict.fromkeys(message.route for message in scene.messages):
@@ -86,15 +88,6 @@ class SimGrid(Format):
             "flows.csv": _flows(scene),
             "play.py": script,
         }
-
-
-def _directions(link: Link) -> tuple[tuple[str, str, float], tuple[str, str, float]]:
-    return (link.u, link.v, link.up), (link.v, link.u, link.up if link.duplex == "half" else link.down)
-
-
-def _channel(link: Link, here: str, there: str) -> str:
-    """No name of a node has a ``>``, so these are told apart."""
-    return f"{link.u}>>{link.v}" if link.duplex == "half" else f"{here}>{there}"
 
 
 def _flows(scene: Scene) -> str:
