@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kills fuzz emulate clean
+.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kills fuzz emulate referee clean
 
 demo: $(VENV)/.demo
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml
@@ -62,6 +62,17 @@ SEED   ?= 0
 fuzz: $(VENV)/.dev
 	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/fuzz.py --count $(COUNT) --seed $(SEED)
 
+# Small cases in ns-3, and in SimGrid where an interpreter has it (docs/testing.md): make referee SIMGRID=/usr/bin/python3
+REFEREE ?= .venv-referee
+SIMGRID ?= $(REFEREE)/bin/python
+referee: $(VENV)/.dev $(REFEREE)/.ready
+	nice $(BIN)/python benchmarks/referee.py --ns3 $(REFEREE)/bin/python --simgrid $(SIMGRID)
+
+$(REFEREE)/.ready:
+	$(PYTHON) -m venv $(REFEREE)
+	$(REFEREE)/bin/pip install -qq ns3
+	touch $@
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "elsa-sim needs Python >= 3.11; call make with PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -76,4 +87,4 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .mutants .fuzz runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(REFEREE) .mutants .fuzz runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

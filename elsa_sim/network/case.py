@@ -67,6 +67,10 @@ class Case(Options):
     flows: Items[tuple[CaseFlow, ...]]
     transport: Carrying | None = None
 
+    def wire_bytes(self, flow: CaseFlow) -> float:
+        """The bytes of a flow on the wire."""
+        return flow.bytes if self.transport is None else self.transport.wire_bytes(flow.bytes)
+
 
 def load(path: str | Path) -> dict[str, Any]:
     """The JSON object in the file ``path``.
@@ -88,20 +92,19 @@ def load(path: str | Path) -> dict[str, Any]:
 def play(case: Mapping[str, Any], options: NetworkOptions | None = None) -> dict[str, float]:
     """Flow id -> finish time (s). A flow that never finishes (its link stays down) is ``inf``.
 
-    Only the case says how flows are transported: without a ``transport``, they are fluid, and nothing is added to their bytes.
+    The case's own transport goes before one that ``options`` state; without either, flows are fluid. Only the case's frames.
 
     Raises:
         InputFaults: all faults of the case at once.
     """
-    parsed, topology = _checked(case)
-    env, flows, transport = simpy.Environment(), parsed.flows, parsed.transport
-    network = Network(env, topology, _with(options or NetworkOptions(transport=FLUID), transport or FLUID))
+    parsed, topology, options = understood(case, options)
+    env, flows = simpy.Environment(), parsed.flows
+    network = Network(env, topology, options)
     finish = {flow.id: math.inf for flow in flows}
 
     def send(flow: CaseFlow) -> Generator[simpy.Event, Any, None]:
         yield env.timeout(flow.start_s)
-        nbytes = flow.bytes if transport is None else transport.wire_bytes(flow.bytes)
-        delivery: Delivery = yield network.transfer(flow.src, flow.dst, nbytes, flow.route)
+        delivery: Delivery = yield network.transfer(flow.src, flow.dst, parsed.wire_bytes(flow), flow.route)
         finish[flow.id] = delivery.t_end_s
 
     for flow in flows:
@@ -124,6 +127,18 @@ def _with(options: NetworkOptions, transport: Transport) -> NetworkOptions:
         return NetworkOptions.model_validate({**given, "transport": transport})
     except ValidationError as error:
         raise InputFaults([Fault("transport", str(each["msg"])) for each in error.errors()]) from error
+
+
+def understood(case: Mapping[str, Any], options: NetworkOptions | None = None) -> tuple[Case, Topology, NetworkOptions]:
+    """A case, its topology, and the options with which it is played.
+
+    Raises:
+        InputFaults: all faults of the case at once.
+    """
+    parsed, topology = _checked(case)
+    options = options or NetworkOptions(transport=FLUID)
+    stated = options.transport if "transport" in options.model_fields_set else FLUID
+    return parsed, topology, _with(options, parsed.transport or stated)
 
 
 def _checked(case: Mapping[str, Any]) -> tuple[Case, Topology]:

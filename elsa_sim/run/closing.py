@@ -171,10 +171,11 @@ def describe(topology: Topology) -> dict[str, Any]:
     for node in topology.nodes:
         place = {} if node.x is None or node.y is None else {"x": node.x, "y": node.y}
         nodes.append({"name": node.name, "role": node.role, **place})
-    links = [
-        {"u": link.u, "v": link.v, "up_bps": link.up, "down_bps": link.down, "latency_s": link.latency}
-        for link in topology.links
-    ]
+    links = []
+    for link in topology.links:
+        more = {"cell": link.cell, "jitter_s": link.jitter, "loss": link.loss, "varies": link.varies}
+        links.append({"u": link.u, "v": link.v, "up_bps": link.up, "down_bps": link.down, "latency_s": link.latency,
+                      "duplex": link.duplex, **{key: value for key, value in more.items() if value}})  # fmt: skip
     return {"nodes": nodes, "links": links}
 
 

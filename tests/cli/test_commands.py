@@ -611,6 +611,32 @@ def test_network_on_an_oracle_case(elsa: Command) -> None:
     assert json.loads(said.out)["finish_s"] == pytest.approx(case["finish_s"], rel=case["tolerance"])
 
 
+def test_export_of_a_case_and_of_a_run(elsa: Command, run_dir: Path, tmp_path: Path) -> None:
+    links = [{"u": "a", "v": "b", "bandwidth_bps": 8e6, "latency_s": 0.01}]
+    flows = [{"id": "f", "src": "a", "dst": "b", "bytes": 1448}]
+    (tmp_path / "case.json").write_text(json.dumps({"nodes": ["a", "b"], "links": links, "flows": flows}))
+    said = elsa("export", "case.json", "--to", "simgrid", "--out", "files")
+    assert (said.status, set(said.out.split())) == (
+        0,
+        {f"files/{name}" for name in ("platform.xml", "flows.csv", "play.py")},
+    )
+    assert ",1448," in (tmp_path / "files" / "flows.csv").read_text()
+    again = elsa("export", "case.json", "--to", "simgrid", "--out", "files", "--transport", "fluid")
+    assert (again.status, "--force" in again.err) == (2, True)
+    assert (
+        elsa("export", "case.json", "--to", "simgrid", "--out", "files", "--transport", "fluid", "--force").status == 0
+    )
+    assert ",1514," in (tmp_path / "files" / "flows.csv").read_text()
+    for options, word in ((("ns3",), "--transport tcp"), (("ns4",), "ns3, simgrid"), (("ns3", "--transport", "{"), "no YAML"),
+                          (("ns3", "--transport", "pigeons"), "transport")):  # fmt: skip
+        said = elsa("export", "case.json", "--to", *options, "--out", "none")
+        assert (said.status, word in said.err) == (2, True)
+    assert not (tmp_path / "none").exists()
+    said = elsa("export", run_dir, "--to", "ns3", "--out", "run")
+    assert (said.status, said.out.split()) == (0, ["run/network.py"])
+    assert elsa("export", tmp_path, "--to", "ns3", "--out", "run").status == 2
+
+
 def test_plot(elsa: Command, run_dir: Path, tmp_path: Path) -> None:
     one = elsa("plot", run_dir, "--out", "one")
     assert one.status == 0

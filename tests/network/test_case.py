@@ -55,6 +55,17 @@ def test_route_is_optional() -> None:
     assert play(case) == play(small()) == {"f": pytest.approx(0.038)}
 
 
+def test_a_transport_is_that_of_the_case_or_of_the_options_or_none() -> None:
+    """Without one, the closed form; with windows, later; the case's own frames the payload."""
+    case = small()
+    case["links"] = [{"u": u, "v": v, "bandwidth_bps": 2e7, "latency_s": 0.015} for u, v in ("ab", "bc")]
+    case["flows"][0]["bytes"] = 200_000
+    fluid, windows, framed = 0.03 + 0.08, NetworkOptions(transport="tcp"), 139 * 66 * 8 / 2e7
+    assert play(case)["f"] == pytest.approx(fluid, rel=1e-12)
+    assert play(case, windows)["f"] > fluid + 0.01
+    assert play(case | {"transport": "fluid"}, windows)["f"] == pytest.approx(fluid + framed, rel=1e-12)
+
+
 def test_half_duplex_shares_its_directions() -> None:
     case: dict[str, Any] = {
         "nodes": ["a", "b"],

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -246,8 +247,9 @@ def test_random_damage_never_ends_in_a_traceback(
             refused += 1
             assert str(folder) in said
         elif i % 20 == 0:
-            plots.draw("timeline", metrics.load(folder))
-            drawn += 1
+            with suppress(InputError):  # what is left has nothing to draw
+                plots.draw("timeline", metrics.load(folder))
+                drawn += 1
         (folder / name).write_bytes(whole_one)
     assert refused > 60
     assert drawn or kind == "whole"
