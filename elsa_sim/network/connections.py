@@ -21,7 +21,6 @@ class Route:
         self.round_trip = 2.0 * path.latency
         self._channels = channels
         self._path = path
-        self._widest = min((channels.topology.link(u, v).most_from(u) for u, v in path.pairs), default=math.inf)
 
     def narrowest(self) -> tuple[float, str]:
         """The least bandwidth of the path now (bit/s), and that of which link and direction it is (``u>v``)."""
@@ -33,7 +32,7 @@ class Route:
 
     def widest(self) -> float:
         """The least bandwidth of the path with every link at its best (bit/s)."""
-        return max(self._widest, self.narrowest()[0])
+        return min(map(self._channels.most.__getitem__, self._path.channels))
 
     def sending(self, size: float) -> float:
         """For how long ``size`` bytes are sent by one link after another (s)."""
