@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from functools import reduce
 from importlib.metadata import entry_points
 from operator import or_
@@ -34,6 +35,9 @@ class Options(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    gone: ClassVar[Mapping[str, str]] = {}
+    """Keys that were here once, and where to look instead: what the fault says of them."""
 
 
 class Component(Options):

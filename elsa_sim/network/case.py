@@ -126,7 +126,9 @@ def _with(options: NetworkOptions, transport: Transport) -> NetworkOptions:
     try:
         return NetworkOptions.model_validate({**given, "transport": transport})
     except ValidationError as error:
-        raise InputFaults([Fault("transport", str(each["msg"])) for each in error.errors()]) from error
+        raise InputFaults(
+            [Fault("transport", str(each["msg"]).removeprefix("Value error, ")) for each in error.errors()]
+        ) from error
 
 
 def understood(case: Mapping[str, Any], options: NetworkOptions | None = None) -> tuple[Case, Topology, NetworkOptions]:
@@ -145,7 +147,8 @@ def _checked(case: Mapping[str, Any]) -> tuple[Case, Topology]:
     try:
         parsed = Case.model_validate(dict(case))
     except ValidationError as error:
-        faults = [Fault(_path(e["loc"]), f"{e['msg']}, got {str(e['input'])[:60]}") for e in error.errors()]
+        faults = [Fault(_path(e["loc"]), str(e["ctx"]["error"]) if e["type"] == "value_error"  # which says what it got
+                        else f"{e['msg']}, got {str(e['input'])[:60]}") for e in error.errors()]  # fmt: skip
         raise InputFaults(faults) from error
     nodes = [Node(name) for name in parsed.nodes]
     links = [Link(k.u, k.v, k.bandwidth_bps, k.bandwidth_bps, k.latency_s, k.duplex, k.bandwidth_profile)

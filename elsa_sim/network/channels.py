@@ -96,6 +96,8 @@ class Channels:
         self.topology = topology
         self.index: dict[tuple[str, str], tuple[int, ...]] = {}
         self.capacities: list[float] = []
+        self.most: list[float] = []
+        """The largest bandwidth that each channel may ever have (bit/s): infinite where a source says, or for a cell."""
         self.carried_bytes: dict[tuple[str, str], float] = {}
         self.down: dict[int, float] = {}
         """Channels without bandwidth, and since when that is known (s)."""
@@ -114,8 +116,8 @@ class Channels:
         stated: dict[str, list[float]] = {}
         shared_profiles = SharedProfiles()
         for link in topology.links:
-            up = self._add(link.up)
-            down = self._add(link.down) if link.duplex == "full" else up
+            up = self._add(link.up, link.most_from(link.u))
+            down = self._add(link.down, link.most_from(link.v)) if link.duplex == "full" else up
             shared: tuple[int, ...] = ()
             if link.cell is not None:
                 if link.cell not in cells:
@@ -141,8 +143,9 @@ class Channels:
         """Link -> the times from and to which it is down by an outage or a failure (s), in order, perhaps without end."""
         return {(t.link.u, t.link.v): t.presence.intervals() for t in self._timed if t.presence is not None}
 
-    def _add(self, capacity: float) -> int:
+    def _add(self, capacity: float, most: float = math.inf) -> int:
         self.capacities.append(capacity)
+        self.most.append(most)
         return len(self.capacities) - 1
 
     def path(self, src: str, dst: str, route: Sequence[str] | None = None) -> Path:
@@ -205,7 +208,7 @@ class Channels:
         for source in self._sources:
             for pair, bandwidth in source.changes(now).items():
                 channel = self.index[pair][0]
-                self._given[channel] = bandwidth
+                self._given[channel], self.most[channel] = bandwidth, math.inf
                 changed |= self._now(self._link_of[channel], now)
         return changed
 

@@ -21,7 +21,6 @@ class Route:
         self.round_trip = 2.0 * path.latency
         self._channels = channels
         self._path = path
-        self._widest = min((channels.topology.link(u, v).most_from(u) for u, v in path.pairs), default=math.inf)
 
     def narrowest(self) -> tuple[float, str]:
         """The least bandwidth of the path now (bit/s), and that of which link and direction it is (``u>v``)."""
@@ -33,7 +32,7 @@ class Route:
 
     def widest(self) -> float:
         """The least bandwidth of the path with every link at its best (bit/s)."""
-        return max(self._widest, self.narrowest()[0])
+        return min(map(self._channels.most.__getitem__, self._path.channels))
 
     def sending(self, size: float) -> float:
         """For how long ``size`` bytes are sent by one link after another (s)."""
@@ -81,10 +80,12 @@ class Flights:
 class Line:
     """One connection, and the messages that are sent on it, in order."""
 
-    __slots__ = ("broken", "connection", "opens", "queue", "ready")
+    __slots__ = ("begun", "broken", "connection", "opens", "queue", "ready")
 
     def __init__(self, connection: Connection, now: float) -> None:
         self.queue: deque[Transfer] = deque()
+        self.begun: Transfer | None = None
+        """The message of which bytes are on their way."""
         self.ready: set[Transfer] = set()
         """Those whose first byte would have arrived by now, had it been their turn."""
         self.connect(connection, now)
@@ -95,10 +96,17 @@ class Line:
         self.opens = now + connection.setup
         self.broken = False
 
-    def turn(self, message: Transfer) -> bool:
-        """The first byte of a message would arrive now: whether it is its turn."""
-        self.ready.add(message)
-        return self.queue[0] is message
+    def turn(self, message: Transfer, now: float) -> float:
+        """The first byte of a message would arrive now: it begins (0), or is to ask again after so long, as the connection
+        was made anew meanwhile (s), or is told when its turn comes (infinite)."""
+        wait = self.opens + message.travel_s - now
+        if self.queue[0] is not message:
+            self.ready.add(message)
+            return math.inf
+        if wait > slack(now):
+            return wait
+        self.begun = message
+        return 0.0
 
 
 class Connections:
@@ -132,16 +140,20 @@ class Connections:
         Returns:
             The next one, if its turn has come.
         """
-        begun = message in line.ready and line.queue[0] is message
+        first, begun = line.queue[0] is message, line.begun is message
         line.queue.remove(message)
         line.ready.discard(message)
-        if begun and not whole:
-            line.broken = True
-            if line.queue:
-                self._connect_again(line, now)
+        if begun:
+            line.begun, line.broken = None, not whole
+        if line.broken and line.queue:
+            self._connect_again(line, now)
         if not line.queue:
             line.connection.pause(now)
-        return line.queue[0] if begun and line.queue and line.queue[0] in line.ready else None
+        following = line.queue[0] if first and line.queue else None
+        if following not in line.ready:
+            return None
+        line.ready.remove(following)
+        return following
 
     def _connect_again(self, line: Line, now: float) -> None:
         connection = self._connection(line.queue[0].path, again=True)

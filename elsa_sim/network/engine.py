@@ -157,7 +157,7 @@ class Network:
         if self.options.attempt_timeout is not None:
             after = self.options.attempt_timeout
             self._after(after, message, lambda late: self._fail(late, f"not delivered after {after:g} s"))
-        message.latency_s = self.channels.latency(path) if self._whole else 0.0
+        message.latency_s = message.travel_s = self.channels.latency(path) if self._whole else 0.0
         message.line = self._connections.join(message, self.env.now) if message.nbytes else None
         if message.line is not None:
             message.latency_s += max(0.0, message.line.opens - self.env.now)
@@ -177,7 +177,10 @@ class Network:
             self._passed(message)
             return
         path, line = message.path, message.line
-        if line is not None and not line.turn(message):
+        if line is not None and (wait := line.turn(message, self.env.now)) > 0.0:
+            if wait < math.inf:
+                message.latency_s = message.travel_s + line.connection.setup
+                self._after(wait, message, self._enter)
             return
         channels = path.channels if self._whole else path.hops[message.hop]
         latency = path.latency if self._whole else path.latencies[message.hop]
@@ -222,9 +225,7 @@ class Network:
         if line is None:
             return
         following = self._connections.leave(line, message, self.env.now, whole)
-        if following is not None and line.opens > self.env.now:
-            self._after(line.opens - self.env.now + following.latency_s, following, self._enter)
-        elif following is not None:
+        if following is not None:
             self._enter(following)
 
     def _passed(self, message: Transfer) -> None:

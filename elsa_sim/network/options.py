@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Le
 from pydantic import Field, SerializeAsAny, model_validator
@@ -67,6 +68,10 @@ class Failure(Options):
 class NetworkOptions(Options):
     """How messages share the network, and what becomes of those that do not get through."""
 
+    gone: ClassVar[Mapping[str, str]] = {
+        "header": "each packet, not each message, has a header now; its bytes are transport: {kind: tcp, framing: 66 B}",
+        "segment": "it is of the transport now: transport: {kind: tcp, segment: 1448 B}",
+    }
     model: Model = MaxMin()
     """Link model: ``max-min``, ``proportional``, ``equal-share``, ``fifo``, ``ideal``, or a mapping with ``kind``."""
     resolve: Literal["touched", "all"] = "touched"

@@ -51,6 +51,8 @@ class Transfer(simpy.Event):  # type: ignore[misc]
         self.epoch = 0
         """Raised when an attempt ends: what was planned for it is void."""
         self.hop = 0
+        self.travel_s = 0.0
+        """Latency of this attempt, without the set-up of a connection."""
         self.latency_s = 0.0
         self.flow: Flow | None = None
         self.line: Line | None = None

@@ -109,6 +109,9 @@ def _message(
     """Place and message of one error that is not a wrong type; ``schema`` is that of the place or of its parent."""
     if kind == "extra_forbidden":
         names, what = _keys(schema)
+        gone = getattr(schema.get("cls"), "gone", {}).get(place[-1])
+        if gone is not None:
+            return place, f"{brief(place[-1])} is gone: {gone}"
         return place, f"unknown key {brief(place[-1])}{what}{hint(place[-1], names)}"
     if kind == "missing":
         key, names = _tags(schema)

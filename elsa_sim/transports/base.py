@@ -21,7 +21,7 @@ class Way(typing.Protocol):
         """The least bandwidth of the route now (bit/s), 0 during an outage; and which link and direction it is of: ``u>v``."""
 
     def widest(self) -> float:
-        """The least bandwidth of the route whenever each of its links is at its best (bit/s)."""
+        """The least bandwidth of the route whenever each of its links is at its best (bit/s); infinite if nobody knows."""
 
     def sending(self, size: float) -> float:
         """For how long ``size`` bytes are sent by one link of the route after another (s), links that are down left out."""

@@ -213,3 +213,25 @@ def test_a_case_says_how_its_flows_are_transported() -> None:
         play({**case, "transport": {"kind": "tcp", "queue_bytes": {"a>c": 5.0}}})
     with pytest.raises(InputFaults, match="fifo"):
         play({**case, "transport": "tcp"}, NetworkOptions(model="fifo", transport="fluid"))
+
+
+@pytest.mark.parametrize(
+    ("transport", "told"),
+    [
+        ("udp", "transport: expected a transport, one of fluid, tcp; got 'udp'"),
+        (
+            {"kind": "tcp", "framing": -1},
+            "transport.framing: must be at least 0 and at most 65535 B (the longest IP packet), got -1",
+        ),
+    ],
+)
+def test_a_fault_says_once_what_it_got(transport: Any, told: str) -> None:
+    case = {
+        "nodes": ["a", "b"],
+        "links": [{"u": "a", "v": "b", "bandwidth_bps": 1e6}],
+        "flows": [],
+        "transport": transport,
+    }
+    with pytest.raises(InputFaults) as caught:
+        play(case)
+    assert [str(fault) for fault in caught.value.faults] == [told]

@@ -8,6 +8,7 @@ import pytest
 import simpy
 from small_networks import net, send
 
+from elsa_sim.base.streams import Streams
 from elsa_sim.network import Delivery, Network, NetworkOptions
 from elsa_sim.topology import Link
 
@@ -83,6 +84,43 @@ def test_a_retry_takes_a_handshake() -> None:
     assert delivery.attempts == 2
     assert delivery.t_end_s == pytest.approx(0.5 + 1.0 + 0.1 + 0.05 + 2 * 0.1, rel=1e-2)
     assert delivery.latency_s == pytest.approx(0.15)
+
+
+def test_nobody_sends_on_a_connection_that_is_being_made() -> None:
+    """A message on its way when the connection breaks, and those that join meanwhile, wait for one set-up each at most."""
+    narrow = net(Link("a", "b", 1e6, 1e6, 0.05))
+    env = simpy.Environment()
+    network = Network(env, narrow, NetworkOptions.model_validate({"transport": "tcp"}))
+    first = network.transfer("a", "b", 1_000_000)
+    env.run(until=0.98)
+    second = network.transfer("a", "b", 1000)
+    env.run(until=1.0)
+    network.abort(first, "test")
+    env.run(until=1.02)
+    third, fourth = network.transfer("a", "b", 100_000), network.transfer("a", "b", 100_000)
+    env.run(until=1.5)
+    assert second.value.t_end_s == pytest.approx(1.0 + 0.1 + 0.05 + 0.008)
+    assert second.value.latency_s == pytest.approx(0.05 + 0.1)
+    network.abort(third, "test")
+    env.run()
+    assert fourth.value.t_end_s == pytest.approx(1.5 + 0.1 + 0.05 + 0.8)
+    assert fourth.value.latency_s == pytest.approx(0.05 + 0.1)
+    assert network.check() == []
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_who_overtook_a_message_that_is_given_up_is_next(seed: int) -> None:
+    """By jitter the second would arrive before the first, which is given up before its first byte: its turn has come."""
+    shaky = net(Link("a", "b", 1e9, 1e9, 0.05, jitter=0.04))
+    env = simpy.Environment()
+    network = Network(env, shaky, NetworkOptions.model_validate({"transport": "tcp"}), Streams(seed))
+    first, second, third = (network.transfer("a", "b", PACKET) for _ in range(3))
+    env.run(until=first.latency_s * 0.999)
+    network.abort(first, "test")
+    env.run()
+    now = first.value.t_end_s
+    assert second.value.t_end_s == pytest.approx(max(now, second.latency_s), rel=1e-3)
+    assert third.value.t_end_s == pytest.approx(max(now, second.latency_s, third.latency_s), rel=1e-3)
 
 
 def test_an_outage_while_a_message_stalls() -> None:

@@ -145,3 +145,15 @@ def test_a_source_is_followed_from_now_on() -> None:
     env.run(until=1.0)
     network.follow(Trace((0.0, 7e6)))
     assert env.run(message).t_end_s == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("stated", [1e3, 1e6, 1e9])
+def test_windows_know_nothing_of_the_bandwidth_that_a_source_overrules(stated: float) -> None:
+    """0.1 Mbit/s for 0.3 s, then 1 Gbit/s: what the link states does not say how much goes without an acknowledgement."""
+    env = simpy.Environment()
+    network = Network(
+        env, net(Link("a", "b", stated, stated, 0.05)), NetworkOptions.model_validate({"transport": "tcp"})
+    )
+    network.follow(Trace((0.0, 1e5), (0.3, 1e9)))
+    message = network.transfer("a", "b", 1e6)
+    assert env.run(message).t_end_s == pytest.approx(0.8, rel=0.01)

@@ -156,6 +156,14 @@ def test_a_shorthand_can_be_overridden_as_if_written_out() -> None:
         ("protocol: {rounds: 3}", "protocol.kind: required, but not given; valid: alignfed, centralized, elsa, "),
         ("protocol: elsa\ncleints: 8", "cleints: unknown key 'cleints'; valid: name, seed, protocol, "),
         ("protocol: elsa\nsplit: {p: 1}", "split.policy: required, but not given; valid: fixed"),
+        (
+            "protocol: elsa\nnetwork: {header: 40 B}",
+            "network.header: 'header' is gone: each packet, not each message, has ",
+        ),
+        (
+            "protocol: elsa\nnetwork: {segment: 1448 B}",
+            "network.segment: 'segment' is gone: it is of the transport now: ",
+        ),
         ("protocol: elsa\nsplit: {policy: fxed}", "split.policy: unknown policy 'fxed'; did you mean 'fixed'? valid: "),
         ("protocol: elsa\nsplit: {policy: fixed, kind: fixed}", "split.kind: unknown key 'kind' (policy: fixed)"),
         ("protocol: elsa\nsplit: {policy: fixed, p: 0}", "split.p: must be >= 1, got 0"),

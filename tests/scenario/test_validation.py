@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import pytest
 from pydantic import BaseModel, Field, model_validator
@@ -42,6 +43,7 @@ Shape = Annotated[Square | Circle, Field(discriminator="kind")]
 
 
 class Link(Options):
+    gone: ClassVar[Mapping[str, str]] = {"rate": "write up"}
     up: Bandwidth
     latency: Seconds | None = None
 
@@ -116,6 +118,7 @@ def faults(text: str, *changes: str) -> list[str]:
         ("shapes: [{kind: square, square: 1}]",
          "shapes.0.square: unknown key 'square' (kind: square); valid: kind, side"),
         ("pair: [1]", "pair.1: required, but not given"),
+        ("pair: [1, {up: 1, rate: 2}]", "pair.1.rate: 'rate' is gone: write up"),
         ("pair: [1, {up: 1, dwon: 2}]", "pair.1.dwon: unknown key 'dwon'; valid: up, latency"),
         ("names: [a, 3]", "names.1: expected text, got 3"),
         ("names: [a, b, c]", "names: must have at most 2 elements, has 3"),
