@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ..base.errors import ElsaError, InputError, RunFailed
@@ -258,10 +258,11 @@ def _move(old: Path, into: Path, shared: Collection[str] | None = None) -> None:
 
 
 def _remove(folder: Path, names: Iterable[str]) -> None:
-    """Remove files of a run, and the folders that a run makes for them where nothing is left in them."""
+    """Remove files of a run, and the folders that they were in where nothing is left."""
+    places: set[PurePosixPath] = set()
     for name in names:
         (folder / name).unlink(missing_ok=True)
-    for own in _OWN:
-        for place, _, _ in os.walk(folder / own, topdown=False):
-            with suppress(OSError):  # somebody else's file is in it
-                Path(place).rmdir()
+        places |= set(PurePosixPath(name).parents[:-1])
+    for place in sorted(places, key=lambda each: len(each.parts), reverse=True):
+        with suppress(OSError):  # something of somebody else's is in it
+            (folder / place).rmdir()
