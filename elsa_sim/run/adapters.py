@@ -89,16 +89,17 @@ class AdapterKeeper(RoundObserver):
             OSError: it cannot be written.
         """
         last = None if self._world is None else self._world.latest.end
-        if last is None:
+        if self._world is None or last is None:
             return
+        known = self._world.model.specs
         for client, adapters in self._clients.items():
-            own = {name: tensor for ref in adapters for name, tensor in ref.value.items()}
+            own = {name: tensor for ref in adapters for name, tensor in ref.value.items() if name in known}
             name = f"clients/{folder_of(client)}"
             self._open().save({**last.adapters.value, **own}, self.folder / name)
             self.kept[name] = (last.round, client)
 
     def describe(self, results: Results, scenario: str) -> dict[str, str]:
-        """Write the model cards of what was kept; returns the SHA-256 of every file of values, by its path there.
+        """Write the model cards of what was kept, and note what could not be; returns the SHA-256 of every file of values, by its path there.
 
         Raises:
             OSError: they cannot be written.
@@ -106,6 +107,8 @@ class AdapterKeeper(RoundObserver):
         for name, (round, client) in self.kept.items():
             text = card(self.plan, results, scenario, round=round, name=name, client=client)
             write_text(self.folder / name / "README.md", text)
+        if self._options.clients and not any(client for _, client in self.kept.values()):
+            results.summary["notes"].append("adapters.clients: nothing was told of what clients train (World.trained)")
         found = sorted(self.folder.rglob("*.safetensors"))
         return {path.relative_to(self.folder).as_posix(): files.digest(path)[0] for path in found}
 

@@ -29,7 +29,7 @@ from elsa_sim.learning.tasks import base
 from elsa_sim.learning.tasks.data import in_chunks
 from elsa_sim.results import manifest
 from elsa_sim.results.metrics import Results, load
-from elsa_sim.run import simulation
+from elsa_sim.run import simulation, understood
 from elsa_sim.run.adapters import folder_of
 from elsa_sim.run.checks import check
 from elsa_sim.run.inputs import named
@@ -211,6 +211,15 @@ def test_what_each_client_trained_is_kept_by_option(tmp_path: Path, protocol: st
             torch.testing.assert_close(tensor.double(), mean, rtol=1e-5, atol=1e-7)
 
 
+def test_a_protocol_that_tells_nothing_of_clients_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "trained", lambda self, client, *adapters: None)
+    with quick():
+        results = simulation.run(loaded("adapters.clients=true", FEDAVG), tmp_path / "run")
+    assert "adapters.clients: nothing was told of what clients train (World.trained)" in results.summary["notes"]
+    assert "clients" not in os.listdir(results.adapters)
+    assert not [note for note in kept(*MORE)[0].summary["notes"] if "nothing was told" in note]
+
+
 def test_the_trace_does_not_depend_on_what_is_kept(tmp_path: Path) -> None:
     with quick():
         plain = simulation.run(loaded())
@@ -330,6 +339,21 @@ def test_any_client_has_a_folder(name: str, folder: str) -> None:
 
 
 # Scenario, inputs, studies ------------------------------------------------------------------------------------------
+
+
+def test_check_tells_from_where_it_starts() -> None:
+    source = starts("tiny-bert, fedavg")
+    told = dict(understood.rows(check(loaded(f"backbone.adapters={source}"))))
+    assert told["backbone"].endswith(f"; adapters start from {source.resolve()}")
+    assert "start from" not in dict(understood.rows(check(loaded())))["backbone"]
+    for change, word in (("lora.rank=3", "rank"), ("lora.alpha=1", "alpha"), ("lora.targets=[key]", "lora.targets")):
+        with pytest.raises(ScenarioError) as caught:
+            check(loaded(f"backbone.adapters={source}", f"backbone.{change}", "execution.mode=timing"))
+        (fault,) = caught.value.faults
+        assert fault.path == "backbone.adapters"
+        assert word in fault.message
+    with pytest.raises(ScenarioError, match="class head has 3 classes, the task 4"):
+        check(loaded(f"backbone.adapters={source}", "task.topics=4"))
 
 
 def test_the_folder_is_absolute_and_its_files_are_inputs(tmp_path: Path) -> None:
