@@ -99,7 +99,9 @@ class AdapterKeeper(RoundObserver):
             self.kept[name] = (last.round, client)
 
     def describe(self, results: Results, scenario: str) -> dict[str, str]:
-        """Write the model cards of what was kept, and note what could not be; returns the SHA-256 of every file of values, by its path there.
+        """Write the model cards of what was kept, and note what could not be.
+
+        Returns the SHA-256 of every file of values, by its path there.
 
         Raises:
             OSError: they cannot be written.

@@ -25,12 +25,13 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from elsa_sim.base.errors import RunFailed, ScenarioError
 from elsa_sim.base.units import format_bytes
+from elsa_sim.learning.execution.work import Ref
 from elsa_sim.learning.tasks import base
 from elsa_sim.learning.tasks.data import in_chunks
 from elsa_sim.results import manifest
 from elsa_sim.results.metrics import Results, load
 from elsa_sim.run import simulation, understood
-from elsa_sim.run.adapters import folder_of
+from elsa_sim.run.adapters import AdapterKeeper, folder_of
 from elsa_sim.run.checks import check
 from elsa_sim.run.inputs import named
 from elsa_sim.scenario import dump
@@ -38,6 +39,7 @@ from elsa_sim.scenario.document import parse
 from elsa_sim.scenario.model import validated
 from elsa_sim.study.cells import cells, play
 from elsa_sim.study.options import read
+from elsa_sim.world.round_end import RoundEnd
 from elsa_sim.world.world import World
 
 GPT2 = ("backbone={name: tiny-gpt2, config: {n_layer: 3, n_embd: 32, n_head: 2, n_inner: 48}, lora: {rank: 2}}",)
@@ -181,6 +183,17 @@ def test_without_options_the_last_are_kept() -> None:
     folder = kept(FEDAVG)[0].adapters
     assert {"README.md", "backbone", SETTINGS, VALUES} <= set(os.listdir(folder))
     assert "round-1" not in os.listdir(folder)
+
+
+@pytest.mark.parametrize(("measured", "best"), [((0.3, 0.5, 0.5, 0.4), 1), ((0.3, 0.3), 0), ((0.1, 0.2), 1)])
+def test_the_best_is_the_first_with_the_highest_accuracy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured: tuple[float, ...], best: int
+) -> None:
+    keeper = AdapterKeeper(check(loaded("adapters.best=true")), tmp_path)
+    monkeypatch.setattr(AdapterKeeper, "_save", lambda self, name, end: self.kept.update({name: (end.round, "")}))
+    for round, accuracy in enumerate(measured):
+        keeper.ended(RoundEnd(round, 0.0, Ref.of({}, {}), {"accuracy": accuracy, "loss": 1.0}))
+    assert keeper.kept == {"best": (best, ""), "": (len(measured) - 1, "")}
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
