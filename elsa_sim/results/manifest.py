@@ -1,6 +1,6 @@
 """Which files of a run directory a run wrote, so that what somebody else keeps there is never taken for them.
 
-A run that has ended lists its files in ``manifest.json``. A run directory without a manifest (of a run that was killed, or
+A run that has ended lists its files in ``manifest.json``, with the digests of trained adapters. A run directory without a manifest (of a run that was killed, or
 of an earlier version) is told by the names that runs give their files.
 """
 
@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from ..base.files import digest
 from ..base.writing import PARTIAL, write_text
 from .event_table import STREAM, TABLE
 
@@ -82,7 +83,7 @@ def below(folder: Path, name: str) -> set[str]:
 def write(folder: Path) -> None:
     """List the files of a run that has ended. A folder that a run made holds nothing else, whatever its figures are."""
     names = sorted({*written(folder), *below(folder, ADAPTERS), MANIFEST} - {LOCK})
-    write_text(folder / MANIFEST, json.dumps({"files": names}, indent=1) + "\n")
+    _list(folder, names)
 
 
 def add(folder: Path, paths: Iterable[Path]) -> None:
@@ -91,4 +92,11 @@ def add(folder: Path, paths: Iterable[Path]) -> None:
     if known is not None:
         more = {path.relative_to(folder).as_posix() for path in paths if path.is_relative_to(folder)}
         if not more <= set(known):
-            write_text(folder / MANIFEST, json.dumps({"files": sorted({*known, *more})}, indent=1) + "\n")
+            _list(folder, sorted({*known, *more}))
+
+
+def _list(folder: Path, names: list[str]) -> None:
+    """Write the manifest: the files, and the SHA-256 of those with values of tensors."""
+    values = {name: digest(folder / name)[0] for name in names if name.endswith(".safetensors")}
+    told = {"files": names} | ({"sha256": values} if values else {})
+    write_text(folder / MANIFEST, json.dumps(told, indent=1) + "\n")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ..base import files
 from ..base.writing import write_text
 from ..results.manifest import ADAPTERS
 from ..world.round_end import RoundEnd, RoundObserver
@@ -98,10 +97,8 @@ class AdapterKeeper(RoundObserver):
             self._open().save({**last.adapters.value, **own}, self.folder / name)
             self.kept[name] = (last.round, client)
 
-    def describe(self, results: Results, scenario: str) -> dict[str, str]:
+    def describe(self, results: Results, scenario: str) -> None:
         """Write the model cards of what was kept, and note what could not be.
-
-        Returns the SHA-256 of every file of values, by its path there.
 
         Raises:
             OSError: they cannot be written.
@@ -111,8 +108,6 @@ class AdapterKeeper(RoundObserver):
             write_text(self.folder / name / "README.md", text)
         if self._options.clients and not any(client for _, client in self.kept.values()):
             results.summary["notes"].append("adapters.clients: nothing was told of what clients train (World.trained)")
-        found = sorted(self.folder.rglob("*.safetensors"))
-        return {path.relative_to(self.folder).as_posix(): files.digest(path)[0] for path in found}
 
 
 def keeper(plan: Plan, folder: Path | None) -> AdapterKeeper | None:

@@ -94,7 +94,7 @@ def close(ending: Ending, folder: Path | None, host: dict[str, float], times: Se
         try:
             if ending.keeper is not None and ending.keeper.kept:
                 scenario = (folder / "scenario.yaml").read_text(encoding="utf-8")
-                results.summary["adapters"] = ending.keeper.describe(results, scenario)
+                ending.keeper.describe(results, scenario)
             results = _write(results, folder, times)
         except Exception as error:  # a full disk: perhaps the outcome still has room
             ending.failed(error)
