@@ -1,7 +1,8 @@
 """Which files of a run directory a run wrote, so that what somebody else keeps there is never taken for them.
 
-A run that has ended lists its files in ``manifest.json``, with the digests of trained adapters. A run directory without a manifest (of a run that was killed, or
-of an earlier version) is told by the names that runs give their files.
+A run that has ended lists its files in ``manifest.json``, with the digests of trained adapters. A run
+directory without a manifest (of a run that was killed, or of an earlier version) is told by the names that runs give their
+files.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -130,8 +131,8 @@ def test_a_run_starts_where_the_other_ended(case: str) -> None:
             assert after[name] == before[name] or (math.isnan(after[name]) and math.isnan(before[name])), name
 
 
-def test_other_frozen_weights_are_a_fault_and_those_kept_are_not() -> None:
-    folder = starts("tiny-bert, fedavg")
+def test_other_frozen_weights_are_a_fault_and_those_kept_are_not(tmp_path: Path) -> None:
+    folder = shutil.copytree(starts("tiny-bert, fedavg"), tmp_path / "adapters")
     with quick(), pytest.raises(ScenarioError) as caught:
         simulation.run(loaded(f"backbone.adapters={folder}", seed=5))
     (fault,) = caught.value.faults
