@@ -103,6 +103,7 @@ class SplitTrainer:
         served = self.replica(client, theta, before[1] if there == server else None)
         for step in range(1, trains(world, client, steps) + 1):
             bottom, top = yield from self.step(client, server, bottom, served, top, round=round, step=step)
+        world.trained(client.name, bottom.adapters, served.trained.adapters, top.adapters)
         mine = bottom.adapters.merge([bottom.adapters, top.adapters])
         mine = yield from outgoing(world, client, fetched, mine, round=round)
         received = yield from world.send(client.name, server, mine, "adapters", round=round)
@@ -173,6 +174,7 @@ class WholeTrainer:
         world, node = self.world, client.name
         fetched = yield from world.send(server, node, theta, "adapters", round=round)
         trained = yield from self.train(client, node, fetched, steps, round=round)
+        world.trained(node, trained.adapters)
         mine = yield from outgoing(world, client, fetched, trained.adapters, round=round)
         received = yield from world.send(node, server, mine, "adapters", round=round)
         self.done(client, trained)

@@ -144,6 +144,7 @@ class JointTrainer:
         finally:
             for each in barriers:
                 each.leave(node)
+        world.trained(node, trained.adapters, self._replicas[client.served].trained.adapters)
         mine = yield from outgoing(world, client, fetched, trained.adapters, round=round)
         received = yield from world.send(node, self.fed_server, mine, "adapters", round=round)
         if self.options.keep_optimizer:

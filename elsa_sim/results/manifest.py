@@ -1,7 +1,8 @@
 """Which files of a run directory a run wrote, so that what somebody else keeps there is never taken for them.
 
-A run that has ended lists its files in ``manifest.json``. A run directory without a manifest (of a run that was killed, or
-of an earlier version) is told by the names that runs give their files.
+A run that has ended lists its files in ``manifest.json``, with the digests of trained adapters. A run
+directory without a manifest (of a run that was killed, or of an earlier version) is told by the names that runs give their
+files.
 """
 
 from __future__ import annotations
@@ -10,10 +11,15 @@ import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from ..base.files import digest
 from ..base.writing import PARTIAL, write_text
 from .event_table import STREAM, TABLE
 
-MANIFEST, LOCK, FIGURES = "manifest.json", ".lock", "figures"
+MANIFEST, LOCK, FIGURES, ADAPTERS = "manifest.json", ".lock", "figures", "adapters"
+#: What a run calls files below ``adapters/``.
+_OF_ADAPTERS = {"README.md", "adapter_config.json", "adapter_model.safetensors", "model.safetensors", "config.json",
+                "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+                "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model"}  # fmt: skip
 #: Why a cell of a study failed, in its run directory.
 REASON = "failed.txt"
 #: Every file that a run writes, but for its figures.
@@ -63,14 +69,22 @@ def written(folder: Path) -> list[str]:
     known = listed(folder)
     names = {*NAMES, *(name + PARTIAL for name in NAMES), *(known or ())}
     if known is None:  # no strangers' figures are known
+        names |= {
+            name for name in below(folder, ADAPTERS) if PurePosixPath(name.removesuffix(PARTIAL)).name in _OF_ADAPTERS
+        }
         names |= {f"{FIGURES}/{path.name}" for kind in ("png", "pdf") for path in (folder / FIGURES).glob(f"*.{kind}")}
     return sorted(name for name in names if (folder / name).is_file())
 
 
+def below(folder: Path, name: str) -> set[str]:
+    """All files in the folder ``name`` of a run directory and in its folders, as relative paths."""
+    return {path.relative_to(folder).as_posix() for path in (folder / name).rglob("*") if path.is_file()}
+
+
 def write(folder: Path) -> None:
     """List the files of a run that has ended. A folder that a run made holds nothing else, whatever its figures are."""
-    names = sorted({*written(folder), MANIFEST} - {LOCK})
-    write_text(folder / MANIFEST, json.dumps({"files": names}, indent=1) + "\n")
+    names = sorted({*written(folder), *below(folder, ADAPTERS), MANIFEST} - {LOCK})
+    _list(folder, names)
 
 
 def add(folder: Path, paths: Iterable[Path]) -> None:
@@ -79,4 +93,11 @@ def add(folder: Path, paths: Iterable[Path]) -> None:
     if known is not None:
         more = {path.relative_to(folder).as_posix() for path in paths if path.is_relative_to(folder)}
         if not more <= set(known):
-            write_text(folder / MANIFEST, json.dumps({"files": sorted({*known, *more})}, indent=1) + "\n")
+            _list(folder, sorted({*known, *more}))
+
+
+def _list(folder: Path, names: list[str]) -> None:
+    """Write the manifest: the files, and the SHA-256 of those with values of tensors."""
+    values = {name: digest(folder / name)[0] for name in names if name.endswith(".safetensors")}
+    told = {"files": names} | ({"sha256": values} if values else {})
+    write_text(folder / MANIFEST, json.dumps(told, indent=1) + "\n")

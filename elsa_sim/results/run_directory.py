@@ -17,7 +17,7 @@ from ..base.errors import InputError
 from ..base.writing import PARTIAL, refused, shown
 from . import contents
 from .event_table import STREAM, TABLE
-from .manifest import is_run_directory, partial_of
+from .manifest import ADAPTERS, is_run_directory, partial_of
 from .rounds import rounds_table
 from .summary import summarise
 
@@ -39,6 +39,12 @@ class Results:
     def protocol(self) -> str:
         """The kind of the training protocol."""
         return str(self.summary.get("protocol", ""))
+
+    @property
+    def adapters(self) -> Path | None:
+        """The folder of the trained adapters, as peft saves them; ``None`` without a run directory, or where it keeps none."""
+        place = None if self.folder is None else self.folder / ADAPTERS
+        return place if place is not None and place.is_dir() else None
 
 
 def load(folder: str | Path) -> Results:

@@ -210,10 +210,11 @@ def build(
         set_demands(radio, plan.needs)
     devices = {name: Device(env, name, options, streams) for name, options in plan.devices.items()}
     evaluation = _no_test if timing else Evaluation(model, executor, pipeline, clients, _server(plan), data)
+    public = lambda count: collate(data.public, np.arange(count), data.pad_id)  # noqa: E731
     audit = _audit(plan, model, pipeline, clients, data, set(tokenizer.all_special_ids))
     return World(
         Infrastructure(env, plan.topology, network, devices, radio),
-        Federation(clients, pool, model, executor, lambda count: collate(data.public, np.arange(count), data.pad_id)),
+        Federation(clients, pool, model, executor, public, tokenizer),
         pipeline,
         Instruments(recorder, evaluation, audit),
         Progress(env, observer, scenario.protocol.steps(len(clients))),

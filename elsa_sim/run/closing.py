@@ -31,6 +31,7 @@ from .host_memory import exhausted
 if TYPE_CHECKING:
     from ..topology import Topology
     from ..world.world import World
+    from .adapters import AdapterKeeper
     from .checks import Plan
 
 INTERRUPTED = "interrupted"
@@ -42,6 +43,7 @@ class Ending:
 
     plan: Plan
     recorder: Recorder
+    keeper: AdapterKeeper | None = None
     world: World | None = None
     failure: BaseException | None = None
     violations: list[str] = field(default_factory=list)
@@ -90,6 +92,9 @@ def close(ending: Ending, folder: Path | None, host: dict[str, float], times: Se
         results = None
     if folder is not None and results is not None:
         try:
+            if ending.keeper is not None and ending.keeper.kept:
+                scenario = (folder / "scenario.yaml").read_text(encoding="utf-8")
+                ending.keeper.describe(results, scenario)
             results = _write(results, folder, times)
         except Exception as error:  # a full disk: perhaps the outcome still has room
             ending.failed(error)

@@ -12,6 +12,7 @@ from ..base.errors import Fault
 from ..learning.splits.fixed import FixedSplit
 from ..network.options import NetworkOptions
 from ..protocols.base import Protocol
+from ..scenario.adapter_options import AdapterOptions
 from ..scenario.model import Scenario
 from ..world.rounds import WaitOptions
 
@@ -34,6 +35,8 @@ def of_sections(scenario: Scenario, protocol: Protocol) -> Iterator[tuple[str, F
     elif not network.retries:
         for name in waits:
             yield "network", Fault(name, "has no effect with retries: 0; leave it out")
+    if scenario.adapters.clients and not protocol.pattern.trained_at("client"):
+        yield "adapters", Fault("clients", f"no client trains under protocol {protocol.kind!r}; leave it out")
     stop = scenario.stop
     if stop.rounds is not None and stop.rounds > protocol.rounds:
         yield "stop", Fault("rounds", f"the protocol ends after {protocol.rounds}, before {stop.rounds}; leave it out")
@@ -49,6 +52,10 @@ def unlooked(scenario: Scenario) -> Iterator[str]:
             yield "stop.target_accuracy is never reached in timing mode, which has no accuracy"
         if scenario.execution.workers > 1:
             yield "execution.workers have nothing to do in timing mode"
+        if scenario.adapters != AdapterOptions():
+            yield "adapters are not kept in timing mode, which has none"
+        if scenario.backbone.adapters is not None:
+            yield "backbone.adapters have no effect in timing mode, which has no values"
     if scenario.execution.worker_timeout is not None and scenario.execution.workers == 1:
         yield "execution.worker_timeout has an effect with several workers only"
 

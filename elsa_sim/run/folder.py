@@ -11,9 +11,9 @@ for one that finished only.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ..base.errors import ElsaError, InputError, RunFailed
@@ -25,6 +25,10 @@ from ..results.manifest import partial_of
 
 #: What becomes of what an earlier run left: told and kept, replaced once the new run has ended, or gone on with (a partial).
 Earlier = Literal["refuse", "replace", "continue"]
+
+
+#: Folders of a run directory that a run makes.
+_OWN = (manifest.FIGURES, manifest.ADAPTERS)
 
 
 class Busy(InputError):
@@ -89,9 +93,7 @@ class Draft:
 
     def clear(self) -> None:
         """Remove what a run wrote into it."""
-        for name in manifest.written(self.path):
-            if name != manifest.LOCK:
-                (self.path / name).unlink()
+        _remove(self.path, [name for name in manifest.written(self.path) if name != manifest.LOCK])
 
     def settle(self) -> None:
         """Give the folder its name, unless a run that finished has it, and this one did not.
@@ -147,8 +149,7 @@ class Draft:
 
     def drop(self) -> None:
         """Remove it: nothing was recorded."""
-        for name in manifest.written(self.path):
-            (self.path / name).unlink(missing_ok=True)
+        _remove(self.path, manifest.written(self.path))
         with suppress(OSError):  # somebody else's file is in it
             self.path.rmdir()
         if self._replaced is not None:
@@ -240,13 +241,28 @@ def _free(path: Path) -> Path:
 
 def _dissolve(old: Path, into: Path) -> None:
     """Remove what a run wrote in ``old``; what somebody else keeps there goes to the same place in ``into``."""
-    for name in manifest.written(old):
-        (old / name).unlink()
+    _remove(old, manifest.written(old))
+    _move(old, into, _OWN)
+
+
+def _move(old: Path, into: Path, shared: Collection[str] | None = None) -> None:
+    """Move what is in ``old`` to ``into``; folders that both have are joined (only those ``shared``, if stated)."""
     for path in sorted(old.iterdir()):
-        within = path.name == manifest.FIGURES and path.is_dir() and (into / path.name).is_dir()
-        for each in sorted(path.iterdir()) if within else [path]:
-            target = into / each.relative_to(old)
-            each.rename(_free(target) if os.path.lexists(target) else target)
-        if within:
-            path.rmdir()
+        target = into / path.name
+        both = path.is_dir() and not path.is_symlink() and target.is_dir()
+        if both and (shared is None or path.name in shared):
+            _move(path, target)
+        else:
+            path.rename(_free(target) if os.path.lexists(target) else target)
     old.rmdir()
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    """Remove files of a run, and the folders that they were in where nothing is left."""
+    places: set[PurePosixPath] = set()
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+        places |= set(PurePosixPath(name).parents[:-1])
+    for place in sorted(places, key=lambda each: len(each.parts), reverse=True):
+        with suppress(OSError):  # something of somebody else's is in it
+            (folder / place).rmdir()

@@ -18,6 +18,7 @@ from ..base import files
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from ..learning.backbone import weights
+from ..learning.backbone.adapters import adapter_files, examine_adapters
 from ..learning.backbone.options import DECODERS, Source, locate
 from ..learning.backbone.tokenizers import vocabulary_for
 from ..learning.tasks.base import Texts, Vocabulary
@@ -48,6 +49,7 @@ def named(loaded: Loaded) -> dict[str, str]:
         if scenario.execution.mode != "timing":
             of_backbone |= weights.weight_files(source)
         found |= {f"backbone/{name}": path for name, path in of_backbone.items()}
+        found |= {f"adapters/{name}": path for name, path in adapter_files(source).items()}
     except InputFaults:
         pass
     digests = {}
@@ -85,15 +87,19 @@ def vocabulary_of(scenario: Scenario, source: Source, texts: Texts, context: Con
 
 
 def drawn_of(scenario: Scenario, source: Source, texts: Texts, context: Context) -> tuple[str, ...]:
-    """Notes on the weights that a run will load, if it loads any.
+    """Notes on the weights and adapters that a run will load, if it loads any.
 
     Raises:
         InputFaults: they cannot be loaded.
     """
+    options, causal = scenario.backbone, scenario.task.objective == "causal_lm"
+    for name, path in adapter_files(source).items():
+        context.inputs.will_be_read(f"{options.adapters}/{name}", path, "adapters")
+    started = examine_adapters(source, options.lora, name=options.name, causal_lm=causal, labels=texts.labels)
     if scenario.execution.mode == "timing":
-        return ()
+        return started
     _noted(scenario, weights.weight_files(source), context)
-    return weights.examine(source, causal_lm=scenario.task.objective == "causal_lm", labels=texts.labels)
+    return (*weights.examine(source, causal_lm=causal, labels=texts.labels), *started)
 
 
 def _noted(scenario: Scenario, found: Mapping[str, Path], context: Context) -> None:

@@ -25,6 +25,7 @@ from ..world.progress import Observer
 from ..world.round_end import RoundEnd, RoundObserver
 from ..world.world import World
 from . import builder, checks, closing
+from .adapters import keeper
 from .closing import Ending
 from .folder import Earlier, opened
 
@@ -98,7 +99,7 @@ def play(
         if folder is not None:
             write_text(folder / "scenario.yaml", dump.dump(loaded))
             write_text(folder / "topology.json", json.dumps(closing.describe(plan.played), indent=1))
-        ending = Ending(plan, Recorder(folder))
+        ending = Ending(plan, Recorder(folder), keeper=keeper(plan, folder))
     except OSError as error:
         raise refused(error) from None
     times, threads = HostTimes(), torch.get_num_threads()
@@ -124,10 +125,15 @@ def play(
 def _simulate(loaded: Loaded, ending: Ending, observer: Observer, times: HostTimes) -> None:
     """Build the world, play the protocol, and look at what it left."""
     env = simpy.Environment()
-    world = builder.build(loaded, ending.plan, env, ending.recorder, observer, [times])
+    kept = [] if ending.keeper is None else [ending.keeper]
+    world = builder.build(loaded, ending.plan, env, ending.recorder, observer, [times, *kept])
     ending.world = world
+    for each in kept:
+        each.begin(world)
     with _seldom_collecting():
         _play(world, ending.plan)
+    for each in kept:
+        each.finish()
     ending.violations = invariants(world)
     ending.attacked = world.audited()
 

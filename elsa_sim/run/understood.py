@@ -54,7 +54,8 @@ def _protocol(plan: Plan) -> Iterator[Row]:
         f"{shape.layers} layers, hidden size {shape.hidden}, {_count(plan.outline.frozen([model]))} frozen parameters"
     )
     trained = f"LoRA of rank {lora.rank}, {_count(plan.outline.trained([model]))} trained with the head"
-    yield "backbone", f"{plan.scenario.backbone.name}: {sizes}; {trained}"
+    begin = "" if plan.source.adapters is None else f"; adapters start from {plan.source.adapters}"
+    yield "backbone", f"{plan.scenario.backbone.name}: {sizes}; {trained}{begin}"
 
 
 def _nodes(plan: Plan) -> Iterator[Row]:

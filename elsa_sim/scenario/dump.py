@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..base.context import Context
 from ..base.errors import InputFaults
-from ..learning.backbone.options import BUILT_IN
+from ..learning.backbone.options import BUILT_IN, adapters_folder
 from .model import Loaded, Scenario
 from .yaml_reader import write
 
@@ -31,6 +31,8 @@ def dump(loaded: Loaded) -> str:
         data[name] = _files_absolute(data[name], loaded.context)
         if name == "backbone":
             data[name]["name"] = _folder_absolute(data[name]["name"], loaded.context)
+            if "adapters" in data[name]:
+                data[name]["adapters"] = _adapters_absolute(loaded)
         if isinstance(section, BaseModel):
             try:
                 type(section).model_validate(data[name])
@@ -79,6 +81,15 @@ def _folder_absolute(path: str, context: Context) -> str:
         except (OSError, ValueError):
             break
     return path  # a name on the hub
+
+
+def _adapters_absolute(loaded: Loaded) -> str | None:
+    options = loaded.scenario.backbone
+    try:
+        folder = adapters_folder(options, loaded.context)
+    except InputFaults:
+        return options.adapters
+    return None if folder is None else str(folder)
 
 
 def _plain(value: Any, only_given: bool = False) -> Any:

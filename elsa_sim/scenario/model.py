@@ -41,6 +41,7 @@ from ..topology import LinkOptions, TopologySource, Tree
 from ..transports import Transport
 from ..wireless import Allocator, Mobility, PathLoss, PowerControl, WirelessOptions
 from . import validation
+from .adapter_options import AdapterOptions
 from .codec_options import CodecOptions, in_lists, with_codecs, with_unsent
 from .document import Document, locate, override
 from .document import read as read_document
@@ -144,6 +145,8 @@ class Scenario(Options):
     """When to end early."""
     privacy: PrivacyOptions | None = None
     """What an edge server can learn from what crosses the first cut, measured at the end; left out by default."""
+    adapters: AdapterOptions = AdapterOptions()
+    """Which trained adapters are kept."""
     execution: ExecutionOptions = ExecutionOptions()
     """How the tensor math is done on this machine."""
 

@@ -31,7 +31,10 @@ class RoundEnd:
 
 
 class RoundObserver:
-    """Is told when a round has ended; the default does nothing."""
+    """Is told when a round has ended, and what clients have trained until then; the default does nothing."""
+
+    def trained(self, client: str, adapters: Sequence[Ref]) -> None:
+        """A client has trained; ``adapters`` are mappings of disjoint names, a server's copy of its part among them."""
 
     def measures(self) -> Mapping[str, float]:
         """What it adds to the metrics of the round that ends now."""
@@ -50,6 +53,11 @@ class RoundObservers:
 
     def __init__(self, observers: Iterable[RoundObserver]) -> None:
         self.observers = tuple(observers)
+
+    def trained(self, client: str, adapters: Sequence[Ref]) -> None:
+        """Tell all observers what a client has trained."""
+        for observer in self.observers:
+            observer.trained(client, adapters)
 
     def end(self, round: int, now: float, adapters: Ref, metrics: Mapping[str, float]) -> bool:
         """A round has ended, and its test gave ``metrics``; returns whether one of the observers stops the run."""

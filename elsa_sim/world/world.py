@@ -70,6 +70,8 @@ class Federation:
     executor: Executor
     public: Callable[[int], Batch]
     """The first so many of the texts that the task sets apart as public."""
+    tokenizer: Any = None
+    """What made the batches of texts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,7 @@ class World:
         self.env, self.topology, self.network = infrastructure.env, infrastructure.topology, infrastructure.network
         self.devices, self.radio = infrastructure.devices, infrastructure.radio
         self.clients, self.pool, self.model = tuple(federation.clients), federation.pool, federation.model
-        self.executor, self.public = federation.executor, federation.public
+        self.executor, self.public, self.tokenizer = federation.executor, federation.public, federation.tokenizer
         self.pipeline, self.recorder, self.progress = pipeline, instruments.recorder, progress
         self.cloud: str = self.topology.names("cloud")[0]
         self.edge_servers: tuple[str, ...] = self.topology.names("edge")
@@ -213,6 +215,10 @@ class World:
         if audit is None or last is None:
             return []
         return self.executor.time(lambda: audit(last.adapters.value, last.round))
+
+    def trained(self, client: str, *adapters: Ref) -> None:
+        """Tell those who observe what ``client`` has trained: mappings of disjoint names, before they are sent."""
+        self._observers.trained(client, adapters)
 
     def stepped(self, loss: Ref) -> None:
         """Count one finished local step and keep its loss for the next evaluation's mean."""

@@ -111,7 +111,7 @@ def test_wrong_usage(elsa: Command, args: tuple[str, ...]) -> None:
 def test_a_run_directory_has_every_file(run_dir: Path) -> None:
     assert {path.name for path in run_dir.iterdir()} == {
         "scenario.yaml", "topology.json", "events.parquet", "rounds.csv", "summary.json", "trace.json", "figures",
-        "manifest.json",
+        "manifest.json", "adapters",
     }  # fmt: skip
     figures = {path.stem for path in (run_dir / "figures").iterdir() if path.stat().st_size > 1000}
     assert figures >= {"accuracy_over_time", "accuracy_over_bytes", "timeline", "bytes_by_kind", "bytes_by_link",

@@ -52,3 +52,13 @@ def test_a_run_finished_if_its_summary_says_so(tmp_path: Path, text: str | None,
     if text is not None:
         (tmp_path / "summary.json").write_text(text)
     assert manifest.finished(tmp_path) is expected
+
+
+def test_what_is_below_adapters_is_the_runs_by_name_and_all_of_it_once_it_has_ended(tmp_path: Path) -> None:
+    known, odd = "adapters/clients/a/adapter_model.safetensors", "adapters/backbone/spiece.vocab"
+    for name in (known, odd):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("")
+    assert manifest.written(tmp_path) == [known], "of a run that was killed"
+    manifest.write(tmp_path)
+    assert manifest.listed(tmp_path) == sorted([known, odd, "manifest.json"])

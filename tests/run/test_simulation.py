@@ -74,7 +74,7 @@ def test_an_interrupted_run_is_whole(tmp_path: Path, steps: int) -> None:
     assert same_rows(done, work(known().events).iloc[: len(done)])
     assert set(rows["status"]) == {"ok", "in_flight"}
     assert {path.name for path in tmp_path.iterdir()} == {"scenario.yaml", "topology.json", "events.parquet", "rounds.csv",
-                                                          "summary.json", "manifest.json"}  # fmt: skip
+                                                          "summary.json", "manifest.json", "adapters"}  # fmt: skip
 
 
 def test_a_failed_run_is_readable(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ one frozen backbone for the duration of the call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import torch
@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from ...base.errors import Fault, InputFaults
 from ..execution.work import TensorSpec
 from ..tasks.data import Batch
+from .adapter_start import start_from
 from .families import FAMILIES, Family
 from .options import DECODERS, BackboneOptions, Part, Source, adapted
 from .tensors import class_rows
@@ -27,7 +28,9 @@ Objective = Literal["classification", "causal_lm"]
 class Backbone(nn.Module):
     """One frozen transformer with places for LoRA adapters; see :func:`build`."""
 
-    def __init__(self, model: nn.Module, trainable: tuple[str, ...], objective: Objective) -> None:
+    def __init__(
+        self, model: nn.Module, trainable: tuple[str, ...], objective: Objective, drawn: Collection[str] = ()
+    ) -> None:
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.family: Family = FAMILIES[_model_type(model)](model)
@@ -37,6 +40,10 @@ class Backbone(nn.Module):
         parameters = dict(model.named_parameters())
         #: Names and shapes of everything that is trained, in model order.
         self.specs: dict[str, TensorSpec] = {n: TensorSpec(tuple(parameters[n].shape)) for n in trainable}
+        #: Names of the frozen tensors that are in no checkpoint: drawn from the seed.
+        self.drawn: tuple[str, ...] = tuple(name for name in parameters if name in drawn and name not in trainable)
+        #: Whether that is all of them.
+        self.random = len(self.drawn) + len(trainable) == len(parameters)
         self._names: dict[Part, tuple[str, ...]] = {}
         #: Where each trained tensor is looked up: the parameters of its module, and its name there.
         self._places: dict[str, tuple[dict[str, Any], str]] = {}
@@ -140,7 +147,7 @@ def build(
 
     Raises:
         InputFaults: no safetensors weights, or not all of them; a configuration that makes no model; an encoder asked
-            for language modelling.
+            for language modelling; adapters to start from that were trained on other frozen weights.
     """
     config = source.config
     if objective == "causal_lm" and config.model_type not in DECODERS:
@@ -153,14 +160,21 @@ def build(
             setattr(config, name, None)  # the configuration's defaults lie outside a small vocabulary
     if objective == "classification":
         config.num_labels = labels
-    factory: Any = AutoModelForSequenceClassification if objective == "classification" else AutoModelForCausalLM
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every accelerator, too
-        model = _model(factory, config, options, source, meta)
+        model, missing = _model(factory(objective), config, options, source, meta)
         trainable = _inject(model, options, adapted(source.architecture, options.lora), meta)
+    drawn = missing if source.location is not None else {name for name, _ in model.named_parameters()}
+    if source.adapters is not None and not meta:
+        drawn |= set(start_from(model, source.adapters, FAMILIES[_model_type(model)].classifier))
     for name in {name.rpartition(".")[0] for name in trainable}:
         model.get_submodule(name).__class__ = RowLinear
-    return Backbone(model, trainable, objective)
+    return Backbone(model, trainable, objective, drawn)
+
+
+def factory(objective: Objective) -> Any:
+    """The class of transformers' that makes models for an objective."""
+    return AutoModelForSequenceClassification if objective == "classification" else AutoModelForCausalLM
 
 
 class RowLinear(nn.Linear):
@@ -177,13 +191,16 @@ class RowLinear(nn.Linear):
         return out[:, 0] if flat else out
 
 
-def _model(factory: Any, config: Any, options: BackboneOptions, source: Source, meta: bool) -> nn.Module:
+def _model(
+    factory: Any, config: Any, options: BackboneOptions, source: Source, meta: bool
+) -> tuple[nn.Module, set[str]]:
+    """The model, and the names of its tensors that its checkpoint lacks."""
     location = None if meta else source.location
     common = {"attn_implementation": "sdpa", "dtype": torch.float32}
     try:
         if location is None:
             with torch.device("meta" if meta else "cpu"):
-                return factory.from_config(config, **common)  # type: ignore[no-any-return]
+                return factory.from_config(config, **common), set()
         model, report = factory.from_pretrained(
             location,
             config=config,
@@ -205,7 +222,7 @@ def _model(factory: Any, config: Any, options: BackboneOptions, source: Source, 
     if lacking:  # transformers would leave them random
         message = f"weights of {location!r} lack {len(lacking)} tensors of the model, such as {lacking[0]}"
         raise InputFaults([Fault("name", message)])
-    return model  # type: ignore[no-any-return]
+    return model, set(report["missing_keys"])
 
 
 def _inject(model: nn.Module, options: BackboneOptions, targets: tuple[str, ...], meta: bool) -> tuple[str, ...]:

