@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from pydantic import Field
 
 from ..base.registry import Items
@@ -38,7 +38,7 @@ class Tcp(Transport):
     """Whether windows shrink while a connection idles (Linux: ``tcp_slow_start_after_idle``)."""
     initial_window: Annotated[int, Ge(1), Le(1_000_000)] = 10
     """Segments that a new connection may send at once."""
-    receive_window: Size = 3.0 * 2**20
+    receive_window: Annotated[Size, Gt(0)] = 3.0 * 2**20
     """The most that a receiver lets be in flight: half of Linux's largest buffer, which holds headers and slack, too."""
     queue: Seconds = 0.1
     """What fits into the queue before each link, as time at its bandwidth."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from roads import Road
 
 from elsa_sim.network import NetworkOptions
@@ -183,3 +184,8 @@ def test_both_engines_agree(flows: list[tuple[float, str, int]], connections: st
             "transport": {"kind": "tcp", "connections": connections}}  # fmt: skip
     touched, everything = (play(case, NetworkOptions(resolve=how)) for how in ("touched", "all"))
     assert touched == pytest.approx(everything, rel=1e-9)
+
+
+def test_a_receiver_takes_something() -> None:
+    with pytest.raises(ValidationError, match="greater than 0"):
+        Tcp(receive_window=0.0)
