@@ -222,10 +222,14 @@ def _examined(document: Document, overrides: Sequence[str], seed: int | None) ->
 
 
 def _completed(document: Document) -> Document:
-    """What may be left out is written out: the kind of a topology that names a file, the list around a single codec."""
+    """What may be left out is written out: kinds of a topology that names a file and of a transport, the list around a codec."""
     topology = document.data.get("topology")
     if isinstance(topology, dict) and "file" in topology and "kind" not in topology:
         document = document.changed(("topology", "kind"), "file")
+    network = document.data.get("network")
+    transport = network.get("transport") if isinstance(network, dict) else None
+    if isinstance(transport, dict) and "kind" not in transport:
+        document = document.changed(("network", "transport", "kind"), NetworkOptions().transport.kind)
     return in_lists(document)
 
 

@@ -376,3 +376,11 @@ devices: {{client: {{downtimes: [{{kind: trace, file: on.csv}}]}}}}
     data = yaml.safe_load(dump(validated(parse(text, "scenario", tmp_path))))
     assert data["topology"]["access"]["trace"] == str((tmp_path / "rate.csv").resolve())
     assert data["devices"]["client"]["downtimes"][0]["file"] == str((tmp_path / "on.csv").resolve())
+
+
+def test_options_of_a_transport_are_those_of_the_usual_one() -> None:
+    """``--set network.transport.idle_restart=false`` need not name it; who names another means that."""
+    made = loaded(LEAST, "network.transport.idle_restart=false").scenario
+    assert made.network.transport.model_dump(include={"kind", "idle_restart"}) == {"kind": "tcp", "idle_restart": False}
+    with pytest.raises(ScenarioError, match="idle_restart"):
+        loaded(LEAST, "network.transport=fluid", "network.transport={kind: fluid, idle_restart: false}")
