@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from elsa_sim.learning.backbone import model as backbones
+from elsa_sim.learning.backbone import unread
 from elsa_sim.learning.backbone.flops import FlopCounter
 from elsa_sim.learning.backbone.model import Backbone
 from elsa_sim.learning.tasks.data import Batch, Batches
@@ -57,8 +58,16 @@ def played(*changes: str, seed: int | None = None, folder: Path | None = None) -
 @contextmanager
 def quick() -> Iterator[None]:
     """Runs in which what others have counted and built is taken from them."""
-    with patch.object(FlopCounter, "_counted", _counted_once), patch.object(backbones, "build", _built_once):
+    with (
+        patch.object(FlopCounter, "_counted", _counted_once),
+        patch.object(backbones, "build", _built_once),
+        patch.object(unread, "leave_unread", _of_all),
+    ):
         yield
+
+
+def _of_all(*_: Any) -> None:
+    raise AssertionError("what is left unread here would be left unread in all runs that share the backbone")
 
 
 _build, _built = backbones.build, dict[str, Backbone]()

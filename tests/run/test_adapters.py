@@ -339,8 +339,7 @@ def test_the_card_tells_the_facts() -> None:
 
 def test_layers_that_do_not_read_all_are_told(tmp_path: Path) -> None:
     unread = "codec.activation={kind: ssop, rank: 2, subspace: public, unread: true}"
-    with quick():
-        results = simulation.run(loaded(unread), tmp_path / "run")
+    results = simulation.run(loaded(unread), tmp_path / "run")  # not `quick`, whose runs share one backbone
     assert "did not read a subspace" in (results.adapters / "README.md").read_text()
     assert "did not read" not in (kept(SKETCH)[0].adapters / "README.md").read_text()
 
