@@ -144,9 +144,7 @@ class NetworkOptions(Options):
             if link is not None and all(n in topology for n in link) and frozenset(link) not in pairs:
                 faults.append(Fault(f"{where}.link", f"there is no link between {' and '.join(link)}"))
         for name in self.transport.directions:
-            if tuple(name.split(">")) not in {
-                way for link in topology.links for way in ((link.u, link.v), (link.v, link.u))
-            }:
+            if frozenset(name.split(">")) not in pairs:
                 faults.append(Fault("transport", f"there is no link {name!r} from a node to another"))
         if faults:
             raise InputFaults(faults)

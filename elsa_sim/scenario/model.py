@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, SerializeAsAny
 from ..base.choices import any_of, renewed, with_choices
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults, ScenarioError
-from ..base.registry import Items, Options, discover, families, load_entry_points
+from ..base.registry import Component, Items, Options, discover, families, load_entry_points
 from ..base.streams import Streams
 from ..base.units import MOST_COUNT, MOST_FACTOR, Seconds
 from ..codecs.base import Codec
@@ -37,7 +37,7 @@ from ..network.options import NetworkOptions
 from ..privacy.base import PrivacyAttack
 from ..privacy.options import PrivacyOptions
 from ..protocols.base import Protocol
-from ..topology import LinkOptions, TopologySource, Tree
+from ..topology import LinkOptions, TopologyFile, TopologySource, Tree
 from ..transports import Transport
 from ..wireless import Allocator, Mobility, PathLoss, PowerControl, WirelessOptions
 from . import validation
@@ -61,6 +61,8 @@ PACKAGES = (
     "topology",
     "wireless",
 )
+#: Members of families that a scenario may state without their kind: told by a key (``file``), or the usual one.
+UNNAMED: tuple[type[Component], ...] = (TopologyFile, type(NetworkOptions().transport))
 _FILE_NAME = re.compile(r"\w(?:[\w .+=,@()-]{0,98}[\w.+=,@()-])?")
 
 
@@ -223,10 +225,9 @@ def _examined(document: Document, overrides: Sequence[str], seed: int | None) ->
 
 def _completed(document: Document) -> Document:
     """What may be left out is written out: kinds of a topology that names a file and of a transport, the list around a codec."""
-    topology = document.data.get("topology")
+    topology, network = document.data.get("topology"), document.data.get("network")
     if isinstance(topology, dict) and "file" in topology and "kind" not in topology:
-        document = document.changed(("topology", "kind"), "file")
-    network = document.data.get("network")
+        document = document.changed(("topology", "kind"), TopologyFile.model_fields["kind"].default)
     transport = network.get("transport") if isinstance(network, dict) else None
     if isinstance(transport, dict) and "kind" not in transport:
         document = document.changed(("network", "transport", "kind"), NetworkOptions().transport.kind)

@@ -11,8 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from ..base.choices import key_of
 from ..base.registry import families
-from ..topology import TopologyFile
-from .model import scenario_type
+from .model import UNNAMED, scenario_type
 
 
 def schema() -> dict[str, Any]:
@@ -23,7 +22,7 @@ def schema() -> dict[str, Any]:
         for member in family.members.values():
             name = f"{member.__module__}__{member.__qualname__}".replace(".", "__")  # where two have one class name
             definition = definitions.get(member.__name__) or definitions.get(name, {"required": []})
-            if member is not TopologyFile:  # told by its key `file`
+            if member not in UNNAMED:
                 definition["required"] = list(dict.fromkeys([key_of(family), *definition.get("required", ())]))
     codec = definitions["CodecOptions"]
     for chain in codec["properties"].values():

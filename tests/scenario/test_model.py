@@ -381,6 +381,9 @@ devices: {{client: {{downtimes: [{{kind: trace, file: on.csv}}]}}}}
 def test_options_of_a_transport_are_those_of_the_usual_one() -> None:
     """``--set network.transport.idle_restart=false`` need not name it; who names another means that."""
     made = loaded(LEAST, "network.transport.idle_restart=false").scenario
+    validator = jsonschema.Draft202012Validator(schema())
+    validator.validate({"protocol": "elsa", "network": {"transport": {"idle_restart": False}}})
+    assert not validator.is_valid({"protocol": "elsa", "network": {"transport": {"idle": False}}})
     assert made.network.transport.model_dump(include={"kind", "idle_restart"}) == {"kind": "tcp", "idle_restart": False}
     with pytest.raises(ScenarioError, match="idle_restart"):
         loaded(LEAST, "network.transport=fluid", "network.transport={kind: fluid, idle_restart: false}")
