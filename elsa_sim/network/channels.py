@@ -98,6 +98,8 @@ class Channels:
         self.capacities: list[float] = []
         self.most: list[float] = []
         """The largest bandwidth that each channel may ever have (bit/s): infinite where a source says, or for a cell."""
+        self.changed = 0
+        """How often capacities, or what they may be, have changed."""
         self.carried_bytes: dict[tuple[str, str], float] = {}
         self.down: dict[int, float] = {}
         """Channels without bandwidth, and since when that is known (s)."""

@@ -21,24 +21,35 @@ class Route:
         self.round_trip = 2.0 * path.latency
         self._channels = channels
         self._path = path
+        self._seen = -1
+        self._narrowest, self._widest, self._per_byte = (0.0, ""), 0.0, 0.0
+
+    def _look(self) -> None:
+        """Look at the channels anew if a bandwidth has changed; connections ask for every flight."""
+        channels, path = self._channels, self._path
+        if self._seen == channels.changed:
+            return
+        self._seen = channels.changed
+        rates = [min(channels.capacities[c] for c in hop) for hop in path.hops]
+        bandwidth, (u, v) = min(zip(rates, path.pairs, strict=True))
+        self._narrowest = bandwidth, f"{u}>{v}"
+        self._widest = min(channels.most[c] for c in path.channels)
+        self._per_byte = math.fsum(8.0 / rate for rate in rates if rate > 0.0)
 
     def narrowest(self) -> tuple[float, str]:
         """The least bandwidth of the path now (bit/s), and that of which link and direction it is (``u>v``)."""
-        at, path = self._channels.capacities, self._path
-        bandwidth, (u, v) = min(
-            (min(at[c] for c in hop), pair) for hop, pair in zip(path.hops, path.pairs, strict=True)
-        )
-        return bandwidth, f"{u}>{v}"
+        self._look()
+        return self._narrowest
 
     def widest(self) -> float:
         """The least bandwidth of the path with every link at its best (bit/s)."""
-        return min(map(self._channels.most.__getitem__, self._path.channels))
+        self._look()
+        return self._widest
 
     def sending(self, size: float) -> float:
         """For how long ``size`` bytes are sent by one link after another (s)."""
-        at = self._channels.capacities
-        rates = (min(at[c] for c in hop) for hop in self._path.hops)
-        return math.fsum(8.0 * size / rate for rate in rates if rate > 0.0)
+        self._look()
+        return size * self._per_byte
 
 
 class Flights:

@@ -80,6 +80,7 @@ class Drain:
     def _change(self, capacities: Mapping[int, float]) -> None:
         now, down = self._env.now, self._channels.down
         fallen = set()
+        self._channels.changed += bool(capacities)
         for channel, capacity in capacities.items():
             self._channels.capacities[channel] = capacity
             self.fluid.set_capacity(channel, capacity, now)
