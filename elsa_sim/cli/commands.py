@@ -22,6 +22,7 @@ from .interrupts import interruptible
 from .network import network
 from .optimise import optimise
 from .plot import plot
+from .resume import resume
 from .run import run
 from .study import study
 
@@ -102,5 +103,5 @@ def options(
     """Co-simulate networks and split federated fine-tuning of language models."""
 
 
-for _command in (run, check, network, export, plot, study, optimise, list_, schema):
+for _command in (run, resume, check, network, export, plot, study, optimise, list_, schema):
     app.command(_command.__name__.rstrip("_"))(_interruptible(_command))

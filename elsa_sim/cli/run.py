@@ -19,7 +19,6 @@ from .arguments import Changes, Plugins, Quiet, ScenarioFile, Seed, load_scenari
 if TYPE_CHECKING:
     from ..results.metrics import Results
     from ..run.folder import Earlier
-    from ..scenario.model import Loaded
     from ..world.progress import Observer
 
 
@@ -47,7 +46,7 @@ def run(
     drawn: list[Path] = []
     with ExitStack() as stack:
         folder = out or stack.enter_context(_reserved(Path("runs") / loaded.scenario.name))
-        observer = stack.enter_context(_progress(loaded, quiet))
+        observer = stack.enter_context(progress(loaded.scenario.name, quiet))
         earlier: Earlier = "replace" if force else "refuse"
         results = simulation.run(
             loaded, folder, observer, earlier=earlier, then=lambda *run: drawn.extend(write_figures(*run))
@@ -92,7 +91,7 @@ def _reserved(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _progress(loaded: Loaded, quiet: bool) -> Iterator[Observer]:
+def progress(name: str, quiet: bool) -> Iterator[Observer]:
     """A live bar on a terminal, a line per evaluation elsewhere, nothing if quiet."""
     from ..world.progress import Observer
     from .progress import Bar, Lines
@@ -100,7 +99,7 @@ def _progress(loaded: Loaded, quiet: bool) -> Iterator[Observer]:
     if quiet:
         yield Observer()
     elif sys.stderr.isatty():
-        with Bar(loaded.scenario.name) as bar:
+        with Bar(name) as bar:
             yield bar
     else:
         yield Lines()

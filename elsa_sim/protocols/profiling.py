@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -131,12 +131,14 @@ class ClientProfiler:
             chosen = assigner.assign(
                 latency, Behaviour.unknown(len(names)), world.pipeline.streams.numpy("assignment", g)
             )
-        elif scored.ready or scored.node is not None:
-            found: ClientScores = scored.value
-            behaviour = Behaviour(found.divergences, found.groups)
-            chosen = assigner.assign(latency, behaviour, world.pipeline.streams.numpy("assignment", g))
         else:
-            chosen = assigner.feasible(latency)
+
+            def choose() -> list[int]:
+                found: ClientScores = scored.value
+                behaviour = Behaviour(found.divergences, found.groups)
+                return list(map(int, assigner.assign(latency, behaviour, world.pipeline.streams.numpy("assignment", g))))
+
+            chosen = world.read("assignment", choose) or assigner.feasible(latency)
         note = Ref(TensorSpec((1,), "int32"))
         tell = {name: partial(world.send, world.cloud, name, note, "assignment", round=g) for name in names}
         yield from run_round(world, tell, WaitOptions(), round=g, at=world.cloud)
@@ -145,10 +147,15 @@ class ClientProfiler:
 
     def _note(self, names: Sequence[str], scored: Ref, g: int) -> None:
         """Write the scores into the event table, a row per client."""
-        known: ClientScores | None = scored.value if scored.ready or scored.node is not None else None
+
+        def scores() -> list[dict[str, Any]]:
+            known: ClientScores = scored.value
+            pairs = zip(known.trust, known.groups, strict=True)
+            return [{"trust": float(trust), "group": int(group)} for trust, group in pairs]
+
+        known = self.world.read("scores", scores) or [{} for _ in names]
         where = {client.name: edge for edge, clients in self.world.homes(failover=False).items() for client in clients}
-        for n, name in enumerate(names):
-            facts = {} if known is None else {"trust": float(known.trust[n]), "group": int(known.groups[n])}
+        for name, facts in zip(names, known, strict=True):
             now = self.world.now
             self.world.recorder.add(
                 "assignment", now, now, name, peer=where[name], round=g, detail="probed", metrics=facts

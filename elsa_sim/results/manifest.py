@@ -8,6 +8,7 @@ files.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -15,11 +16,16 @@ from ..base.files import digest
 from ..base.writing import PARTIAL, write_text
 from .event_table import STREAM, TABLE
 
-MANIFEST, LOCK, FIGURES, ADAPTERS = "manifest.json", ".lock", "figures", "adapters"
+MANIFEST, LOCK, FIGURES, ADAPTERS, CHECKPOINT = "manifest.json", ".lock", "figures", "adapters", "checkpoint"
+#: What a run calls files below ``checkpoint/``, beside ``values-NUMBER.safetensors``.
+READINGS, STATE = "readings.jsonl", "state.json"
 #: What a run calls files below ``adapters/``.
 _OF_ADAPTERS = {"README.md", "adapter_config.json", "adapter_model.safetensors", "model.safetensors", "config.json",
                 "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
                 "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model"}  # fmt: skip
+_OF_CHECKPOINT = re.compile(
+    rf"{CHECKPOINT}/({re.escape(READINGS)}|round-\d+({PARTIAL})?/({re.escape(STATE)}|values-\d+\.safetensors))"
+)
 #: Why a cell of a study failed, in its run directory.
 REASON = "failed.txt"
 #: Every file that a run writes, but for its figures.
@@ -72,6 +78,7 @@ def written(folder: Path) -> list[str]:
         names |= {
             name for name in below(folder, ADAPTERS) if PurePosixPath(name.removesuffix(PARTIAL)).name in _OF_ADAPTERS
         }
+        names |= {name for name in below(folder, CHECKPOINT) if _OF_CHECKPOINT.fullmatch(name)}
         names |= {f"{FIGURES}/{path.name}" for kind in ("png", "pdf") for path in (folder / FIGURES).glob(f"*.{kind}")}
     return sorted(name for name in names if (folder / name).is_file())
 
@@ -83,7 +90,7 @@ def below(folder: Path, name: str) -> set[str]:
 
 def write(folder: Path) -> None:
     """List the files of a run that has ended. A folder that a run made holds nothing else, whatever its figures are."""
-    names = sorted({*written(folder), *below(folder, ADAPTERS), MANIFEST} - {LOCK})
+    names = sorted({*written(folder), *below(folder, ADAPTERS), *below(folder, CHECKPOINT), MANIFEST} - {LOCK})
     _list(folder, names)
 
 
@@ -97,7 +104,8 @@ def add(folder: Path, paths: Iterable[Path]) -> None:
 
 
 def _list(folder: Path, names: list[str]) -> None:
-    """Write the manifest: the files, and the SHA-256 of those with values of tensors."""
-    values = {name: digest(folder / name)[0] for name in names if name.endswith(".safetensors")}
+    """Write the manifest: the files, and the SHA-256 of trained adapters."""
+    adapters = [name for name in names if name.endswith(".safetensors") and PurePosixPath(name).parts[0] == ADAPTERS]
+    values = {name: digest(folder / name)[0] for name in adapters}
     told = {"files": names} | ({"sha256": values} if values else {})
     write_text(folder / MANIFEST, json.dumps(told, indent=1) + "\n")

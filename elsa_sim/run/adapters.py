@@ -66,7 +66,8 @@ class AdapterKeeper(RoundObserver):
             self._save("best", end)
 
     def _save(self, name: str, end: RoundEnd) -> None:
-        self._open().save(end.adapters.value, self.folder / name)
+        if end.live:  # else they are there already
+            self._open().save(end.adapters.value, self.folder / name)
         self.kept[name] = (end.round, "")
 
     def _open(self) -> PeftFolder:

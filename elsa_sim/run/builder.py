@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..learning.backbone.model import Backbone
+    from ..learning.execution.journal import Journal
     from ..learning.execution.work import Ref
     from ..learning.tasks.base import Dataset, Split
     from ..learning.training.model import Model
@@ -124,10 +126,14 @@ def build(
     recorder: Recorder,
     observer: Observer,
     observers: Iterable[RoundObserver] = (),
+    *,
+    journal: Journal | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> World:
     """The world of a plan: weights loaded, texts tokenised, nodes and links in simulated time.
 
-    The ``observer`` is told of local steps, too; ``observers`` of the ends of rounds, after all others.
+    The ``observer`` is told of local steps, too; ``observers`` of the ends of rounds, after all others. The ``journal`` is that of
+    its arithmetic; the ``clock`` tells the host time of the run (s).
 
     Raises:
         ScenarioError: the weights cannot be loaded, or adapters have no place in the backbone.
@@ -182,7 +188,7 @@ def build(
     plan.context.inputs.settle()
     if not timing:
         _leave_unread(plan, backbone, data)
-    executor = make_executor(scenario.execution, backbone)
+    executor = make_executor(scenario.execution, backbone, journal)
     model = Model(backbone, FlopCounter(outline))
     pattern = scenario.protocol.pattern
     size = scenario.task.batch_size
@@ -218,5 +224,5 @@ def build(
         pipeline,
         Instruments(recorder, evaluation, audit),
         Progress(env, observer, scenario.protocol.steps(len(clients))),
-        [*stopping_rules(scenario.stop), *observers],
+        [*stopping_rules(scenario.stop, executor.read, clock), *observers],
     )

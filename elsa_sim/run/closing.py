@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..topology import Topology
     from ..world.world import World
     from .adapters import AdapterKeeper
+    from .checkpoints import Checkpoints
     from .checks import Plan
 
 INTERRUPTED = "interrupted"
@@ -44,6 +45,7 @@ class Ending:
     plan: Plan
     recorder: Recorder
     keeper: AdapterKeeper | None = None
+    checkpoints: Checkpoints | None = None
     world: World | None = None
     failure: BaseException | None = None
     violations: list[str] = field(default_factory=list)
@@ -92,6 +94,8 @@ def close(ending: Ending, folder: Path | None, host: dict[str, float], times: Se
         results = None
     if folder is not None and results is not None:
         try:
+            if ending.checkpoints is not None:
+                results.summary["notes"] += ending.checkpoints.close(done=ending.failure is None)
             if ending.keeper is not None and ending.keeper.kept:
                 scenario = (folder / "scenario.yaml").read_text(encoding="utf-8")
                 ending.keeper.describe(results, scenario)

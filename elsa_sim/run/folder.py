@@ -28,7 +28,7 @@ Earlier = Literal["refuse", "replace", "continue"]
 
 
 #: Folders of a run directory that a run makes.
-_OWN = (manifest.FIGURES, manifest.ADAPTERS)
+_OWN = (manifest.FIGURES, manifest.ADAPTERS, manifest.CHECKPOINT)
 
 
 class Busy(InputError):
@@ -91,9 +91,10 @@ class Draft:
         there = any((self.path / name).exists() for name in ("summary.json", manifest.REASON))
         return there or not holds_no_rows(self.path)
 
-    def clear(self) -> None:
-        """Remove what a run wrote into it."""
-        _remove(self.path, [name for name in manifest.written(self.path) if name != manifest.LOCK])
+    def clear(self, keep: Collection[str] = ()) -> None:
+        """Remove what a run wrote into it, but for what is in the folders to ``keep``."""
+        kept = {manifest.LOCK, *keep}
+        _remove(self.path, [name for name in manifest.written(self.path) if PurePosixPath(name).parts[0] not in kept])
 
     def settle(self) -> None:
         """Give the folder its name, unless a run that finished has it, and this one did not.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,10 +21,11 @@ from ..scenario import dump
 from ..scenario.model import Loaded
 from ..world.invariants import invariants
 from ..world.progress import Observer
-from ..world.round_end import RoundEnd, RoundObserver
 from ..world.world import World
 from . import builder, checks, closing
 from .adapters import keeper
+from .checkpoint_files import Checkpoint
+from .checkpoints import Checkpoints, HostTimes
 from .closing import Ending
 from .folder import Earlier, opened
 
@@ -33,17 +33,6 @@ from .folder import Earlier, opened
 STUCK = 1_000_000
 #: Simulated time (s) beyond which times are no longer exact enough for the bytes of a fast link.
 LATEST = 10.0 * MOST_TIME
-
-
-class HostTimes(RoundObserver):
-    """Keeps the host time of every evaluation (s)."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self._begin = time.perf_counter()
-
-    def ended(self, end: RoundEnd) -> None:
-        self.seconds.append(time.perf_counter() - self._begin)
 
 
 def run(
@@ -83,26 +72,35 @@ def run(
 
 
 def play(
-    loaded: Loaded, plan: checks.Plan, folder: Path | None, shield: Shield, observer: Observer | None = None
+    loaded: Loaded,
+    plan: checks.Plan,
+    folder: Path | None,
+    shield: Shield,
+    observer: Observer | None = None,
+    after: Checkpoint | None = None,
 ) -> Results:
     """Play a scenario that was checked, into a folder that holds no run yet; interrupts act while it is simulated.
+
+    What came before the checkpoint ``after``, which is in the folder, is played without arithmetic.
 
     Raises:
         InputError: something that only building the world finds is wrong; there is nothing of worth in ``folder``.
         RunFailed: see :func:`run`.
         KeyboardInterrupt: passed on.
     """
-    begin = time.perf_counter()
+    times = HostTimes(None if after is None else after.state["host"])
     import torch
 
     try:
         if folder is not None:
-            write_text(folder / "scenario.yaml", dump.dump(loaded))
+            write_text(folder / "scenario.yaml", text := dump.dump(loaded))
             write_text(folder / "topology.json", json.dumps(closing.describe(plan.played), indent=1))
         ending = Ending(plan, Recorder(folder), keeper=keeper(plan, folder))
+        if folder is not None and plan.scenario.execution.mode == "real":
+            ending.checkpoints = Checkpoints(plan, folder, ending.recorder, times, text, after)
     except OSError as error:
         raise refused(error) from None
-    times, threads = HostTimes(), torch.get_num_threads()
+    threads = torch.get_num_threads()
     torch.set_num_threads(plan.scenario.execution.threads)
     try:
         with shield.lowered():
@@ -117,16 +115,19 @@ def play(
         torch.set_num_threads(threads)
         if ending.world is not None:
             ending.world.executor.close()
-    host = {"wall_s": time.perf_counter() - begin, "math_s": ending.world.executor.math_s if ending.world else 0.0,
-            "peak_rss_bytes": closing.peak_rss_bytes()}  # fmt: skip
+    math_s = float(times.earlier["math_s"]) + (ending.world.executor.math_s if ending.world else 0.0)
+    host = {"wall_s": times.wall_s, "math_s": math_s, "peak_rss_bytes": closing.peak_rss_bytes()}
     return closing.close(ending, folder, host, times.seconds)
 
 
 def _simulate(loaded: Loaded, ending: Ending, observer: Observer, times: HostTimes) -> None:
     """Build the world, play the protocol, and look at what it left."""
-    env = simpy.Environment()
-    kept = [] if ending.keeper is None else [ending.keeper]
-    world = builder.build(loaded, ending.plan, env, ending.recorder, observer, [times, *kept])
+    env, checkpoints = simpy.Environment(), ending.checkpoints
+    kept = [each for each in (ending.keeper, checkpoints) if each is not None]  # checkpoints are the last to be told
+    journal = None if checkpoints is None else checkpoints.journal
+    world = builder.build(
+        loaded, ending.plan, env, ending.recorder, observer, [times, *kept], journal=journal, clock=lambda: times.wall_s
+    )
     ending.world = world
     for each in kept:
         each.begin(world)

@@ -42,6 +42,7 @@ from ..transports import Transport
 from ..wireless import Allocator, Mobility, PathLoss, PowerControl, WirelessOptions
 from . import validation
 from .adapter_options import AdapterOptions
+from .checkpoint_options import CheckpointOptions
 from .codec_options import CodecOptions, in_lists, with_codecs, with_unsent
 from .document import Document, locate, override
 from .document import read as read_document
@@ -149,6 +150,8 @@ class Scenario(Options):
     """What an edge server can learn from what crosses the first cut, measured at the end; left out by default."""
     adapters: AdapterOptions = AdapterOptions()
     """Which trained adapters are kept."""
+    checkpoint: CheckpointOptions = CheckpointOptions()
+    """How often a run writes down what `elsa-sim resume` goes on from."""
     execution: ExecutionOptions = ExecutionOptions()
     """How the tensor math is done on this machine."""
 

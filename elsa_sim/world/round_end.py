@@ -6,9 +6,10 @@ whatever else has to happen then (a sink, a checkpoint) is one more, and the wor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from ..wireless import Radio
 
 
+#: (what is asked for, what finds it in values) -> what it finds; see :meth:`.world.World.read`.
+Read: TypeAlias = Callable[[str, Callable[[], Any]], Any]
+
+
 @dataclass(frozen=True)
 class RoundEnd:
     """The end of ``round`` at simulated time ``now`` (s): the aggregated ``adapters``, and what was measured."""
@@ -28,6 +33,8 @@ class RoundEnd:
     now: float
     adapters: Ref
     metrics: Mapping[str, float]
+    live: bool = True
+    """Whether there are values, or will be; in what a resumed run plays again, ``adapters`` have none."""
 
 
 class RoundObserver:
@@ -59,12 +66,14 @@ class RoundObservers:
         for observer in self.observers:
             observer.trained(client, adapters)
 
-    def end(self, round: int, now: float, adapters: Ref, metrics: Mapping[str, float]) -> bool:
+    def end(
+        self, round: int, now: float, adapters: Ref, metrics: Mapping[str, float], *, live: bool = True
+    ) -> bool:
         """A round has ended, and its test gave ``metrics``; returns whether one of the observers stops the run."""
         every = dict(metrics)
         for observer in self.observers:
             every |= observer.measures()
-        end = RoundEnd(round, now, adapters, every)
+        end = RoundEnd(round, now, adapters, every, live)
         for observer in self.observers:
             observer.ended(end)
         return any(observer.stops(end) for observer in self.observers)
@@ -73,7 +82,8 @@ class RoundObservers:
 class TrainingLoss(RoundObserver):
     """Adds the mean loss of the local steps since the last round (``train_loss``), where there is arithmetic."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Read) -> None:
+        self._read = read
         self._losses: list[Ref] = []
 
     def add(self, loss: Ref) -> None:
@@ -82,15 +92,15 @@ class TrainingLoss(RoundObserver):
 
     def measures(self) -> Mapping[str, float]:
         losses, self._losses = self._losses, []
-        values = [float(loss.value) for loss in losses if loss.ready or loss.node is not None]
-        return {"train_loss": float(np.mean(values))} if values else {}
+        mean = self._read("loss", lambda: float(np.mean([float(loss.value) for loss in losses]))) if losses else None
+        return {} if mean is None else {"train_loss": mean}
 
 
 class Notes(RoundObserver):
     """Rows of what nodes found out in a round: written when it ends, as until then their arithmetic need not have run."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
+    def __init__(self, recorder: Recorder, read: Read) -> None:
+        self.recorder, self._read = recorder, read
         self._notes: list[tuple[Ref, str, int, str]] = []
 
     def add(self, found: Ref, node: str, round: int, detail: str) -> None:
@@ -100,8 +110,12 @@ class Notes(RoundObserver):
     def ended(self, end: RoundEnd) -> None:
         notes, self._notes = self._notes, []
         for found, node, round, detail in notes:
-            facts = found.value if found.ready or found.node is not None else {}
+            facts = self._read(detail, partial(_value, found)) or {}
             self.recorder.add("update", end.now, end.now, node, round=round, detail=detail, metrics=facts)
+
+
+def _value(found: Ref) -> Any:
+    return found.value
 
 
 class EvaluationRow(RoundObserver):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 import typing
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..learning.aggregation.mean import distance
-from .round_end import RoundEnd, RoundObserver
+from .round_end import Read, RoundEnd, RoundObserver
 
 if TYPE_CHECKING:
     from ..learning.execution.work import Ref
@@ -47,20 +47,20 @@ class AtAccuracy(RoundObserver):
 
 
 class AfterHostTime(RoundObserver):
-    """Stops when so many seconds have passed on this machine since the rule was made."""
+    """Stops when so many seconds have passed on this machine, as ``clock`` tells; not in what is played again."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds, self._begin = seconds, time.perf_counter()
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self.seconds, self.clock = seconds, clock
 
     def stops(self, end: RoundEnd) -> bool:
-        return time.perf_counter() - self._begin >= self.seconds
+        return end.live and self.clock() >= self.seconds
 
 
 class WhenStill(RoundObserver):
     """Stops when the adapters have moved less than ``limit`` from one round to the next; never without arithmetic."""
 
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
+    def __init__(self, limit: float, read: Read) -> None:
+        self.limit, self._read = limit, read
         self._last: tuple[Ref | None, Ref | None] = (None, None)
 
     def ended(self, end: RoundEnd) -> None:
@@ -68,20 +68,21 @@ class WhenStill(RoundObserver):
 
     def stops(self, end: RoundEnd) -> bool:
         before, after = self._last
-        if before is None or after is None or not (after.ready or after.node):
+        if before is None or after is None:
             return False
-        return distance(before.value, after.value) < self.limit
+        moved = self._read("adapter change", lambda: float(distance(before.value, after.value)))
+        return moved is not None and moved < self.limit
 
 
-def stopping_rules(stop: Stop) -> list[RoundObserver]:
-    """The rules that ``stop`` asks for, the cheap ones first."""
+def stopping_rules(stop: Stop, read: Read, clock: Callable[[], float]) -> list[RoundObserver]:
+    """The rules that ``stop`` asks for, the cheap ones first; ``clock`` tells the host time of the run (s)."""
     rules: list[RoundObserver] = []
     if stop.target_accuracy is not None:
         rules.append(AtAccuracy(stop.target_accuracy))
     if stop.rounds is not None:
         rules.append(AfterRounds(stop.rounds))
     if stop.host_time is not None:
-        rules.append(AfterHostTime(stop.host_time))
+        rules.append(AfterHostTime(stop.host_time, clock))
     if stop.adapter_change is not None:
-        rules.append(WhenStill(stop.adapter_change))
+        rules.append(WhenStill(stop.adapter_change, read))
     return rules

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from ..learning.tasks.data import Batch
     from ..learning.training.model import Model
     from ..wireless import Radio
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +115,7 @@ class World:
         self.channel = Channel(pipeline, carrier, self.computing, roles)
         self._availability = Availability(self.event_log, self.topology, self.network, self.devices, self.radio)
         self._instruments = instruments
-        self._losses, self._notes, self.latest = TrainingLoss(), Notes(self.recorder), Latest()
+        self._losses, self._notes, self.latest = TrainingLoss(self.read), Notes(self.recorder, self.read), Latest()
         told: list[RoundObserver] = [self._losses, self._notes, EvaluationRow(self.recorder, self.cloud)]
         told += [DivergenceCheck(), self.latest, progress]
         told += [] if self.radio is None else [Reallocation(self.radio)]
@@ -206,8 +209,16 @@ class World:
             Divergence: what was measured is not finite.
         """
         self.pipeline.refer(adapters, round)
-        metrics = self._instruments.test(adapters, round)
-        return self._observers.end(round, self.now, adapters, metrics)
+        metrics = self.read("evaluation", lambda: self._instruments.test(adapters, round)) or {}
+        return self._observers.end(round, self.now, adapters, metrics, live=self.executor.live)
+
+    def read(self, what: str, function: Callable[[], T]) -> T | None:
+        """What ``function`` finds in the values of handles, as JSON can say it; ``None`` where there is no arithmetic.
+
+        Whatever decides how the run goes on, or ends up in its tables, must be asked for in this way and not otherwise: a
+        resumed run plays what came before without values, and is told here what was found the first time.
+        """
+        return self.executor.read(what, function)
 
     def audited(self) -> list[dict[str, Any]]:
         """What an attacker recovers with the adapters last evaluated, a row per codec chain; empty if nobody asked."""

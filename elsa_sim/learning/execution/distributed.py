@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ..backbone.model import Backbone
 from .executor import EXECUTORS, Batched, Executor
+from .journal import Journal
 from .partitioning import waves, weight
 from .pools import POOLS, WorkerPool
 from .scheduler import play
@@ -32,23 +33,23 @@ class Options(typing.Protocol):
     def worker_timeout(self) -> float | None: ...
 
 
-def executor(options: Options, backbone: Backbone) -> Executor:
-    """The executor that ``options`` ask for.
+def executor(options: Options, backbone: Backbone, journal: Journal | None = None) -> Executor:
+    """The executor that ``options`` ask for; ``journal`` as in :class:`.executor.Executor`.
 
     Raises:
         InputError: its workers need a package that is not installed.
     """
     if options.mode == "real" and options.executor == "batched" and options.workers > 1:
         pool = POOLS[options.cluster](backbone, options.workers, options.threads, options.worker_timeout)
-        return Distributed(backbone, pool)
-    return EXECUTORS["timing" if options.mode == "timing" else options.executor]()
+        return Distributed(backbone, pool, journal)
+    return EXECUTORS["timing" if options.mode == "timing" else options.executor](journal)
 
 
 class Distributed(Batched):
     """Independent subgraphs of pending work run side by side on the workers of a pool, batched on each."""
 
-    def __init__(self, backbone: Backbone, pool: WorkerPool) -> None:
-        super().__init__()
+    def __init__(self, backbone: Backbone, pool: WorkerPool, journal: Journal | None = None) -> None:
+        super().__init__(journal)
         self.backbone, self.pool = backbone, pool
 
     def play(self, nodes: Sequence[Node]) -> None:

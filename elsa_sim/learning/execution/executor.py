@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from .journal import Journal
 from .scheduler import play
-from .work import LOCAL, Node, Ref, Work
+from .work import LOCAL, Node, Ref, Spec, Work
 
 T = TypeVar("T")
 #: Pending pieces of work at which the arithmetic begins although nobody has asked, so that they do not pile up.
@@ -15,16 +16,59 @@ MANY = 100_000
 
 
 class Executor:
-    """The reference, ``serial``: the arithmetic of each piece of work runs when its simulated time ends."""
+    """The reference, ``serial``: the arithmetic of each piece of work runs when its simulated time ends.
 
-    def __init__(self) -> None:
+    With a ``journal``, what is made and read is written down, so that a later run can go on from it.
+    """
+
+    def __init__(self, journal: Journal | None = None) -> None:
+        self.journal = journal
         #: Host seconds spent in arithmetic.
         self.math_s = 0.0
         self._depth = 0
 
     def finish(self, work: Work) -> tuple[Ref, ...]:
         """Handles on the outputs of ``work``, whose simulated time has passed."""
-        return Node.pend(work.function, work.inputs, work.outputs, self, work.label)
+        node, outputs = Node.made(work.function, work.inputs, work.outputs, self, work.label)
+        if self._plays(node, outputs):
+            self.enlist(node)
+        return outputs
+
+    def derive(self, function: Callable[..., Sequence[Any]], sources: Sequence[Ref], spec: Spec) -> Ref:
+        """A handle on what ``function`` makes of handles, such as a part of their values; it takes no simulated time."""
+        node, outputs = Node.made(function, sources, (spec,), self)
+        if self._plays(node, outputs):
+            if all(source.ready for source in sources):
+                node.run()
+            else:
+                self.enlist(node)
+        return outputs[0]
+
+    def _plays(self, node: Node, outputs: Sequence[Ref]) -> bool:
+        return self.journal is None or self.journal.enter(node, outputs)
+
+    def read(self, what: str, function: Callable[[], T]) -> T | None:
+        """What ``function`` finds in values: numbers and texts, as JSON has them; ``None`` where there is no arithmetic.
+
+        Whatever decides how a run goes on, or is told of it, must ask in this way: where a run was resumed, it is told what
+        was found the first time.
+        """
+        return function() if self.journal is None else self.journal.read(what, function)
+
+    @property
+    def live(self) -> bool:
+        """Whether there are values; not in the part that a resumed run plays again."""
+        return self.journal is None or not self.journal.replays
+
+    @property
+    def pending(self) -> Sequence[Node]:
+        """What was left for later, in order."""
+        return ()
+
+    def take_up(self, nodes: Sequence[Node]) -> None:
+        """Go on with what another run had pending."""
+        for node in nodes:
+            self.enlist(node)
 
     def enlist(self, node: Node) -> None:
         """Run ``node`` at once."""
@@ -57,9 +101,16 @@ class Batched(Executor):
     saved activations) nobody has asked for yet, so that such shares do not exist for all that is under way.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, journal: Journal | None = None) -> None:
+        super().__init__(journal)
         self._pending: list[Node] = []
+
+    @property
+    def pending(self) -> Sequence[Node]:
+        return tuple(self._pending)
+
+    def take_up(self, nodes: Sequence[Node]) -> None:
+        self._pending = [*self._pending, *nodes]
 
     def enlist(self, node: Node) -> None:
         """Keep ``node`` for later."""
@@ -122,6 +173,10 @@ class TimingOnly(Executor):
     def finish(self, work: Work) -> tuple[Ref, ...]:
         """Handles without values."""
         return tuple(Ref(spec) for spec in work.outputs)
+
+    def read(self, what: str, function: Callable[[], T]) -> T | None:
+        """Nothing."""
+        return None
 
 
 #: Executors by the name a scenario gives them; all have the same timeline and bytes, and the same results up to rounding.

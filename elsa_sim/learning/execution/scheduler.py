@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from heapq import heapify, heappop, heappush
 
-from .work import Kernel, Node
+from .work import Kernel, Node, origin_of
 
 #: Bytes that the chains under way may keep for their backward passes, about.
 BUDGET = 2**29
@@ -46,7 +46,7 @@ def play(nodes: Sequence[Node]) -> None:
             done(node)
             continue
         group = _next(heavy)
-        _together(group)
+        together(group)
         for node in group:
             done(node)
 
@@ -72,7 +72,8 @@ def _next(heavy: list[tuple[int, Node]]) -> list[Node]:
     return [node for _, node in chosen]
 
 
-def _together(group: Sequence[Node]) -> None:
+def together(group: Sequence[Node]) -> None:
+    """Run nodes whose functions are kernels of one key, as one computation."""
     if len(group) == 1:
         group[0].run()
         return
@@ -80,8 +81,9 @@ def _together(group: Sequence[Node]) -> None:
     for node in group:
         assert isinstance(node.function, Kernel)
         calls.append((node.function, node.arguments()))
+    origin = origin_of(group)
     for node, values in zip(group, calls[0][0].together(calls), strict=True):
-        node.fulfil(values)
+        node.fulfil(values, origin)
 
 
 def _chains(nodes: Sequence[Node]) -> dict[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cloudpickle
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..backbone.model import Backbone
 from .scheduler import play
-from .work import Node, Ref
+from .work import Node, Ref, Spec
 
 
 class Worker:
@@ -74,29 +74,27 @@ class _Inner:
         self.node, self.output = node, output
 
 
-class _Now:
-    """Keeps nodes until they are asked for together."""
-
-    def __init__(self) -> None:
-        self.nodes: list[Node] = []
-
-    def enlist(self, node: Node) -> None:
-        self.nodes.append(node)
+class _Here:
+    """Whoever asks for a value here asks for what the subgraph does not hold."""
 
     def run(self, node: Node) -> None:
         raise RuntimeError("the subgraph does not hold what it needs")
 
+    def derive(self, function: Callable[..., Sequence[Any]], sources: Sequence[Ref], spec: Spec) -> Ref:
+        raise RuntimeError("functions make values of values")
+
 
 def _compute(task: tuple[list[tuple[Any, list[Any], int]], list[tuple[int, int]]]) -> list[Any]:
     steps, wanted = task
-    runner, made = _Now(), list[tuple[Ref, ...]]()
+    runner, nodes, made = _Here(), list[Node](), list[tuple[Ref, ...]]()
     for function, inputs, outputs in steps:
         found = [made[item.node][item.output] if isinstance(item, _Inner) else item for item in inputs]
-        made.append(Node.pend(function, found, (None,) * outputs, runner))
+        node, refs = Node.made(function, found, (None,) * outputs, runner)
+        nodes.append(node)
+        made.append(refs)
     kept = [made[node][output] for node, output in wanted]
     made.clear()
     steps.clear()
-    nodes, runner.nodes = runner.nodes, []
     play(nodes)
     return [ref.value for ref in kept]
 

@@ -92,13 +92,17 @@ class Kernel(ABC):
 
 
 class Runner(typing.Protocol):
-    """Whoever runs pending nodes."""
-
-    def enlist(self, node: Node) -> None:
-        """Take notice of a node that has not run yet."""
+    """Whoever runs nodes."""
 
     def run(self, node: Node) -> None:
         """Run ``node`` and all that is pending for it."""
+
+    def derive(self, function: Callable[..., Sequence[Any]], sources: Sequence[Ref], spec: Spec) -> Ref:
+        """A handle on what ``function`` makes of handles, outside simulated time."""
+
+
+#: The nodes that were computed as one, each with its number and its inputs.
+Origin: TypeAlias = tuple[tuple[int, tuple[Any, ...]], ...]
 
 
 class Node:
@@ -107,7 +111,7 @@ class Node:
     A node is held by the handles of its outputs, not the other way round: what nobody can read any more is forgotten.
     """
 
-    __slots__ = ("function", "inputs", "label", "local", "outputs", "runner")
+    __slots__ = ("function", "inputs", "label", "local", "number", "outputs", "runner")
 
     def __init__(self, function: Callable[..., Sequence[Any]], inputs: Sequence[Any], runner: Runner) -> None:
         self.function: Callable[..., Sequence[Any]] | None = function
@@ -116,24 +120,25 @@ class Node:
         self.outputs: tuple[weakref.ref[Ref], ...] = ()
         self.local = False
         self.label = ""
+        #: That of its first output, where handles are numbered; see :mod:`.journal`.
+        self.number: int | None = None
 
     @classmethod
-    def pend(
+    def made(
         cls,
         function: Callable[..., Sequence[Any]],
         inputs: Sequence[Any],
         specs: Sequence[Spec],
         runner: Runner,
         label: str = "",
-    ) -> tuple[Ref, ...]:
-        """Handles on what ``function(*inputs)`` will give; ``runner`` runs it when one is read."""
+    ) -> tuple[Node, tuple[Ref, ...]]:
+        """A node, and handles on what ``function(*inputs)`` will give; ``runner`` runs it when one is read."""
         node = cls(function, inputs, runner)
         node.label = label
         outputs = tuple(Ref(spec, node) for spec in specs)
         node.outputs = tuple(weakref.ref(ref) for ref in outputs)
         node.local = any(spec is LOCAL for spec in specs)
-        runner.enlist(node)
-        return outputs
+        return node, outputs
 
     def waits_for(self) -> list[Node]:
         """The nodes that must run before this one."""
@@ -143,31 +148,47 @@ class Node:
         """The values of the inputs, which must be there."""
         return [item.value if isinstance(item, Ref) else item for item in self.inputs]
 
-    def fulfil(self, values: Sequence[Any]) -> None:
-        """Hand out what the function gave, and let go of its inputs."""
+    def fulfil(self, values: Sequence[Any], origin: Origin | None = None) -> None:
+        """Hand out what the function gave, and let go of its inputs; handles on local values keep their ``origin``."""
         if len(values) != len(self.outputs):
             raise ValueError(f"work gave {len(values)} values for its {len(self.outputs)} outputs")
         for output, value in zip(self.outputs, values, strict=True):
             ref = output()
             if ref is not None:
                 ref.fulfil(value)
+                ref.origin = origin if ref.spec is LOCAL else None
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of everything: it need not run any more."""
         self.function, self.inputs, self.outputs = None, (), ()
 
     def run(self) -> None:
         """Run the function; all its inputs must be there."""
         assert self.function is not None
-        self.fulfil(self.function(*self.arguments()))
+        self.fulfil(self.function(*self.arguments()), origin_of([self]))
+
+
+def origin_of(nodes: Sequence[Node]) -> Origin | None:
+    """Where local values come from that ``nodes`` make as one; ``None`` where handles have no numbers, or none is local."""
+    if not any(node.local and node.number is not None for node in nodes):
+        return None
+    return tuple((node.number, node.inputs) for node in nodes if node.number is not None)
 
 
 class Ref:
     """A handle on a value that exists in simulated time; its content is the executor's business."""
 
-    __slots__ = ("__weakref__", "_ready", "_value", "node", "spec")
+    __slots__ = ("__weakref__", "_ready", "_value", "node", "origin", "runner", "spec")
 
     def __init__(self, spec: Spec, node: Node | None = None) -> None:
         self.spec = spec
         #: What must run to give the value; ``None`` when it is there, or when there will never be one.
         self.node = node
+        #: Who runs what this handle comes from; ``None``: it is on a constant, or there is no arithmetic.
+        self.runner: Runner | None = None if node is None else node.runner
+        #: How to compute a value again that stays in its process; only where somebody may have to.
+        self.origin: Origin | None = None
         self._value: Any = None
         self._ready = False
 
@@ -197,7 +218,10 @@ class Ref:
         if self.node is not None:
             self.node.runner.run(self.node)
         if not self._ready:
-            raise RuntimeError("this value does not exist: the run does no arithmetic (timing only)")
+            raise RuntimeError(
+                "this value does not exist: the run does no arithmetic (timing only), or not here (what a resumed run plays "
+                "again); ask for what is in values by World.read"
+            )
         return self._value
 
     def pick(self, names: Iterable[str]) -> Ref:
@@ -235,13 +259,13 @@ def union(*values: Mapping[str, Any]) -> tuple[dict[str, Any]]:
 
 
 def _derived(function: Callable[..., Sequence[Any]], sources: Sequence[Ref], spec: Spec) -> Ref:
-    if all(source.ready for source in sources):
-        (value,) = function(*[source.value for source in sources])
-        return Ref.of(value, spec)
-    pending = [source.node for source in sources if source.node is not None]
-    if not pending or not all(source.ready or source.node for source in sources):
+    runner = next((source.runner for source in sources if source.runner is not None), None)
+    if runner is not None:
+        return runner.derive(function, sources, spec)
+    if not all(source.ready for source in sources):
         return Ref(spec)  # timing only
-    return Node.pend(function, sources, (spec,), pending[0].runner)[0]
+    (value,) = function(*[source.value for source in sources])
+    return Ref.of(value, spec)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,31 @@
+"""When a run writes down what it needs to be gone on with.
+
+Tested in tests/run/test_checkpoints.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from ..base.registry import Options
+from ..base.units import MOST_COUNT, MOST_TIME, bounded
+
+#: Time on this machine between two checkpoints.
+HostTime = Annotated[float, *bounded("time", 1.0, MOST_TIME, "more often costs more than it saves")]
+
+
+class CheckpointOptions(Options):
+    """Checkpoints of a run: with one, `elsa-sim resume` need not repeat the arithmetic before it; not in timing mode."""
+
+    every: Annotated[int, Field(ge=1, le=MOST_COUNT)] | HostTime | None = Field(600.0, union_mode="left_to_right")
+    """A whole number: so many rounds (evaluations), and the last ones stay when the run has ended. A time, such as ``10 min``: at
+    the end of a round, if so much time has passed on this machine; removed when the run has ended. null: none."""
+    keep: int = Field(1, ge=1, le=1000)
+    """How many, the latest ones."""
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the last ones stay when the run has ended."""
+        return isinstance(self.every, int)
