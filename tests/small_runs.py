@@ -105,8 +105,8 @@ def worlds() -> Iterator[list[World]]:
     made: list[World] = []
     build = builder.build
 
-    def kept(*args: Any) -> World:
-        made.append(build(*args))
+    def kept(*args: Any, **options: Any) -> World:
+        made.append(build(*args, **options))
         return made[-1]
 
     with patch.object(builder, "build", kept):

@@ -16,7 +16,9 @@ from .run import progress, write_figures
 
 
 def resume(
-    folder: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Run directory of a run that was killed, or ended.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="Run directory of a run that was killed, or ended.")
+    ],
     changes: Changes = [],  # noqa: B006
     plugin: Plugins = [],  # noqa: B006
     quiet: Quiet = False,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import Field
 
 from ..base.registry import Options
@@ -134,11 +135,12 @@ class ClientProfiler:
         else:
 
             def choose() -> list[int]:
-                found: ClientScores = scored.value
-                behaviour = Behaviour(found.divergences, found.groups)
-                return list(map(int, assigner.assign(latency, behaviour, world.pipeline.streams.numpy("assignment", g))))
+                known: ClientScores = scored.value
+                behaviour = Behaviour(known.divergences, known.groups)
+                return assigner.assign(latency, behaviour, world.pipeline.streams.numpy("assignment", g)).tolist()
 
-            chosen = world.read("assignment", choose) or assigner.feasible(latency)
+            found = world.read("assignment", choose)
+            chosen = assigner.feasible(latency) if found is None else np.array(found)
         note = Ref(TensorSpec((1,), "int32"))
         tell = {name: partial(world.send, world.cloud, name, note, "assignment", round=g) for name in names}
         yield from run_round(world, tell, WaitOptions(), round=g, at=world.cloud)

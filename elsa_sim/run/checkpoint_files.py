@@ -1,7 +1,7 @@
 """Checkpoints on the disk: ``RUN_DIR/checkpoint/`` has the readings of a run, line by line, and a folder per checkpoint.
 
-``readings.jsonl`` grows; a checkpoint says how much of it is its own. ``round-ROUND/`` has ``state.json`` and the bytes of all values
-as safetensors. A folder has its name when the disk has all of it, so what a kill leaves is no checkpoint. Nothing is pickled.
+``readings.jsonl`` grows; a checkpoint says how much of it is its own. ``round-ROUND/`` has ``state.json`` and, as safetensors, the
+bytes of all values. A folder has its name when the disk has all of it, so what a kill leaves is no checkpoint. Nothing is pickled.
 Tested in tests/run/test_checkpoints.py.
 """
 
@@ -53,7 +53,8 @@ class Checkpoint:
     def _opened(self, shard: int) -> Any:
         from safetensors import safe_open
 
-        return safe_open(self.folder / _shard(shard), "pt").get_slice("bytes")
+        file: Any = safe_open(self.folder / _shard(shard), "pt")
+        return file.get_slice("bytes")
 
     def readings(self) -> Iterator[Reading]:
         """What was read until then, in order."""
@@ -114,7 +115,12 @@ class Folder:
         with (self.path / READINGS).open("ab") as file:
             file.write(lines)
         self._bytes += len(lines)
-        arithmetic = {"made": snapshot.made, "read": snapshot.read, "pending": snapshot.pending, "again": snapshot.again}
+        arithmetic = {
+            "made": snapshot.made,
+            "read": snapshot.read,
+            "pending": snapshot.pending,
+            "again": snapshot.again,
+        }
         told = {"format": FORMAT, **state, "readings_bytes": self._bytes, "shards": shards, "arithmetic": arithmetic,
                 "forms": store.forms, "values": values}  # fmt: skip
         (draft / STATE).write_text(json.dumps(told), encoding="utf-8")
@@ -167,7 +173,7 @@ class _Store:
         self._shard, self._size = 0, 0
 
     def put(self, value: Any) -> tuple[int, Any]:
-        """The number of the value's form, and where its tensors are: [file, byte] of each, or of the first if the others follow it."""
+        """The number of the value's form, and where its tensors are: [file, byte] of each, or of the first if others follow it."""
         from ..learning.execution.values import form_of, nbytes, padded
 
         leaves: list[Tensor] = []

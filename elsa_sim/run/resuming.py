@@ -119,9 +119,15 @@ def differences(state: Mapping[str, Any], scenario: str, inputs: Mapping[str, st
     if state.get("format") != checkpoint_files.FORMAT:
         return [f"its format is {state.get('format')!r}, not {checkpoint_files.FORMAT}"]
     found = _changed(document.parse(state["scenario"]).data, document.parse(scenario).data)
-    found += [f"{name} was {old}, is {inputs[name]}" for name, old in state["inputs"].items() if inputs.get(name, old) != old]
+    found += [
+        f"{name} was {old}, is {inputs[name]}" for name, old in state["inputs"].items() if inputs.get(name, old) != old
+    ]
     versions = closing.versions()
-    found += [f"{name} was {old}, is {versions.get(name)}" for name, old in state["versions"].items() if versions.get(name) != old]
+    found += [
+        f"{name} was {old}, is {versions.get(name)}"
+        for name, old in state["versions"].items()
+        if versions.get(name) != old
+    ]
     return found
 
 

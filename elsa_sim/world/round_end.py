@@ -66,9 +66,7 @@ class RoundObservers:
         for observer in self.observers:
             observer.trained(client, adapters)
 
-    def end(
-        self, round: int, now: float, adapters: Ref, metrics: Mapping[str, float], *, live: bool = True
-    ) -> bool:
+    def end(self, round: int, now: float, adapters: Ref, metrics: Mapping[str, float], *, live: bool = True) -> bool:
         """A round has ended, and its test gave ``metrics``; returns whether one of the observers stops the run."""
         every = dict(metrics)
         for observer in self.observers:

@@ -130,11 +130,11 @@ def test_a_weight_that_changes_between_check_and_load_ends_the_run(
 ) -> None:
     build = builder.build
 
-    def late(*what: Any) -> Any:
+    def late(*what: Any, **how: Any) -> Any:
         path = next((folder / "ckpt").glob("model-00001*"))
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-        return build(*what)
+        return build(*what, **how)
 
     monkeypatch.setattr(builder, "build", late)
     with pytest.raises(InputError, match=r"model-00001-of-.* changed while the run was built"):

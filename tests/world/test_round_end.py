@@ -11,6 +11,7 @@ import torch
 from small_runs import played, worlds
 
 from elsa_sim.base.errors import Divergence
+from elsa_sim.learning.execution.executor import Executor, TimingOnly
 from elsa_sim.learning.execution.work import Ref
 from elsa_sim.results.event_table import Recorder
 from elsa_sim.run import builder
@@ -25,6 +26,7 @@ from elsa_sim.world.round_end import (
     RoundObservers,
     TrainingLoss,
 )
+from elsa_sim.world.world import World
 
 THETA = Ref.of({"a": torch.ones(2)}, None)
 #: A value that will never be there: the run does no arithmetic.
@@ -73,7 +75,12 @@ def test_one_that_stops_is_enough(which: int) -> None:
 def test_an_observer_of_ones_own_is_told_last(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[Any] = []
     build = builder.build
-    monkeypatch.setattr(builder, "build", lambda *args: build(*args[:-1], [*args[-1], Spy(log, "mine")]))
+
+
+    def with_mine(*args: Any, **options: Any) -> World:
+        return build(*args[:-1], [*args[-1], Spy(log, "mine")], **options)
+
+    monkeypatch.setattr(builder, "build", with_mine)
     results = played("protocol={kind: elsa, rounds: 2, local_steps: 1}")
     told = [metrics for _, metrics in log if isinstance(metrics, dict)]
     assert [each["accuracy"] for each in told] == results.rounds["accuracy"].tolist()
@@ -82,24 +89,29 @@ def test_an_observer_of_ones_own_is_told_last(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_training_loss_is_the_mean_since_the_last_round() -> None:
-    losses = TrainingLoss()
+    losses = TrainingLoss(Executor().read)
     assert losses.measures() == {}
     for value in (1.0, 2.0, 6.0):
         losses.add(Ref.of(torch.tensor(value), None))
     assert losses.measures() == {"train_loss": 3.0}
     assert losses.measures() == {}
+
+
+def test_without_arithmetic_there_is_no_loss() -> None:
+    losses = TrainingLoss(TimingOnly().read)
     losses.add(BARE)
     assert losses.measures() == {}
 
 
 def test_notes_keep_their_facts() -> None:
     recorder = Recorder()
-    notes = Notes(recorder)
+    notes, bare = Notes(recorder, Executor().read), Notes(recorder, TimingOnly().read)
     notes.add(Ref.of({"staleness": 3.0}, None), "edge0", 7, "align")
-    notes.add(BARE, "edge1", 8, "align")
+    bare.add(BARE, "edge1", 8, "align")
     assert recorder.rows == 0
-    notes.ended(end(now=5.0))
-    notes.ended(end(now=6.0))
+    for each in (notes, bare):
+        each.ended(end(now=5.0))
+        each.ended(end(now=6.0))
     table = recorder.close().to_pylist()
     assert [(row["kind"], row["t_end_s"], row["node"], row["round"], row["detail"]) for row in table] == [
         ("update", 5.0, "edge0", 7, "align"), ("update", 5.0, "edge1", 8, "align")]  # fmt: skip

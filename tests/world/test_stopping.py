@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
-import pytest
 import torch
 
+from elsa_sim.learning.execution.executor import Executor, TimingOnly
 from elsa_sim.learning.execution.work import Ref
 from elsa_sim.world.round_end import RoundEnd, RoundObserver
 from elsa_sim.world.stopping import AfterHostTime, AfterRounds, AtAccuracy, WhenStill, stopping_rules
@@ -19,6 +18,13 @@ class Stop:
     target_accuracy: float | None = None
     host_time: float | None = None
     adapter_change: float | None = None
+
+
+READ = Executor().read
+
+
+def rules_of(stop: Stop) -> list[RoundObserver]:
+    return stopping_rules(stop, READ, lambda: 0.0)
 
 
 def at(*values: float) -> Ref:
@@ -42,30 +48,30 @@ def test_accuracy() -> None:
     assert not stopped(AtAccuracy(0.0))
 
 
-def test_host_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    rule = AfterHostTime(3.0)
+def test_host_time_not_in_what_is_played_again() -> None:
+    now = [0.0]
+    rule = AfterHostTime(3.0, lambda: now[0])
     seen = []
-    for now[0] in (100.0, 102.9, 103.0, 200.0):
+    for now[0] in (0.0, 2.9, 3.0, 200.0):
         seen.append(stopped(rule))
     assert seen == [False, False, True, True]
+    assert not rule.stops(RoundEnd(1, 0.0, at(0.0), {}, live=False))
 
 
 def test_adapters_that_have_come_to_rest() -> None:
-    rule = WhenStill(5.0)
+    rule = WhenStill(5.0, READ)
     places = [(0.0, 0.0), (3.0, 4.0), (3.0, 4.1), (30.0, 4.1), (30.0, 9.0)]
     assert [stopped(rule, adapters=at(*place)) for place in places] == [False, False, True, False, True]
 
 
 def test_without_arithmetic_nothing_is_known_to_rest() -> None:
-    rule = WhenStill(5.0)
+    rule = WhenStill(5.0, TimingOnly().read)
     assert not any(stopped(rule, adapters=Ref(None)) for _ in range(3))
 
 
 def test_only_the_rules_that_are_asked_for() -> None:
-    assert stopping_rules(Stop()) == []
-    kinds = [type(rule) for rule in stopping_rules(Stop(1, 0.5, 3.0, 0.1))]
+    assert rules_of(Stop()) == []
+    kinds = [type(rule) for rule in rules_of(Stop(1, 0.5, 3.0, 0.1))]
     assert kinds == [AtAccuracy, AfterRounds, AfterHostTime, WhenStill]
-    assert [type(rule) for rule in stopping_rules(Stop(target_accuracy=0.0))] == [AtAccuracy]
-    assert [type(rule) for rule in stopping_rules(Stop(host_time=0.0))] == [AfterHostTime]
+    assert [type(rule) for rule in rules_of(Stop(target_accuracy=0.0))] == [AtAccuracy]
+    assert [type(rule) for rule in rules_of(Stop(host_time=0.0))] == [AfterHostTime]

@@ -101,11 +101,11 @@ class Journal:
         """
         self.read_so_far += 1
         if self._snapshot is not None:
-            known, found = next(self._told, ("nothing", None))
-            if known != what:
-                raise OtherRun(f"reading {self.read_so_far} was of {known}, and is of {what} now")
-            again: T = found
-            return again
+            reading = next(self._told, None)
+            if reading is None or reading[0] != what:
+                raise OtherRun(f"reading {self.read_so_far} was {reading and reading[0]}, and is {what} now")
+            found: T = reading[1]
+            return found
         self._inside += 1
         try:
             made = function()

@@ -259,11 +259,11 @@ def union(*values: Mapping[str, Any]) -> tuple[dict[str, Any]]:
 
 
 def _derived(function: Callable[..., Sequence[Any]], sources: Sequence[Ref], spec: Spec) -> Ref:
+    if any(source.runner is None and not source.ready for source in sources):
+        return Ref(spec)  # timing only
     runner = next((source.runner for source in sources if source.runner is not None), None)
     if runner is not None:
         return runner.derive(function, sources, spec)
-    if not all(source.ready for source in sources):
-        return Ref(spec)  # timing only
     (value,) = function(*[source.value for source in sources])
     return Ref.of(value, spec)
 
