@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 import yaml
 from in_process import InProcess
+from resumed import assert_resumes
 from small_runs import drawn_batches, known, loaded, played, same_rows, transfers, work, world_of
 
 from elsa_sim.devices import Device
@@ -113,6 +114,14 @@ def timing_only_has_the_same_timeline(protocol: str) -> None:
         assert timing.summary["bytes"] == real.summary["bytes"]
         assert timing.summary["sim_time_s"] == real.summary["sim_time_s"]
         assert timing.summary["accuracy"] is None
+
+
+@law
+def it_is_gone_on_with_as_it_went(protocol: str, folder: Path) -> None:
+    """Broken off after a checkpoint, with clients of all speeds that come and go and codecs with memories."""
+    away = "devices.client.downtimes=[{kind: on_off, on: 2 s, off: 0.1 s}]"
+    changes = (f"protocol={protocol}", coded(protocol), away, "devices.overrides={client1: {slowdown: 2.7}}")
+    assert assert_resumes(folder, *changes, rounds=[1]) == [1, 2]
 
 
 @law

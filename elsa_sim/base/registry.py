@@ -39,6 +39,16 @@ class Options(BaseModel):
     gone: ClassVar[Mapping[str, str]] = {}
     """Keys that were here once, and where to look instead: what the fault says of them."""
 
+    @property
+    def stated(self) -> frozenset[str]:
+        """Fields that were given something else than their default: the same where a scenario is written out in full."""
+        fields = type(self).model_fields
+        return frozenset(
+            n
+            for n in self.model_fields_set & fields.keys()
+            if getattr(self, n) != fields[n].get_default(call_default_factory=True)
+        )
+
 
 class Component(Options):
     """Something a scenario chooses by ``kind``.

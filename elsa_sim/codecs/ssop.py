@@ -177,7 +177,7 @@ class SSOP(Codec):
         return super().objection(before, spec, message)
 
     def beyond(self, width: int) -> str | None:
-        if self.rank == "full" or "rank" not in self.model_fields_set:
+        if self.rank == "full" or "rank" not in self.stated:
             return None
         if self.unread and self.rank >= width:
             return f"leaves Part 2 nothing to read of rows of {width} numbers; needs rank < {width}, got {self.rank}"

@@ -121,7 +121,7 @@ class Subspace(Codec):
         return super().objection(before, spec, message)
 
     def beyond(self, width: int) -> str | None:
-        if self.rank <= width or "rank" not in self.model_fields_set:
+        if self.rank <= width or "rank" not in self.stated:
             return None
         return f"projects rows of {width} numbers; needs rank <= {width}, got {self.rank}"
 

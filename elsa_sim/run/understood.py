@@ -200,7 +200,7 @@ def _spoken(chain: Sequence[Codec | Misbehaviour]) -> str:
     """A chain of codecs, or a misbehaviour, with the options that were given."""
     said = []
     for codec in chain:
-        options = [f"{name} {value}" for name in type(codec).model_fields if name in codec.model_fields_set - {"kind"}
+        options = [f"{name} {value}" for name in type(codec).model_fields if name in codec.stated
                    and isinstance(value := getattr(codec, name), int | float | str)]  # fmt: skip
         said.append(f"{codec.kind} ({', '.join(options)})" if options else codec.kind)
     return ", then ".join(said) if said else "no codec"

@@ -92,9 +92,9 @@ def spread(values: Sequence[float], told: Callable[[float], str]) -> str:
 def stated(options: Options, known: set[str]) -> str:
     """The options that were given and are not those of default, in short."""
     said = []
-    for name, field in type(options).model_fields.items():
+    for name in type(options).model_fields:
         value = getattr(options, name)
-        if name in known or name not in options.model_fields_set or value == field.default:
+        if name in known or name not in options.stated:
             continue
         inner = stated(value, {"kind"}) if isinstance(value, Options) else ""
         told = " ".join(filter(None, (getattr(value, "kind", ""), f"({inner})" if inner else ""))) or "(as by default)"

@@ -76,7 +76,6 @@ def test_an_observer_of_ones_own_is_told_last(monkeypatch: pytest.MonkeyPatch) -
     log: list[Any] = []
     build = builder.build
 
-
     def with_mine(*args: Any, **options: Any) -> World:
         return build(*args[:-1], [*args[-1], Spy(log, "mine")], **options)
 

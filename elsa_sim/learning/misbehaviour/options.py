@@ -65,7 +65,7 @@ class UnreliableOptions(Options):
         """Stated options that complete nobody's; none where nobody misbehaves: that is a study's point of comparison."""
         behaviours = [*self.clients.values(), *(self.kinds if self.share > 0 else ())]
         own = {"share", "kinds", "clients"}
-        stated = [name for name in type(self).model_fields if name in self.model_fields_set - own]
+        stated = [name for name in type(self).model_fields if name in self.stated - own]
         return [
             name for name in stated if behaviours and all(getattr(each, name, 0) is not None for each in behaviours)
         ]
