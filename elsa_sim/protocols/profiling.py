@@ -137,7 +137,8 @@ class ClientProfiler:
             def choose() -> list[int]:
                 known: ClientScores = scored.value
                 behaviour = Behaviour(known.divergences, known.groups)
-                return assigner.assign(latency, behaviour, world.pipeline.streams.numpy("assignment", g)).tolist()
+                rng = world.pipeline.streams.numpy("assignment", g)
+                return [int(edge) for edge in assigner.assign(latency, behaviour, rng)]
 
             found = world.read("assignment", choose)
             chosen = assigner.feasible(latency) if found is None else np.array(found)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from ..base.files import digest
 from ..base.writing import PARTIAL, write_text
-from .event_table import STREAM, TABLE
+from .event_table import STREAM, TABLE, holds_no_rows
 
 MANIFEST, LOCK, FIGURES, ADAPTERS, CHECKPOINT = "manifest.json", ".lock", "figures", "adapters", "checkpoint"
 #: What a run calls files below ``checkpoint/``, beside ``values-NUMBER.safetensors``.
@@ -52,6 +52,11 @@ def finished(folder: Path) -> bool:
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(summary, dict) and summary.get("complete", True) is True
+
+
+def holds_nothing(folder: Path) -> bool:
+    """Whether a run recorded nothing yet in ``folder``: no event, and no checkpoint that it could go on from."""
+    return holds_no_rows(folder) and not any((folder / CHECKPOINT).glob(f"*/{STATE}"))
 
 
 def listed(folder: Path) -> list[str] | None:

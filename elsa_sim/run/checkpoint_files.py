@@ -39,6 +39,11 @@ class Checkpoint:
     state: Mapping[str, Any]
 
     @property
+    def run(self) -> Path:
+        """Its run directory."""
+        return self.folder.parent.parent
+
+    @property
     def round(self) -> int:
         """The round that had ended."""
         return int(self.state["round"])

@@ -20,7 +20,6 @@ from ..base.errors import ElsaError, InputError, RunFailed
 from ..base.locks import Held, Lock
 from ..base.writing import is_full, refused, shown, synchronise, synchronise_names
 from ..results import manifest
-from ..results.event_table import holds_no_rows
 from ..results.manifest import partial_of
 
 #: What becomes of what an earlier run left: told and kept, replaced once the new run has ended, or gone on with (a partial).
@@ -67,7 +66,7 @@ class Draft:
 
     def _make_room(self, earlier: Earlier) -> None:
         """Put what a killed run left out of the way; what recorded nothing goes at once."""
-        if holds_no_rows(self.path):
+        if manifest.holds_nothing(self.path):
             self.clear()
             if len(os.listdir(self.path)) == 1:
                 return
@@ -89,7 +88,7 @@ class Draft:
     def recorded(self) -> bool:
         """Whether anything of a run is in it that is worth keeping."""
         there = any((self.path / name).exists() for name in ("summary.json", manifest.REASON))
-        return there or not holds_no_rows(self.path)
+        return there or not manifest.holds_nothing(self.path)
 
     def clear(self, keep: Collection[str] = ()) -> None:
         """Remove what a run wrote into it, but for what is in the folders to ``keep``."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,14 @@ from ..base.interrupts import Shield
 from ..base.writing import PARTIAL, shown
 from ..results import manifest
 from ..results.manifest import ADAPTERS, CHECKPOINT, partial_of
-from ..results.metrics import Results
+from ..results.metrics import Results, load
 from ..scenario import document, dump, model
 from ..scenario.model import Loaded
 from ..scenario.yaml_reader import brief
 from ..world.progress import Observer
 from . import checkpoint_files, checks, closing
 from .checkpoint_files import Checkpoint
-from .folder import Earlier, opened
+from .folder import Draft, Earlier, opened
 from .simulation import play
 
 #: Keys, and sections, that say when a run ends or what is kept of it, and nothing of what happens until then.
@@ -57,21 +57,35 @@ def resume(
     loaded = model.load(source / "scenario.yaml", changes)
     before = document.read(source / "scenario.yaml").data
     _refuse(_changed(before, document.parse(dump.dump(loaded)).data), shown(folder))
-    if not changes and manifest.finished(source):
+    if not changes and manifest.finished(source) and source == final:
         raise InputError(f"{shown(folder)}: that run has ended; to go beyond its end: --set protocol.rounds=N, or stop")
     plan = checks.check(loaded)
+    if not changes and manifest.finished(source):  # it was killed when all but its figures and its name was there
+        with Shield() as shield, opened(final, "continue") as draft:
+            results = load(draft.path)
+            if then is not None:
+                with shield.lowered():
+                    then(results, draft.path)
+        return replace(results, folder=final)
     checkpoint = latest(source, loaded, plan)
     earlier: Earlier = "replace" if source == final else "continue"
     with Shield() as shield, opened(final, earlier) as draft:
-        if checkpoint is not None and source != draft.path:
-            checkpoint = checkpoint_files.copied(checkpoint, draft.path)
-            _copy_adapters(source, draft.path)
-        draft.clear(() if checkpoint is None else (CHECKPOINT, ADAPTERS))
+        checkpoint = prepared(draft, checkpoint)
         results = play(loaded, plan, draft.path, shield, observer, checkpoint)
         if then is not None:
             with shield.lowered():
                 then(results, draft.path)
     return replace(results, folder=final)
+
+
+def prepared(draft: Draft, checkpoint: Checkpoint | None) -> Checkpoint | None:
+    """Have ``draft`` hold the checkpoint to go on from, perhaps another run's, with the adapters that were saved, and no more."""
+    draft.clear((CHECKPOINT, ADAPTERS) if checkpoint is not None and checkpoint.run == draft.path else ())
+    if checkpoint is None or checkpoint.run == draft.path:
+        return checkpoint
+    if (checkpoint.run / ADAPTERS).is_dir():
+        shutil.copytree(checkpoint.run / ADAPTERS, draft.path / ADAPTERS)
+    return checkpoint_files.copied(checkpoint, draft.path)
 
 
 def _places(folder: Path) -> tuple[Path, Path]:
@@ -103,15 +117,26 @@ def latest(source: Path, loaded: Loaded, plan: checks.Plan) -> Checkpoint | None
     Raises:
         InputError: it is of another scenario, other inputs or versions.
     """
-    stop = loaded.scenario.stop
-    most = min(loaded.scenario.protocol.rounds, stop.rounds or loaded.scenario.protocol.rounds)
-    for checkpoint in checkpoint_files.found(source):
-        state = checkpoint.state
-        if checkpoint.round > most or (stop.sim_time is not None and float(state["now_s"]) > stop.sim_time):
-            continue
-        _refuse(differences(state, dump.dump(loaded), plan.context.inputs.digests), f"{shown(checkpoint.folder)}")
+    for checkpoint in _before_end(source, loaded):
+        found = differences(checkpoint.state, dump.dump(loaded), plan.context.inputs.digests)
+        _refuse(found, f"{shown(checkpoint.folder)}")
         return checkpoint
     return None
+
+
+def usable(runs: Iterable[Path], loaded: Loaded, plan: checks.Plan) -> list[Checkpoint]:
+    """The checkpoints in any of these run directories from which a run can go on, whatever was asked for there."""
+    scenario, inputs = dump.dump(loaded), plan.context.inputs.digests
+    return [each for run in runs for each in _before_end(run, loaded) if not differences(each.state, scenario, inputs)]
+
+
+def _before_end(source: Path, loaded: Loaded) -> Iterator[Checkpoint]:
+    """The checkpoints in ``source`` that come before the end of the run, the latest first."""
+    stop = loaded.scenario.stop
+    most = min(loaded.scenario.protocol.rounds, stop.rounds or loaded.scenario.protocol.rounds)
+    for each in checkpoint_files.found(source):
+        if each.round <= most and (stop.sim_time is None or float(each.state["now_s"]) <= stop.sim_time):
+            yield each
 
 
 def differences(state: Mapping[str, Any], scenario: str, inputs: Mapping[str, str]) -> list[str]:
@@ -153,8 +178,3 @@ def _refuse(differing: Sequence[str], told: str) -> None:
     if differing:
         may = "only protocol.rounds, stop and checkpoint may change; begin it anew with elsa-sim run"
         raise InputError(f"{told} cannot be gone on with: {'; '.join(differing)} ({may})")
-
-
-def _copy_adapters(source: Path, target: Path) -> None:
-    if (source / ADAPTERS).is_dir():
-        shutil.copytree(source / ADAPTERS, target / ADAPTERS, dirs_exist_ok=True)

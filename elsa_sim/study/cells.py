@@ -22,7 +22,9 @@ from typing import Literal
 from ..base.errors import DiskFull, ElsaError, Fault, InputError, ScenarioError
 from ..base.interrupts import Shield
 from ..base.writing import refused, write_text
+from ..learning.execution.journal import OtherRun
 from ..results.manifest import REASON, finished
+from ..results.metrics import Results
 from ..run import checks, inputs
 from ..run.folder import Busy, Draft, opened
 from ..scenario import dump, model
@@ -123,22 +125,20 @@ def play(text: str, folder: Path) -> None:
     """Play a resolved scenario into ``folder``; what goes wrong is written there. Runs in any process.
 
     The folder appears at once, with everything in it, when the run has ended. What a killed study left of the cell is
-    played anew, or taken as it is if only the folder's name was missing; what another process is playing is waited for.
+    gone on with, or taken as it is if only the folder's name was missing; what another process is playing is waited for.
 
     Raises:
         InputError: the folder cannot be written to.
         DiskFull: it is no fault of the cell, which stays open.
     """
-    from ..run import simulation
     from ..scenario.document import parse
 
     with Shield() as shield, _own(folder, shield) as draft:
         if state(folder) == "done" or state(draft.path) == "done":
             return
-        draft.clear()
         try:
             loaded = model.validated(parse(text, "scenario.yaml", draft.path))
-            played = simulation.play(loaded, checks.check(loaded), draft.path, shield).summary["inputs"]
+            played = _played(loaded, draft, folder, shield).summary["inputs"]
             _unchanged(text, loaded, played, folder)
         except DiskFull:
             raise
@@ -150,6 +150,20 @@ def play(text: str, folder: Path) -> None:
         else:
             return
         _give_reason(draft, told)
+
+
+def _played(loaded: model.Loaded, draft: Draft, folder: Path, shield: Shield) -> Results:
+    """Play a cell, from the latest checkpoint of its own or of a shorter cell beside it, if there is one."""
+    from ..run import resuming, simulation
+
+    plan = checks.check(loaded)
+    found = resuming.usable([draft.path, *sorted(folder.parent.iterdir())], loaded, plan)
+    checkpoint = resuming.prepared(draft, max(found, key=lambda each: each.round, default=None))
+    try:
+        return simulation.play(loaded, plan, draft.path, shield, after=checkpoint)
+    except OtherRun:  # of another state of this program, say
+        draft.clear()
+        return simulation.play(loaded, plan, draft.path, shield)
 
 
 def _unchanged(text: str, loaded: model.Loaded, played: Mapping[str, str], folder: Path) -> None:

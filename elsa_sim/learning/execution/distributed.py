@@ -13,7 +13,7 @@ from .partitioning import waves, weight
 from .pools import POOLS, WorkerPool
 from .scheduler import play
 from .serialisation import deserialised, serialised
-from .work import Node
+from .work import LOCAL, Node, Ref
 
 
 class Options(typing.Protocol):
@@ -56,10 +56,11 @@ class Distributed(Batched):
         """Run ``nodes``: wave by wave, what joins subgraphs here, the subgraphs on the workers."""
         for wave in waves(nodes):
             play(wave.prelude)
-            if len(wave.subgraphs) == 1:
-                play(wave.subgraphs[0])
-            elif wave.subgraphs:
-                self._send(wave.subgraphs)
+            here = wave.subgraphs if len(wave.subgraphs) == 1 else [each for each in wave.subgraphs if _stays(each)]
+            for subgraph in here:
+                play(subgraph)
+            if len(here) < len(wave.subgraphs):
+                self._send([subgraph for subgraph in wave.subgraphs if subgraph not in here])
 
     def _send(self, subgraphs: Sequence[Sequence[Node]]) -> None:
         shares: list[list[Node]] = [[] for _ in range(min(self.pool.size, len(subgraphs)))]
@@ -80,6 +81,16 @@ class Distributed(Batched):
     def close(self) -> None:
         """End the workers."""
         self.pool.close()
+
+
+def _stays(subgraph: Sequence[Node]) -> bool:
+    """Whether it reads a local value that is here, or makes one that others will read: such a value cannot be sent."""
+    inputs = [item for node in subgraph for item in node.inputs if isinstance(item, Ref) and item.spec is LOCAL]
+    if any(item.ready for item in inputs):
+        return True
+    read = {id(item) for item in inputs}
+    refs = (output() for node in subgraph if node.local for output in node.outputs)
+    return any(ref is not None and ref.spec is LOCAL and id(ref) not in read for ref in refs)
 
 
 def _named(share: Sequence[Node]) -> str:

@@ -15,7 +15,7 @@ instruments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -51,7 +51,7 @@ class Snapshot:
 class Journal:
     """Numbers the handles of a run and keeps its readings; with a ``snapshot``, it answers what ``readings`` say until that."""
 
-    def __init__(self, snapshot: Snapshot | None = None, readings: Iterator[Reading] = iter(())) -> None:
+    def __init__(self, snapshot: Snapshot | None = None, readings: Iterable[Reading] = ()) -> None:
         #: Handles that were made.
         self.made = 0
         #: Readings that were made.
@@ -60,7 +60,7 @@ class Journal:
         self.readings: list[Reading] = []
         self._alive: WeakValueDictionary[int, Ref] = WeakValueDictionary()
         self._inside = 0
-        self._snapshot, self._told = snapshot, readings
+        self._snapshot, self._told = snapshot, iter(readings)
         self._values: dict[int, Callable[[], Any]] = {}
         self._held: dict[int, Node | None] = {}
         if snapshot is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..backbone.model import Backbone
 from .scheduler import play
-from .work import Node, Ref, Spec
+from .work import LOCAL, Node, Ref, Spec
 
 
 class Worker:
@@ -42,6 +42,7 @@ def serialised(nodes: Sequence[Node], backbone: Backbone) -> tuple[bytes, list[R
         for output, pointer in enumerate(node.outputs):
             ref = pointer()
             if ref is not None:
+                assert ref.spec is not LOCAL, "a local value does not leave its process"
                 wanted.append((index, output))
                 refs.append(ref)
     return _dumps((steps, wanted), backbone), refs
@@ -55,6 +56,7 @@ def _steps(nodes: Sequence[Node]) -> list[tuple[Any, list[Any], int]]:
         if not isinstance(item, Ref):
             return item
         if item.node is None:
+            assert item.spec is not LOCAL, "a local value does not leave its process"
             return item.value
         outputs = [output() for output in item.node.outputs]
         return _Inner(place[id(item.node)], next(i for i, ref in enumerate(outputs) if ref is item))

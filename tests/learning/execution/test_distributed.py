@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from unittest.mock import patch
 
 import pytest
+import torch
 from in_process import InProcess
-from learning.training.test_model import close, model, some_batches, split_steps, start, train
+from learning.training.test_model import ADAMW, PARTS, close, model, some_batches, split_steps, start, train
 
 from elsa_sim.learning.aggregation.rules.mean import Mean
 from elsa_sim.learning.execution.distributed import Distributed, executor
 from elsa_sim.learning.execution.executor import Batched, Executor, TimingOnly
 from elsa_sim.learning.execution.pools import POOLS, WorkerPool
+from elsa_sim.learning.execution.work import Ref
 
 
 @pytest.fixture(
@@ -94,3 +96,19 @@ def test_the_executor_is_the_one_that_is_asked_for(asked: Asked, expected: type[
     with patch.dict(POOLS, local=pool):
         assert type(executor(asked, model().backbone)) is expected
     assert made == ([(model().backbone, 2, 5, 60.0)] if expected is Distributed else [])
+
+
+def test_what_a_forward_pass_keeps_does_not_leave_the_process(pool: WorkerPool) -> None:
+    """Two clients in the middle of a step, whose states somebody reads before their backward passes come."""
+    of, batches = model(), some_batches(2, 3)
+    bottom = of.take(PARTS[0], start(of))
+    stepped = []
+    for each in (Distributed(of.backbone, pool), Executor()):
+        forward = [each.finish(of.forward(bottom, batch, batch.lengths)) for batch in batches]
+        _ = [h1.value for h1, _ in forward]
+        for batch, (h1, saved) in zip(batches, forward, strict=True):
+            gradient = Ref.of(torch.ones(h1.spec.shape), h1.spec)
+            stepped.append(each.finish(of.backward(bottom, saved, gradient, batch.lengths, ADAMW))[1])
+    for one, two in zip(stepped[:2], stepped[2:], strict=True):
+        assert two.value
+        assert close(one.value, two.value)
