@@ -115,7 +115,7 @@ def trial(folder: Path, chance: random.Random, name: str, whole: Path, seconds: 
     for attempt in range(9):
         if finished(folder / "out"):
             break
-        began = (folder / "out.partial" / "scenario.yaml").exists()
+        began = any((folder / name / "scenario.yaml").exists() for name in ("out", "out.partial"))
         again = Trial(folder, "resume", "out", "--quiet", cold=False) if began else command(folder, name)
         if attempt < 2 and chance.random() < 0.33:
             kills += int(killed(again, folder, chance, seconds))

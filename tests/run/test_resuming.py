@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
-from resumed import assert_resumes
+from resumed import EVERY, assert_resumes, assert_same, killed_after
+from small_runs import Interrupting, loaded, played, quick
 
+from elsa_sim.base.errors import InputError, RunFailed
+from elsa_sim.base.locks import Lock
 from elsa_sim.base.registry import Component, discover
 from elsa_sim.codecs.base import Codec
 from elsa_sim.learning.aggregation.base import Aggregation
 from elsa_sim.learning.misbehaviour.base import Misbehaviour
 from elsa_sim.links import LinkModel
+from elsa_sim.results.metrics import load
+from elsa_sim.run import resuming, simulation
 from elsa_sim.run.checkpoint_files import found
 from elsa_sim.transports import Transport
 
@@ -87,3 +93,133 @@ def test_every_codec_is_here() -> None:
     discover("elsa_sim.codecs")
     kinds = {kind for kind, member in Codec.members.items() if member.__module__.startswith("elsa_sim.")}
     assert kinds == {kind for kind in kinds if any(kind in chain for chain in (*CHAINS, *CODECS))}
+
+
+# Beyond the end, and what cannot be --------------------------------------------------------------------------------
+
+FEDAVG = "protocol={kind: fedavg, rounds: ROUNDS, local_steps: 1}"
+
+
+def of(rounds: int) -> str:
+    return FEDAVG.replace("ROUNDS", str(rounds))
+
+
+@pytest.mark.parametrize(
+    ("changes", "longer"),
+    [
+        (["protocol.rounds=5"], (of(5),)),
+        (["stop={rounds: 2}", "protocol.rounds=9"], (of(9), "stop={rounds: 2}")),
+        (["protocol.rounds=4", "checkpoint={every: 3}"], (of(4), "checkpoint={every: 3}")),
+    ],
+)
+def test_beyond_the_end_it_is_the_longer_run(changes: list[str], longer: tuple[str, ...], tmp_path: Path) -> None:
+    played(of(2), EVERY, folder=tmp_path / "run")
+    with quick():
+        further = resuming.resume(tmp_path / "run", changes)
+    whole = played(EVERY, *longer, folder=tmp_path / "whole")
+    assert_same(further, whole)
+    assert further.folder == tmp_path / "run"
+
+
+def test_a_stop_that_was_met_can_be_moved(tmp_path: Path) -> None:
+    first = played(of(4), "stop.target_accuracy=0.01", EVERY, folder=tmp_path / "run")
+    assert len(first.rounds) == 1, "before training, even"
+    with quick():
+        further = resuming.resume(tmp_path / "run", ["stop={adapter_change: 1.0e-9}"])
+    assert_same(further, played(of(4), "stop.adapter_change=1.0e-9", EVERY, folder=tmp_path / "whole"))
+
+
+def test_without_a_checkpoint_it_is_played_anew(tmp_path: Path) -> None:
+    whole = played(of(2), "checkpoint={every: 9}", folder=tmp_path / "whole")
+    killed_after(tmp_path / "whole", tmp_path / "again", 0)
+    with quick():
+        assert_same(resuming.resume(tmp_path / "again"), whole)
+
+
+def test_timing_mode_is_played_anew(tmp_path: Path) -> None:
+    whole = played(of(2), "execution.mode=timing", folder=tmp_path / "whole")
+    killed_after(tmp_path / "whole", tmp_path / "again", 0)
+    with quick():
+        assert resuming.resume(tmp_path / "again").summary["trace_sha256"] == whole.summary["trace_sha256"]
+
+
+def test_an_interrupt_and_a_second_one(tmp_path: Path) -> None:
+    whole = played(of(4), EVERY, folder=tmp_path / "whole")
+    with quick():
+        with pytest.raises(KeyboardInterrupt):
+            simulation.run(loaded(of(4), EVERY), tmp_path / "run", Interrupting(5))
+        with pytest.raises(KeyboardInterrupt):
+            resuming.resume(tmp_path / "run", observer=Interrupting(8))
+        assert max(each.round for each in found(tmp_path / "run")) == 2
+        assert_same(resuming.resume(tmp_path / "run"), whole)
+
+
+def test_interrupted_in_what_is_played_again_nothing_is_lost(tmp_path: Path) -> None:
+    whole = played(of(3), EVERY, folder=tmp_path / "whole")
+    killed_after(tmp_path / "whole", tmp_path / "again", 2)
+    with quick():
+        with pytest.raises(KeyboardInterrupt):
+            resuming.resume(tmp_path / "again", observer=Interrupting(1))
+        assert_same(resuming.resume(tmp_path / "again"), whole)
+
+
+def test_of_two_the_one_that_came_further(tmp_path: Path) -> None:
+    """A killed attempt to go beyond the end beside the run that ended."""
+    played(of(3), EVERY, folder=tmp_path / "run")
+    whole = played(of(5), EVERY, folder=tmp_path / "whole")
+    killed_after(tmp_path / "whole", tmp_path / "run", 4)
+    with quick():
+        assert_same(resuming.resume(tmp_path / "run", ["protocol.rounds=5"]), whole)
+    assert not (tmp_path / "run.partial").exists()
+
+
+def test_a_run_that_lacked_only_its_name(tmp_path: Path) -> None:
+    whole, drawn = played(of(2), EVERY, folder=tmp_path / "whole"), list[Path]()
+    shutil.copytree(tmp_path / "whole", tmp_path / "again.partial")
+    again = resuming.resume(tmp_path / "again", then=lambda _, folder: drawn.append(folder))
+    assert_same(again, whole)
+    assert drawn == [tmp_path / "again.partial"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ([], "has ended; to go beyond its end"),
+        (["protocol.lr=0.1"], r"protocol\.lr was 0\.002, is 0\.1 \(only protocol\.rounds, stop and checkpoint"),
+        (["seed=4", "protocol.rounds=9"], "seed was 0, is 4"),
+        (["execution.workers=2"], r"execution\.workers was 1, is 2"),
+        (["adapters.best=true"], r"adapters\.best was false, is true"),
+    ],
+)
+def test_what_cannot_be(changes: list[str], told: str, tmp_path: Path) -> None:
+    played(of(2), EVERY, folder=tmp_path / "run")
+    with pytest.raises(InputError, match=told):
+        resuming.resume(tmp_path / "run", changes)
+
+
+def test_an_end_before_the_checkpoints(tmp_path: Path) -> None:
+    """It is played anew where no checkpoint comes before the end; what has ended stays until then."""
+    played(of(3), "checkpoint={every: 3}", folder=tmp_path / "run")
+    with quick():
+        assert len(resuming.resume(tmp_path / "run", ["protocol.rounds=2"]).rounds) == 3
+    played(of(3), "checkpoint={every: 3}", folder=tmp_path / "other")
+    with quick(), pytest.raises(RunFailed, match="the run has ended before round 3, where its checkpoint was taken"):
+        resuming.resume(tmp_path / "other", ["stop.target_accuracy=0.01"])
+    assert len(load(tmp_path / "other").rounds) == 4
+
+
+@pytest.mark.parametrize("name", ["nothing", "file.yaml", "empty"])
+def test_where_no_run_is(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file.yaml").write_text("protocol: {kind: fedavg}")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no run was recorded there|is a file; to begin one: elsa-sim run"):
+        resuming.resume(tmp_path / name)
+
+
+def test_one_that_goes_on_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    played(of(2), EVERY, folder=tmp_path / "whole")
+    killed_after(tmp_path / "whole", tmp_path / "again", 1)
+    lock = Lock(tmp_path / "again.partial" / ".lock")
+    with pytest.raises(InputError, match="another run"):
+        resuming.resume(tmp_path / "again")
+    lock.release()

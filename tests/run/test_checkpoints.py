@@ -1,0 +1,213 @@
+"""Checkpoints on the disk: when they are taken, what stays, what is whole, and that nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from resumed import EVERY, adapters, assert_same, killed_after
+from safetensors import safe_open
+from small_runs import loaded, played, quick
+
+from elsa_sim.base.errors import InputError, RunFailed, ScenarioError
+from elsa_sim.codecs.int8 import Int8
+from elsa_sim.learning.execution.executor import Executor
+from elsa_sim.results import manifest
+from elsa_sim.run import checkpoint_files, checkpoints, closing, resuming, simulation
+from elsa_sim.run.checkpoint_files import found
+
+FEDAVG = "protocol={kind: fedavg, rounds: 5, local_steps: 1}"
+
+
+def rounds(folder: Path) -> list[int]:
+    return [each.round for each in found(folder)]
+
+
+@pytest.mark.parametrize(
+    ("options", "left"),
+    [("{every: 1, keep: 2}", [5, 4]), ("{every: 2}", [4]), ("{every: 2, keep: 9}", [4, 2]), ("{every: 9}", []),
+     ("{every: null}", []), ("{every: 1 h}", []), ("{}", [])],
+)  # fmt: skip
+def test_how_often_and_how_many(options: str, left: list[int], tmp_path: Path) -> None:
+    played(FEDAVG, f"checkpoint={options}", folder=tmp_path / "run")
+    assert rounds(tmp_path / "run") == left
+    assert (tmp_path / "run" / "checkpoint").exists() == bool(left)
+
+
+def test_by_host_time_they_go_when_the_run_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, now = [], [0.0]
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now[0])
+    write = checkpoint_files.Folder.write
+
+    def kept(self: Any, *args: Any) -> int:
+        seen.append((args[2]["round"], now[0]))
+        return write(self, *args)
+
+    def later(self: Executor, what: str, function: Any) -> Any:
+        now[0] += 25.0 if what == "evaluation" else 0.0
+        return read(self, what, function)
+
+    read = Executor.read
+    monkeypatch.setattr(checkpoint_files.Folder, "write", kept)
+    monkeypatch.setattr(Executor, "read", later)
+    played(FEDAVG, "checkpoint={every: 1 min}", folder=tmp_path / "run")
+    assert seen == [(2, 75.0), (5, 150.0)]
+    assert rounds(tmp_path / "run") == []
+
+
+def test_timing_mode_and_a_run_without_a_folder_have_none(tmp_path: Path) -> None:
+    played(FEDAVG, EVERY, "execution.mode=timing", folder=tmp_path / "run")
+    assert rounds(tmp_path / "run") == []
+    assert played(FEDAVG, EVERY).summary["complete"]
+
+
+def test_they_change_nothing(tmp_path: Path) -> None:
+    one = played(FEDAVG, "checkpoint={every: null}", folder=tmp_path / "one")
+    two = played(FEDAVG, EVERY, folder=tmp_path / "two")
+    assert one.summary["trace_sha256"] == two.summary["trace_sha256"]
+    assert adapters(tmp_path / "one") == adapters(tmp_path / "two")
+
+
+def test_files_are_json_and_safetensors_and_belong_to_the_run(tmp_path: Path) -> None:
+    played(FEDAVG, EVERY, folder=tmp_path / "run")
+    files = sorted(path for path in (tmp_path / "run" / "checkpoint").rglob("*") if path.is_file())
+    assert {path.suffix for path in files} == {".json", ".jsonl", ".safetensors"}
+    for path in files:
+        if path.suffix == ".safetensors":
+            assert safe_open(path, "pt").keys() == ["bytes"]
+        else:
+            assert all(json.loads(line) for line in path.read_text().splitlines())
+    listed = manifest.listed(tmp_path / "run") or []
+    names = {path.relative_to(tmp_path / "run").as_posix() for path in files}
+    assert names <= set(listed)
+    (tmp_path / "run" / "manifest.json").unlink()
+    assert names <= set(manifest.written(tmp_path / "run"))
+
+
+def test_what_clients_share_is_stored_once(tmp_path: Path) -> None:
+    """All of them hold the same aggregated adapters as the place where training began."""
+    sizes = []
+    for clients in (2, 8):
+        folder = tmp_path / str(clients)
+        played("protocol={kind: fedprox, rounds: 1, local_steps: 1, keep_optimizer: false}", EVERY,
+               f"topology.clients={clients}", folder=folder)  # fmt: skip
+        sizes.append(sum(path.stat().st_size for path in folder.rglob("values-*")))
+    assert sizes[1] < 1.05 * sizes[0]
+
+
+def test_shards_are_of_limited_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint_files, "SHARD", 4096)
+    whole = played(FEDAVG, EVERY, folder=tmp_path / "whole")
+    assert len(list((tmp_path / "whole" / "checkpoint" / "round-5").glob("values-*"))) > 3
+    killed_after(tmp_path / "whole", tmp_path / "again", 3)
+    with quick():
+        assert_same(resuming.resume(tmp_path / "again"), whole)
+
+
+def spoilt(run: Path, what: str) -> None:
+    """Damage the latest checkpoint."""
+    latest = found(run)[0].folder
+    if what == "values are missing":
+        next(latest.glob("values-*")).unlink()
+    elif what == "the state is cut":
+        (latest / "state.json").write_text((latest / "state.json").read_text()[:-9])
+    elif what == "it has another name":
+        latest.rename(latest.with_name("round-77"))
+    else:  # readings were cut
+        readings = latest.parent / "readings.jsonl"
+        readings.write_bytes(readings.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("what", ["values are missing", "the state is cut", "it has another name", "readings were cut"])
+def test_of_a_damaged_one_the_one_before_is_taken(what: str, tmp_path: Path) -> None:
+    whole = played(FEDAVG, EVERY, folder=tmp_path / "whole")
+    killed_after(tmp_path / "whole", tmp_path / "again", 5)
+    spoilt(tmp_path / "again.partial", what)
+    assert rounds(tmp_path / "again.partial") == [4, 3, 2, 1]
+    with quick():
+        assert_same(resuming.resume(tmp_path / "again"), whole)
+
+
+def test_what_a_kill_left_of_one_is_swept_away(tmp_path: Path) -> None:
+    whole = played(FEDAVG, EVERY, folder=tmp_path / "whole")
+    killed_after(tmp_path / "whole", tmp_path / "again", 2)
+    place = tmp_path / "again.partial" / "checkpoint"
+    shutil.copytree(place / "round-2", place / "round-3.partial")
+    with (place / "readings.jsonl").open("a") as file:
+        file.write('["evaluation", {"accuracy"')
+    with quick():
+        assert_same(resuming.resume(tmp_path / "again"), whole)
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_a_value_that_cannot_be_stored_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Int8, "start", lambda self, keys: {1, 2})
+    results = played(FEDAVG, EVERY, "codec.adapters=[int8]", folder=tmp_path / "run")
+    assert results.summary["complete"]
+    assert [note for note in results.summary["notes"] if "checkpoint" in note] == [
+        "no checkpoint was taken: a value of type builtins.set cannot be stored"
+    ]
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_a_disk_that_is_full_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Any, *args: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_files.Folder, "write", full)
+    with pytest.raises(RunFailed, match="No space left"):
+        played(FEDAVG, EVERY, folder=tmp_path / "run")
+
+
+@pytest.mark.parametrize("value", ["{every: 0}", "{every: 0.5}", "{every: 10 MB}", "{every: 1, keep: 0}", "{each: 1}"])
+def test_options_that_cannot_be(value: str) -> None:
+    with pytest.raises(ScenarioError, match=r"checkpoint"):
+        loaded(f"checkpoint={value}")
+
+
+# Which checkpoint belongs to which run ------------------------------------------------------------------------------
+
+
+def test_another_version_of_what_numbers_depend_on_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played(FEDAVG, EVERY, folder=tmp_path / "run")
+    monkeypatch.setattr(closing, "versions", lambda: {**VERSIONS, "torch": "1.0"})
+    with pytest.raises(InputError, match=rf"torch was {VERSIONS['torch'].split('+')[0]}\S*, is 1\.0"):
+        resuming.resume(tmp_path / "run", ["protocol.rounds=7"])
+
+
+VERSIONS = closing.versions()
+
+
+def test_other_inputs_are_refused(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(f"{'ab'[n % 2]} word{n % 7} word{n % 5}" for n in range(40)))
+    files = f"train: {tmp_path}/train.txt, test: {tmp_path}/test.txt"
+    task = f"task={{kind: text_file, {files}, format: labelled_lines, batch_size: 4}}"
+    with quick():
+        simulation.run(loaded(FEDAVG, EVERY, task), tmp_path / "run")
+        (tmp_path / "test.txt").write_text("a word1\nb word2\n")
+        with pytest.raises(InputError, match=r"test\.txt was \w+, is \w+"):
+            resuming.resume(tmp_path / "run", ["protocol.rounds=7"])
+
+
+def test_a_scenario_that_was_edited_is_refused(tmp_path: Path) -> None:
+    played(FEDAVG, EVERY, folder=tmp_path / "run")
+    path = tmp_path / "run" / "scenario.yaml"
+    path.write_text(path.read_text().replace("local_steps: 1", "local_steps: 2"))
+    with pytest.raises(InputError, match=r"protocol\.local_steps was 1, is 2"):
+        resuming.resume(tmp_path / "run", ["protocol.rounds=7"])
+
+
+def test_a_run_that_was_played_otherwise_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a program that changed and kept its version."""
+    played(FEDAVG, EVERY, folder=tmp_path / "run")
+    state = tmp_path / "run" / "checkpoint" / "round-5" / "state.json"
+    told = json.loads(state.read_text())
+    told["events"]["rows"] += 1
+    state.write_text(json.dumps(told))
+    with quick(), pytest.raises(RunFailed, match="the event tables differ"):
+        resuming.resume(tmp_path / "run", ["protocol.rounds=7"])
+    assert manifest.finished(tmp_path / "run"), "the run that had ended is there"
