@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from .results import plots
     from .results.metrics import Results as Results
     from .results.metrics import load as load_results
+    from .results.table import Comparison as Comparison
+    from .results.table import compare as compare
     from .run.checks import check as check
     from .run.simulation import run as run
     from .scenario.model import Scenario as Scenario
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 #: Public name -> (module, name there; "" for the module itself).
 _PUBLIC: dict[str, tuple[str, str]] = {
     "Codec": ("codecs.base", "Codec"),
+    "Comparison": ("results.table", "Comparison"),
     "Divergence": ("base.errors", "Divergence"),
     "ElsaError": ("base.errors", "ElsaError"),
     "InputError": ("base.errors", "InputError"),
@@ -61,6 +64,7 @@ _PUBLIC: dict[str, tuple[str, str]] = {
     "TopologySource": ("topology", "TopologySource"),
     "World": ("world.world", "World"),
     "check": ("run.checks", "check"),
+    "compare": ("results.table", "compare"),
     "load_results": ("results.metrics", "load"),
     "load_scenario": ("scenario.model", "load"),
     "plots": ("results.plots", ""),

@@ -22,7 +22,8 @@ ROOT = Path(__file__).parents[1]
 NAMES = {
     *("Codec", "LinkModel", "Partition", "Protocol", "Task", "TopologySource", "World", "Observer"),
     *("Divergence", "ElsaError", "InputError", "InvariantViolation", "RunFailed", "ScenarioError"),
-    *("Results", "Scenario", "__version__", "check", "load_results", "load_scenario", "plots", "run"),
+    *("Comparison", "Results", "Scenario", "__version__", "check", "compare"),
+    *("load_results", "load_scenario", "plots", "run"),
 }
 #: What plugins may import beside the public names.
 OTHERS = {

@@ -17,6 +17,7 @@ from ..base.errors import ElsaError, InputError, RunFailed, unexpected
 from ..base.writing import refused
 from ..version import __version__
 from .check import check, list_, schema
+from .compare import compare
 from .export import export
 from .interrupts import interruptible
 from .network import network
@@ -103,5 +104,5 @@ def options(
     """Co-simulate networks and split federated fine-tuning of language models."""
 
 
-for _command in (run, resume, check, network, export, plot, study, optimise, list_, schema):
+for _command in (run, resume, check, network, export, plot, compare, study, optimise, list_, schema):
     app.command(_command.__name__.rstrip("_"))(_interruptible(_command))

@@ -93,8 +93,8 @@ def _reserved(folder: Path) -> Iterator[Path]:
 @contextmanager
 def progress(name: str, quiet: bool) -> Iterator[Observer]:
     """A live bar on a terminal, a line per evaluation elsewhere, nothing if quiet."""
+    from ..run.progress import Bar, Lines
     from ..world.progress import Observer
-    from .progress import Bar, Lines
 
     if quiet:
         yield Observer()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import RunFailed
-from . import tables
+from . import layout, tables
 from .arguments import Changes, Plugins, Quiet, load_plugins
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ def study(
         interrupt.add_note(f"the same command goes on from what is in {folder}")
         raise
     if not quiet:
+        if len(outcome.table):
+            screen = layout.console(layout.width())
+            for part in layout.tables(studies.columns(outcome.table), [], screen.width):
+                screen.print(part)
+            most = int(outcome.table["seeds"].max())
+            if most > 1:
+                screen.print(f"mean ± standard deviation over the seeds, of which there are {most}")
         tables.console().print(
             f"Table: {folder / 'table.csv'}  ({len(outcome.cells)} cells, {len(outcome.figures)} figures)"
         )

@@ -84,11 +84,11 @@ if TYPE_CHECKING:
     from ..protocols.local import average as average
     from ..protocols.local import outgoing as outgoing
     from ..protocols.local import trains as trains
+    from ..results.columns import scaled as scaled
+    from ..results.labels import run_labels as run_labels
     from ..results.plots.base import Figure as Figure
     from ..results.plots.style import axes as axes
     from ..results.plots.style import finish as finish
-    from ..results.plots.style import run_labels as run_labels
-    from ..results.plots.style import scaled as scaled
     from ..results.run_directory import Results as Results
     from ..topology import Link as Link
     from ..topology import Node as Node
@@ -220,8 +220,8 @@ _PUBLIC: dict[str, str] = {
     "Results": "results.run_directory",
     "axes": "results.plots.style",
     "finish": "results.plots.style",
-    "run_labels": "results.plots.style",
-    "scaled": "results.plots.style",
+    "run_labels": "results.labels",
+    "scaled": "results.columns",
 }
 __all__ = list(_PUBLIC)
 

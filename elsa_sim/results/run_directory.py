@@ -6,18 +6,23 @@ Tested in tests/results/test_metrics.py.
 from __future__ import annotations
 
 import glob
+import math
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..base.errors import InputError
+from ..base.units import format_bytes, format_energy, format_seconds
 from ..base.writing import PARTIAL, refused, shown
 from . import contents
+from .columns import texts
 from .event_table import STREAM, TABLE
 from .manifest import ADAPTERS, is_run_directory, partial_of
+from .measures import value
 from .rounds import rounds_table
 from .summary import summarise
 
@@ -34,6 +39,10 @@ class Results:
     name: str = "run"
     privacy: pd.DataFrame | None = None
     """One row per codec chain that was attacked, if any was: what each attack recovered (see `elsa_sim.privacy`)."""
+    scenario: Mapping[str, Any] = field(default_factory=dict)
+    """The resolved scenario, by the keys of a scenario file; empty where it is not known."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """The labels of a study's axes, for a cell of one."""
 
     @property
     def protocol(self) -> str:
@@ -45,6 +54,41 @@ class Results:
         """The folder of the trained adapters, as peft saves them; ``None`` without a run directory, or where it keeps none."""
         place = None if self.folder is None else self.folder / ADAPTERS
         return place if place is not None and place.is_dir() else None
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The run as the row of a table; see `elsa_sim.compare`."""
+        from .table import compare
+
+        return compare(self).table
+
+    def __repr__(self) -> str:
+        told = [f"{name} {text}".strip() for name, text in _in_words(self) if text]
+        return f"Results of {self.name}: {', '.join(told)}"
+
+    def _repr_html_(self) -> str:
+        from .markup import html
+
+        return html([texts(name, [text]) for name, text in _in_words(self) if text], f"Results of {self.name}")
+
+
+def _in_words(run: Results) -> Iterator[tuple[str, str]]:
+    """What a run was, in a few words: what of it, and how much; "" is nothing."""
+    summary = run.summary
+
+    def told(metric: str, shown: Callable[[float], str]) -> str:
+        found = value(summary, metric)
+        return "" if math.isnan(found) else shown(found)
+
+    yield "protocol", run.protocol
+    yield "rounds", told("rounds", lambda rounds: f"{rounds:.0f}")
+    for name in ("accuracy", "perplexity"):
+        yield name, told(name, lambda measured: f"{measured:.4g}")
+    yield "simulated", told("sim_time_s", format_seconds)
+    yield "sent", told("bytes.total", format_bytes)
+    yield "energy without idle", told("energy_j.marginal", format_energy)
+    ended = summary.get("outcome") or ("done" if summary.get("complete", True) else "not ended")
+    yield "ended", " ".join(str(ended).split())
 
 
 def load(folder: str | Path) -> Results:
@@ -77,7 +121,7 @@ def _loaded(folder: Path) -> Results:
         summary = {"complete": False, "protocol": protocol.get("kind", ""), "seed": scenario.get("seed"),
                    **summarise(events, topology, stop.get("target_accuracy"))}  # fmt: skip
     name = summary.get("name") or scenario.get("name") or folder.resolve().name
-    return Results(events, rounds, summary, topology, folder, str(name), contents.privacy_of(folder))
+    return Results(events, rounds, summary, topology, folder, str(name), contents.privacy_of(folder), scenario)
 
 
 def _refuse_other(folder: Path) -> None:

@@ -22,7 +22,8 @@ from ..learning.misbehaviour.base import Misbehaviour
 from ..learning.splits.base import Cut
 from ..learning.tasks.base import Split, Texts
 from ..protocols.base import Protocol
-from ..scenario.model import Loaded, Scenario
+from ..scenario.given import Given, loaded_from
+from ..scenario.model import Scenario
 from ..scenario.validation import in_order
 from ..topology import Topology
 from . import codec_faults, durations, effects, memory
@@ -66,14 +67,15 @@ class Plan:
         return self.topology if self.layout is None else self.layout.extended
 
 
-def check(loaded: Loaded) -> Plan:
-    """Build every section of a scenario; reads no weights.
+def check(scenario: Given, overrides: Sequence[str] = ()) -> Plan:
+    """Build every section of a scenario, given as for `elsa_sim.run`; reads no weights.
 
     A section that its file already shows to be wrong is not built, nor is what depends on it.
 
     Raises:
         ScenarioError: all faults of all sections.
     """
+    loaded = loaded_from(scenario, overrides)
     scenario, context = loaded.scenario, loaded.context
     faults = list(loaded.faults)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from ..base.writing import refused, write_text
 from ..results.event_table import Recorder
 from ..results.metrics import Results
 from ..scenario import dump
+from ..scenario.given import Given, loaded_from
 from ..scenario.model import Loaded
 from ..world.invariants import invariants
 from ..world.progress import Observer
@@ -28,6 +29,7 @@ from .checkpoint_files import Checkpoint
 from .checkpoints import Checkpoints, HostTimes
 from .closing import Ending
 from .folder import Earlier, opened
+from .progress import shown
 
 #: After so many events without the end of any work or transfer, a run is stuck: links and devices come and go forever.
 STUCK = 1_000_000
@@ -36,14 +38,20 @@ LATEST = 10.0 * MOST_TIME
 
 
 def run(
-    loaded: Loaded,
-    folder: Path | None = None,
+    scenario: Given,
+    folder: str | Path | None = None,
     observer: Observer | None = None,
     *,
+    overrides: Sequence[str] = (),
+    progress: bool | None = None,
     earlier: Earlier = "refuse",
     then: Callable[[Results, Path], object] | None = None,
 ) -> Results:
     """Play a scenario and return its results; with ``folder``, write the run directory as the run goes.
+
+    ``scenario`` is the path of a scenario file, a mapping of what such a file would say (in the current folder), a `Scenario`, or
+    what `elsa_sim.load_scenario` returns; ``overrides`` are changes such as ``protocol.rounds=3``. ``observer`` is told how the
+    run goes on; ``progress`` shows it, by default in notebooks where there is no observer.
 
     Until the run has ended the run directory is ``folder`` with ``.partial`` behind its name. ``then`` is called with the
     results and that path, to add what belongs to the run directory before it gets its name (figures). ``earlier`` says
@@ -59,16 +67,17 @@ def run(
             nobody raises on purpose (its ``__cause__``); what was recorded is in ``folder``.
         KeyboardInterrupt: passed on after the run directory was completed.
     """
+    loaded = loaded_from(scenario, overrides)
     plan = checks.check(loaded)
-    with Shield() as shield:
+    with Shield() as shield, shown(loaded.scenario.name, observer, progress) as watching:
         if folder is None:
-            return play(loaded, plan, None, shield, observer)
-        with opened(folder, earlier) as draft:
-            results = play(loaded, plan, draft.path, shield, observer)
+            return replace(play(loaded, plan, None, shield, watching), scenario=dump.plain(loaded))
+        with opened(Path(folder), earlier) as draft:
+            results = play(loaded, plan, draft.path, shield, watching)
             if then is not None:
                 with shield.lowered():
                     then(results, draft.path)
-    return replace(results, folder=folder)
+    return replace(results, folder=Path(folder), scenario=dump.plain(loaded))
 
 
 def play(

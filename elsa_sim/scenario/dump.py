@@ -18,7 +18,12 @@ from .yaml_reader import write
 
 
 def dump(loaded: Loaded) -> str:
-    """The scenario as YAML that repeats the run from any folder: defaults written out, files by their absolute paths.
+    """The scenario as YAML that repeats the run from any folder; see :func:`plain`."""
+    return write(plain(loaded))
+
+
+def plain(loaded: Loaded) -> dict[str, Any]:
+    """The scenario as plain data that repeats the run: defaults written out, files by their absolute paths.
 
     A section that refuses options without effect is written as it was given.
     """
@@ -39,7 +44,7 @@ def dump(loaded: Loaded) -> str:
             except ValidationError:
                 given = _plain(section, only_given=True)
                 data[name] = {key: value for key, value in data[name].items() if key in given}
-    return write(data)
+    return data
 
 
 #: Names of options that name a file, in whatever section; others end in ``_file``.
@@ -90,6 +95,12 @@ def _adapters_absolute(loaded: Loaded) -> str | None:
     except InputFaults:
         return options.adapters
     return None if folder is None else str(folder)
+
+
+def options(value: BaseModel) -> dict[str, Any]:
+    """Options as plain data: those that were given."""
+    made: dict[str, Any] = _plain(value, only_given=True)
+    return made
 
 
 def _plain(value: Any, only_given: bool = False) -> Any:

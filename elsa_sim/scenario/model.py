@@ -192,18 +192,19 @@ def examine(path: str | Path, overrides: Sequence[str] = (), seed: int | None = 
     Raises:
         ScenarioError: the file cannot be read at all.
     """
-    return _examined(read_document(path), overrides, seed)
+    return examined(read_document(path), overrides, seed)
 
 
 def validated(document: Document, overrides: Sequence[str] = (), seed: int | None = None) -> Loaded:
     """The scenario that ``document`` describes; see :func:`load`."""
-    loaded = _examined(document, overrides, seed)
+    loaded = examined(document, overrides, seed)
     if loaded.faults:
         raise ScenarioError(loaded.document.source, loaded.faults)
     return loaded
 
 
-def _examined(document: Document, overrides: Sequence[str], seed: int | None) -> Loaded:
+def examined(document: Document, overrides: Sequence[str] = (), seed: int | None = None) -> Loaded:
+    """As :func:`examine`, of a document that was read."""
     document = _completed(document)
     for text in overrides:
         document = _completed(override(document, text))

@@ -13,5 +13,6 @@ from .cells import Cell, cells
 from .execution import runner
 from .options import Study, read
 from .play import Outcome, Watcher, play
+from .tables import columns
 
-__all__ = ["Cell", "Outcome", "Study", "Watcher", "cells", "play", "read", "runner"]
+__all__ = ["Cell", "Outcome", "Study", "Watcher", "cells", "columns", "play", "read", "runner"]

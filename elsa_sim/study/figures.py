@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..results import measures
 from ..results.plots.save import write_figure
 from ..results.plots.style import CYCLE, INK, amount, finish, scaled, styled
 from . import metrics
@@ -99,7 +100,7 @@ def bars(study: Study, table: pd.DataFrame, metric: str) -> Figure:
     labels = list(study.axes[study.series])
     figure, axes = _grid(max(len(shown), 1), 3.4, 0.9 + 0.2 * len(labels))
     largest = float((rows["mean"] + rows["std"].fillna(0.0)).abs().max()) if len(rows) else 0.0
-    factor, text = scaled(largest, metrics.unit(metric)) if metrics.unit(metric) else (1.0, "")
+    factor, text = scaled(largest, measures.unit(metric)) if measures.unit(metric) else (1.0, "")
     for ax, (title, panel) in zip(axes, shown, strict=False):
         means = panel.set_index(study.series)["mean"].reindex(labels) / factor
         spread = panel.set_index(study.series)["std"].reindex(labels).fillna(0.0) / factor

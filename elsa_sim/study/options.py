@@ -28,12 +28,12 @@ from pydantic import Field, field_validator
 
 from ..base.errors import Fault, InputError, ScenarioError
 from ..base.registry import Items, Options
+from ..results import measures
 from ..scenario import validation
 from ..scenario.document import Document, override
 from ..scenario.document import read as read_document
 from ..scenario.validation import hint
 from ..scenario.yaml_reader import brief
-from . import metrics
 
 #: Key path -> value.
 Changes = Mapping[str, Any]
@@ -208,10 +208,10 @@ def _unfit(
 ) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """What does not fit together."""
     for index, metric in enumerate(options.metrics):
-        if not metrics.known(metric):
-            names = [*metrics.UNITS, *(f"{start}..." for start in metrics.OPEN)]
+        if not measures.known(metric):
+            names = [*measures.UNITS, *(f"{start}..." for start in measures.OPEN)]
             yield ("metrics", index), f"unknown metric {brief(metric)}{hint(metric, names)}"
-        elif metric in metrics.OF_TARGET and options.target_accuracy is None:
+        elif metric in measures.OF_TARGET and options.target_accuracy is None:
             yield ("metrics", index), f"{metric} needs a target_accuracy"
     if options.series is not None and options.series not in axes:
         yield ("series",), f"unknown axis {brief(options.series)}{hint(options.series, axes)}"

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..base.units import format_seconds
+from ..results.measures import value
 from .cells import Cell, summary
-from .metrics import value
 from .play import Watcher
 
 

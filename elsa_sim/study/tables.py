@@ -9,6 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..base.writing import replacing
+from ..results import measures
+from ..results.columns import Column, numbers, texts
+from ..results.labels import labelled
 from . import metrics
 from .cells import Cell, summary
 from .options import Study
@@ -29,9 +32,9 @@ def _measured(study: Study, cell: Cell) -> dict[str, float]:
     found = summary(cell)
     target, of_target = study.target(cell.labels), dict[str, float]()
     if not math.isnan(target):
-        of_target = metrics.at_target(metrics.rounds_of(cell.folder), target)
+        of_target = measures.at_target(metrics.rounds_of(cell.folder), target)
     return {
-        name: of_target[name] if name in of_target else metrics.value(found, name) for name in study.options.metrics
+        name: of_target[name] if name in of_target else measures.value(found, name) for name in study.options.metrics
     }
 
 
@@ -48,11 +51,26 @@ def tidy(study: Study, table: pd.DataFrame) -> pd.DataFrame:
     for labels, group in done.groupby(axes, sort=False):
         for name in names:
             values = group[name].astype(float)
-            rows.append({**dict(zip(axes, labels, strict=True)), "metric": name, "unit": metrics.unit(name),
+            rows.append({**dict(zip(axes, labels, strict=True)), "metric": name, "unit": measures.unit(name),
                          "mean": values.mean(), "std": values.std(ddof=1), "min": values.min(), "max": values.max(),
                          "n": int(values.notna().sum()), "seeds": len(group), "runs": " ".join(group["run"])})  # fmt: skip
     columns = [*axes, "metric", "unit", "mean", "std", "min", "max", "n", "seeds", "runs"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def columns(table: pd.DataFrame) -> list[Column]:
+    """The rows of :func:`tidy` as people read them: a row per configuration, a column per metric, with the unit in its head."""
+    axes = list(table.columns[: list(table.columns).index("metric")])
+    rows = [
+        (dict(zip(axes, map(str, labels), strict=True)), group) for labels, group in table.groupby(axes, sort=False)
+    ]
+    found = [texts("configuration", [labelled(labels) for labels, _ in rows])]
+    for name in dict.fromkeys(table["metric"]):
+        of = [group[group["metric"] == name].iloc[0] for _, group in rows]
+        counts = [(int(each["n"]), int(each["seeds"])) for each in of]
+        found.append(numbers(measures.words(name), measures.unit(name), [each["mean"] for each in of],
+                             [each["std"] for each in of], counts))  # fmt: skip
+    return found
 
 
 def write(table: pd.DataFrame, runs_table: pd.DataFrame, folder: Path) -> None:

@@ -16,6 +16,7 @@ from small_runs import TEXT
 from studies import STUDY, TIMING, known, pretend, written
 
 from elsa_sim.base.errors import InputError
+from elsa_sim.cli.commands import main
 from elsa_sim.study import Cell, cells, play, read, runner
 from elsa_sim.study.execution import DIED
 from elsa_sim.study.progress import Lines
@@ -79,6 +80,35 @@ def test_cells_that_failed_are_listed_and_left_unless_asked(tmp_path: Path) -> N
     assert len(seen) == 7
     assert not play(study, tmp_path / "out", pretend(nothing, seen), retry=True).failed
     assert len(seen) == 8
+
+
+def test_it_ends_with_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measured(cell: Cell) -> dict[str, object]:
+        return nothing(cell) | {
+            "accuracy": 0.5 + 0.1 * cell.seed,
+            "bytes": {"total": 2_000_000},
+            "host": {"wall_s": 1.0},
+        }
+
+    monkeypatch.setattr("elsa_sim.study.runner", lambda *args: pretend(measured))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["elsa-sim", "study", str(written(tmp_path)), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code in (0, None)
+    out = capsys.readouterr().out
+    assert "elsa, topics 3" in " ".join(out.split())
+    assert "0.6500 ± 0.0707" in out
+    assert "bytes (MB)" in out
+    assert "mean ± standard deviation over the seeds, of which there are 2" in out
+    assert out.splitlines()[-1].startswith("Table: ")
+    assert all(len(line) <= 80 for line in out.splitlines()[:-1])
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--quiet"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out == ""
 
 
 def test_only_one_study_at_a_time_in_a_folder(tmp_path: Path) -> None:

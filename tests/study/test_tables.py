@@ -11,8 +11,10 @@ import pytest
 from small_runs import known as played
 from studies import STUDY, known, pretend
 
-from elsa_sim.study import Cell, metrics, play
+from elsa_sim.results import measures
+from elsa_sim.study import Cell, play
 from elsa_sim.study.figures import curves, over_time
+from elsa_sim.study.tables import columns
 
 TARGET = STUDY.replace("sim_time_s,", "sim_time_s, time_to_target_s, bytes_to_target,") + "target_accuracy: 0.6\n"
 
@@ -65,6 +67,16 @@ def test_one_axis_and_one_seed(tmp_path: Path) -> None:
     assert table["std"].isna().all()
 
 
+def test_people_read_means_and_spreads_with_units(tmp_path: Path) -> None:
+    first, *others = columns(play(known(tmp_path, TARGET), tmp_path / "out", pretend(measured)).table)
+    assert first.cells == ("elsa, topics 3", "elsa, topics 4", "fedavg, topics 3", "fedavg, topics 4")
+    shown = {column.head: column.cells for column in others}
+    assert shown["accuracy"][::2] == ("0.6500 ± 0.0707", "0.0650 ± 0.0071")
+    assert shown["simulated time (s)"][0] == "15.00 ± 7.07"
+    assert shown["time to target (s)"][::2] == ("15.00 ± 7.07", "– (0 of 2)")
+    assert shown["bytes (B)"] == ("42",) * 4
+
+
 def test_the_figure_of_an_unfinished_study_says_how_many_seeds_there_are(tmp_path: Path) -> None:
     study = known(tmp_path)
     found = play(study, tmp_path / "out", pretend(measured)).cells
@@ -93,8 +105,8 @@ def test_metrics_are_those_of_a_summary() -> None:
 
     summary = played().summary | {"time_to_target_s": 1.0}
     found = numbers(summary) - {"seed"}
-    assert {path for path in found if not metrics.known(path)} == set()
-    assert all(metrics.value(summary, path) == pytest.approx(metrics.value(summary, path)) for path in found)
+    assert {path for path in found if not measures.known(path)} == set()
+    assert all(measures.value(summary, path) == pytest.approx(measures.value(summary, path)) for path in found)
     elsewhere = {
         "perplexity",
         "clean_perplexity",
@@ -104,5 +116,5 @@ def test_metrics_are_those_of_a_summary() -> None:
         "bytes_to_target",
         "energy_j",
     }
-    assert set(metrics.UNITS) - found == elsewhere
-    assert metrics.value(summary, "energy_j") == summary["energy_j"]["total"]  # its name before it was split
+    assert set(measures.UNITS) - found == elsewhere
+    assert measures.value(summary, "energy_j") == summary["energy_j"]["total"]  # its name before it was split

@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 
 from ...base.errors import InputError
 from .. import metrics as table
+from ..differences import other_task
 from ..metrics import Results
 from .base import Figure, any_sent
 from .style import CYCLE, MARKERS, MUTED, Runs, axes, finish, run_labels, scaled, several, styled
@@ -23,7 +24,9 @@ _WIDE = 10.0
 
 
 def measure(runs: list[Results]) -> str | None:
-    """What all of the runs measured: accuracy, else perplexity, else loss."""
+    """What all of the runs measured, if that is on a common axis: accuracy, else perplexity, else loss."""
+    if other_task(runs) is not None:
+        return None
     return next((m for m in _NAMES if runs and all(m in r.rounds and r.rounds[m].notna().any() for r in runs)), None)
 
 
@@ -65,6 +68,8 @@ def accuracy_over_rounds(results: Runs, ax: Axes | None = None) -> Axes:
 
 def _curves(runs: list[Results], ax: Axes | None, x: str, factor: float) -> Axes:
     what = measure(runs)
+    if (why := other_task(runs)) is not None:
+        raise InputError(f"the runs' accuracies are on no common axis: {why}")
     if what is None:
         raise InputError("there is nothing to draw: the runs have no evaluation with an accuracy, perplexity or loss")
     ax = axes(ax, 4.2, 2.7)

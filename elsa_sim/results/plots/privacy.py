@@ -17,6 +17,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ...base.errors import InputError
 from .. import metrics as table
+from ..differences import other_task
+from ..labels import run_names
 from ..metrics import Results
 from .base import Figure
 from .style import CYCLE, INK, MARKERS, Runs, amount, axes, finish, scaled, several, styled
@@ -79,6 +81,8 @@ def privacy_trade_off(results: Runs, ax: Axes | None = None) -> Axes:
     """A mark per run: accuracy as deployed over the bytes of activations and gradients; colour is the share of private
     tokens that the best attack recovers under the run's codecs, against that on clean states (100 %)."""
     runs = [run for run in several(results) if audited(run)]
+    if (why := other_task(runs)) is not None:
+        raise InputError(f"the runs' accuracies are on no common axis: {why}")
     if not runs:
         raise InputError("there is nothing to draw: no run has both an accuracy and a privacy section")
     sent = np.array([sum(table.bytes_by_kind(run.events).get(kind, 0) for kind in CUT) for run in runs], dtype=float)
@@ -89,16 +93,14 @@ def privacy_trade_off(results: Runs, ax: Axes | None = None) -> Axes:
     ax = axes(ax, 6.4, 3.4)
     shade = Normalize(0.0, 100.0)
     handles = []
-    for i, (run, row) in enumerate(zip(runs, own, strict=True)):
+    for i, (name, row) in enumerate(zip(run_names(runs), own, strict=True)):
         marker = MARKERS[i % len(MARKERS)]
         drawn = ax.scatter(sent[i] / factor, accuracy[i], c=[recovered[i]], norm=shade, cmap="viridis", marker=marker,
                            s=58, edgecolors=INK, linewidths=0.6, zorder=3)  # fmt: skip
         ax.annotate(f"{recovered[i]:.0f} %", (sent[i] / factor, accuracy[i]), xytext=(6, 4), textcoords="offset points",
                     fontsize=6.5, zorder=4)  # fmt: skip
         ratio = f", {amount(sent.max() / sent[i])} × fewer bytes" if sent[i] < sent.max() else ""
-        label = fill(
-            f"{run.name}: {row['codecs']}{ratio}", WIDTH, subsequent_indent="   "
-        )  # else it takes the axes' place
+        label = fill(f"{name}: {row['codecs']}{ratio}", WIDTH, subsequent_indent="   ")  # else it takes the axes' place
         handles.append(Line2D([], [], linestyle="", marker=marker, color="#bbbbbb", markeredgecolor=INK,
                               markeredgewidth=0.6, label=label))  # fmt: skip
     if sent.min() > 0 and sent.max() / sent.min() > 3:
@@ -140,8 +142,9 @@ class PrivacyTradeOff(Figure):
     shows = "several"
 
     def applies(self, runs: Sequence[Results]) -> bool:
-        """Whether at least two runs have an accuracy and were attacked."""
-        return sum(audited(run) for run in runs) > 1
+        """Whether at least two runs have an accuracy, on a common axis, and were attacked."""
+        shown = [run for run in runs if audited(run)]
+        return len(shown) > 1 and other_task(shown) is None
 
     def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
         """See :func:`privacy_trade_off`."""

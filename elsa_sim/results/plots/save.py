@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from ...base.errors import InputError, RunFailed, unexpected
 from ...base.registry import discover, load_entry_points
 from ...base.writing import is_full, refused, replacing
+from ..differences import other_task
 from ..run_directory import Results
 from .base import Figure
 from .style import Runs, several, styled
@@ -56,7 +57,9 @@ def draw(kind: str, results: Runs, ax: Axes | None = None) -> Axes:
         if figure.kind == kind and figure.applies(runs):
             return figure.draw(runs, ax)
     shown = {"one": "one run", "several": "several runs compared", "any": "runs"}[figures()[kind].shows]
-    raise InputError(f"there is nothing to draw: {kind!r} shows {shown}, with the data for it; got {len(runs)}")
+    why = other_task(runs)
+    told = "" if why is None else f"; what they learned is on no common axis: {why}"
+    raise InputError(f"there is nothing to draw: {kind!r} shows {shown}, with the data for it; got {len(runs)}{told}")
 
 
 @styled

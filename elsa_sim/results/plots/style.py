@@ -16,6 +16,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..columns import scaled as scaled
+from ..labels import run_labels as run_labels
 from ..metrics import Results
 
 P = ParamSpec("P")
@@ -74,30 +76,6 @@ def finish(ax: Axes, grid: str = "") -> Axes:
 def several(runs: Runs) -> list[Results]:
     """The runs as a list."""
     return [runs] if isinstance(runs, Results) else list(runs)
-
-
-def run_labels(runs: Sequence[Results]) -> list[str]:
-    """The shortest labels that tell the runs apart: protocol, else name, else with the seed, else the folder."""
-    choices: tuple[Callable[[Results], str], ...] = (
-        lambda r: r.protocol or r.name,
-        lambda r: r.name,
-        lambda r: f"{r.name}, {r.protocol}",
-        lambda r: f"{r.name}, {r.protocol}, seed {r.summary.get('seed')}",
-        lambda r: r.folder.resolve().name if r.folder else r.name,
-    )
-    for choose in choices:
-        labels = [choose(run) for run in runs]
-        if len(set(labels)) == len(labels):
-            return labels
-    return [f"{label} ({i})" for i, label in enumerate(labels, 1)]
-
-
-def scaled(largest: float, unit: str) -> tuple[float, str]:
-    """A divisor and the unit text for values up to ``largest``: ``(1e6, "MB")``."""
-    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if largest >= factor:
-            return factor, prefix + unit
-    return 1.0, unit
 
 
 def amount(value: float) -> str:
