@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .results.table import Comparison as Comparison
     from .results.table import compare as compare
     from .run.checks import check as check
+    from .run.resuming import resume as resume
     from .run.simulation import run as run
     from .scenario.model import Scenario as Scenario
     from .scenario.model import load as load_scenario
@@ -68,6 +69,7 @@ _PUBLIC: dict[str, tuple[str, str]] = {
     "load_results": ("results.metrics", "load"),
     "load_scenario": ("scenario.model", "load"),
     "plots": ("results.plots", ""),
+    "resume": ("run.resuming", "resume"),
     "run": ("run.simulation", "run"),
 }
 __all__ = ["__version__", *_PUBLIC]

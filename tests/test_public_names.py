@@ -23,7 +23,7 @@ NAMES = {
     *("Codec", "LinkModel", "Partition", "Protocol", "Task", "TopologySource", "World", "Observer"),
     *("Divergence", "ElsaError", "InputError", "InvariantViolation", "RunFailed", "ScenarioError"),
     *("Comparison", "Results", "Scenario", "__version__", "check", "compare"),
-    *("load_results", "load_scenario", "plots", "run"),
+    *("load_results", "load_scenario", "plots", "resume", "run"),
 }
 #: What plugins may import beside the public names.
 OTHERS = {

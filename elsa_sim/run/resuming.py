@@ -20,6 +20,7 @@ from ..base.errors import InputError
 from ..base.interrupts import Shield
 from ..base.writing import PARTIAL, shown
 from ..results import manifest
+from ..results.differences import flat
 from ..results.manifest import ADAPTERS, CHECKPOINT, partial_of
 from ..results.metrics import Results, load
 from ..scenario import document, dump, model
@@ -66,7 +67,7 @@ def resume(
             if then is not None:
                 with shield.lowered():
                     then(results, draft.path)
-        return replace(results, folder=final)
+        return replace(results, folder=final, scenario=dump.plain(loaded))
     checkpoint = latest(source, loaded, plan)
     earlier: Earlier = "replace" if source == final else "continue"
     with Shield() as shield, opened(final, earlier) as draft:
@@ -75,7 +76,7 @@ def resume(
         if then is not None:
             with shield.lowered():
                 then(results, draft.path)
-    return replace(results, folder=final)
+    return replace(results, folder=final, scenario=dump.plain(loaded))
 
 
 def prepared(draft: Draft, checkpoint: Checkpoint | None) -> Checkpoint | None:
@@ -158,20 +159,11 @@ def differences(state: Mapping[str, Any], scenario: str, inputs: Mapping[str, st
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What was changed that may not be."""
-    old, new = dict(_flat(before)), dict(_flat(after))
+    old, new = dict(flat(before)), dict(flat(after))
     keys = [key for key in {**old, **new} if not any(key == free or key.startswith(f"{free}.") for free in FREE)]
     return [
         f"{key} was {brief(old.get(key))}, is {brief(new.get(key))}" for key in keys if old.get(key) != new.get(key)
     ]
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
-    if items is None:
-        yield path, value
-        return
-    for key, item in items:
-        yield from _flat(item, f"{path}.{key}" if path else str(key))
 
 
 def _refuse(differing: Sequence[str], told: str) -> None:

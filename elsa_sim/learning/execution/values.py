@@ -20,6 +20,8 @@ from torch import Tensor
 
 #: Tensors begin at multiples of this many bytes, as those that the tensor library makes do.
 ALIGNED = 64
+#: Types of arrays that tensors have, too.
+_NUMBERS = np.typecodes["AllInteger"] + "?efd"
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -44,11 +46,11 @@ def form_of(value: Any, leaves: list[Tensor]) -> Any:
     if isinstance(value, Tensor):
         leaves.append(value)
         return ["tensor", *_described(value)]
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+    if isinstance(value, np.ndarray) and value.dtype.char in _NUMBERS:
         array = torch.from_numpy(np.ascontiguousarray(value))
         leaves.append(array)
         return ["array", *_described(array)]
-    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+    if isinstance(value, np.generic) and value.dtype.char in _NUMBERS:
         return ["number", value.dtype.name, value.item()]
     if isinstance(value, Mapping):
         return ["mapping", [[form_of(key, leaves), form_of(item, leaves)] for key, item in value.items()]]
@@ -77,20 +79,20 @@ def value_of(form: Any, leaves: Callable[[torch.dtype, list[int]], Tensor]) -> A
     """
     if not isinstance(form, list):
         return form
-    kind, *rest = form
-    if kind in ("tensor", "array"):
+    built, *rest = form
+    if built in ("tensor", "array"):
         dtype, shape, *more = rest
         tensor = leaves(getattr(torch, dtype), shape)
-        return tensor.numpy() if kind == "array" else _placed(tensor, *more)
-    if kind == "number":
+        return tensor.numpy() if built == "array" else _placed(tensor, *more)
+    if built == "number":
         return np.dtype(rest[0]).type(rest[1])
-    if kind == "mapping":
+    if built == "mapping":
         return {value_of(key, leaves): value_of(item, leaves) for key, item in rest[0]}
-    if kind in ("list", "tuple"):
+    if built in ("list", "tuple"):
         items = [value_of(item, leaves) for item in rest[0]]
-        return items if kind == "list" else tuple(items)
-    if kind != "object":
-        raise ValueError(f"a value of the unknown kind {kind!r}")
+        return items if built == "list" else tuple(items)
+    if built != "object":
+        raise ValueError(f"a value of an unknown sort, {built!r}")
     module, name, fields = rest
     return _dataclass(module, name)(**{key: value_of(item, leaves) for key, item in fields.items()})
 
