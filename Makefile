@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kills fuzz emulate referee clean
+.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kill kills fuzz emulate referee clean
 
 demo: $(VENV)/.demo
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml
@@ -50,6 +50,11 @@ KILLS ?= 200
 DISKS ?= 50
 kills: $(VENV)/.dev
 	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/kills.py --kills $(KILLS) --disks $(DISKS)
+
+# Runs killed at random moments, resumed, and compared with the run that was not (docs/testing.md); goes on where it was stopped.
+KILL ?= --kills 50
+kill: $(VENV)/.dev
+	OMP_NUM_THREADS=1 nice $(BIN)/python benchmarks/kill_resume.py $(KILL)
 
 # Real kernel TCP over links with delay, beside what is predicted (docs/testing.md); needs root; goes on where it was stopped.
 EMULATE ?= --out runs/emulation

@@ -1,7 +1,7 @@
 """Kills runs with SIGKILL at random moments, resumes them, and compares them with the run that was not killed.
 
     python benchmarks/kill_resume.py --kills 50           # goes on where it was stopped
-    make kill KILLS=50
+    make kill KILL="--kills 200 --seed 1"
 
 A trial draws a scenario below and begins its run with a checkpoint after every round. It is killed at a moment drawn from the
 time that it takes, or soon after a checkpoint appeared or began to be written. Then `elsa-sim resume`, which is killed, too,

@@ -217,7 +217,8 @@ def test_what_a_kill_leaves_is_told_and_kept_unless_asked(tmp_path: Path) -> Non
     out, partial = tmp_path / "out", tmp_path / "out.partial"
     run(out, 1, killed=True, complete=False)
     with pytest.raises(
-        InputError, match=r"out\.partial holds what a run that was killed recorded; 'elsa-sim plot .*--force"
+        InputError,
+        match=r"out\.partial holds what a run that was killed recorded; 'elsa-sim resume .*'elsa-sim plot .*--force",
     ):
         run(out, 2)
     assert seed_of(partial) == 1
