@@ -75,8 +75,9 @@ class Draft:
             what = "a run that ended, and was killed before it had its name" if manifest.finished(self.path) else (
                 "what a run that was killed recorded")  # fmt: skip
             raise InputError(
-                f"{self.shown}: {left} holds {what}; 'elsa-sim resume {self.shown}' goes on with it, 'elsa-sim plot {left}' shows "
-                "it; rename or delete it, name another folder, or replace it once the new run has ended (--force, earlier='replace')"
+                f"{self.shown}: {left} holds {what}; 'elsa-sim resume {self.shown}' goes on with it, 'elsa-sim plot {left}' "
+                "shows it; rename or delete it, name another folder, or replace it once the new run has ended (--force, "
+                "earlier='replace')"
             )
         aside = _free(self.path)
         self.path.rename(aside)

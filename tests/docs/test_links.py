@@ -11,7 +11,7 @@ from pages import PAGES, ROOT, name
 each_page = pytest.mark.parametrize("page", PAGES, ids=name)
 #: Files that a run, a study or a user makes, and those that stand for any.
 MADE = re.compile(
-    r"^(runs/|cells/|figures/|(RUN_DIR/)?adapters/|(study|base|scenario)\.yaml|(summary|topology|trace|rounds|config|manifest|adapter_config)\.json|(elsa_sim|tests)/a/)"
+    r"^(runs/|cells/|figures/|(RUN_DIR/)?adapters/|(study|base|scenario)\.yaml|(state|summary|topology|trace|rounds|config|manifest|adapter_config)\.json|(elsa_sim|tests)/a/)"
 )
 #: Files and folders of the repository, from its root.
 THERE = [path.relative_to(ROOT).as_posix() for folder in ("benchmarks", "docs", "elsa_sim", "notebooks", "scenarios", "tests",

@@ -5,23 +5,29 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from small_runs import TEXT
+from resumed import assert_same, killed_after
+from small_runs import TEXT, quick
 from studies import STUDY, TIMING, known
 
 from elsa_sim.base.errors import RunFailed
 from elsa_sim.base.registry import load_plugin
 from elsa_sim.protocols.base import Protocol
 from elsa_sim.results import metrics
-from elsa_sim.results.metrics import Results
+from elsa_sim.results.metrics import Results, load
 from elsa_sim.run import checks, simulation
+from elsa_sim.run.checkpoint_files import Checkpoint
+from elsa_sim.run.checkpoints import Checkpoints
 from elsa_sim.run.folder import Draft
 from elsa_sim.scenario import model
+from elsa_sim.scenario.document import parse
 from elsa_sim.study import Cell, cells
 from elsa_sim.study.cells import give_up, play, summary
 from elsa_sim.world.progress import Progress
@@ -219,9 +225,9 @@ def test_a_cell_whose_files_changed_before_it_was_played_has_failed(files: Path)
         (files / "test.csv").write_text(content + "red a,A\n")
         return check(*what)
 
-    def restored(*what: Any) -> Results:
+    def restored(*what: Any, **how: Any) -> Results:
         try:
-            return run(*what)
+            return run(*what, **how)
         finally:
             (files / "test.csv").write_text(content)
 
@@ -271,3 +277,49 @@ def test_other_source_of_a_plugin_makes_another_cell(files: Path, monkeypatch: p
         Protocol.members = members
         for name in ("stale_plugin", "stale_helper"):
             sys.modules.pop(name, None)
+
+
+LENGTHS = """\
+scenario: base.yaml
+axes: {protocol.rounds: [2, 3]}
+set: {checkpoint.every: 1, checkpoint.keep: 9}
+metrics: [accuracy]
+"""
+
+
+def test_a_killed_cell_goes_on_and_a_longer_one_from_a_shorter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study, resumed = known(tmp_path, LENGTHS), list[tuple[str, int]]()
+    went_on = Checkpoints._resume
+
+    def kept(self: Checkpoints, after: Checkpoint) -> None:
+        resumed.append((self._folder.path.parent.stem, after.round))
+        went_on(self, after)
+
+    monkeypatch.setattr(Checkpoints, "_resume", kept)
+    short, longer = cells(study, tmp_path / "cells")
+    with quick():
+        for each in (short, longer):
+            play(each.text, each.folder)
+        assert resumed == [(longer.key, 2)]
+        whole = [simulation.run(parse(each.text, "whole.yaml").data, tmp_path / each.key) for each in (short, longer)]
+    assert_same(load(longer.folder), whole[1])
+    shutil.rmtree(longer.folder)
+    killed_after(short.folder, short.folder, 1)
+    shutil.rmtree(short.folder)
+    with quick():
+        play(short.text, short.folder)
+    assert resumed == [(longer.key, 2), (short.key, 1)]
+    assert_same(load(short.folder), whole[0])
+
+
+def test_a_cell_whose_checkpoint_is_of_another_run_is_played_anew(tmp_path: Path) -> None:
+    study = known(tmp_path, LENGTHS)
+    short, _ = cells(study, tmp_path / "cells")
+    with quick():
+        whole = simulation.run(parse(short.text, "whole.yaml").data, short.folder)
+        killed_after(short.folder, short.folder, 1)
+        state = short.folder.with_suffix(".partial") / "checkpoint" / "round-1" / "state.json"
+        state.write_text(state.read_text().replace('"rows": ', '"rows": 1'))
+        shutil.move(short.folder, tmp_path / "whole")
+        play(short.text, short.folder)
+    assert_same(load(short.folder), replace(whole, folder=tmp_path / "whole"))
