@@ -105,7 +105,8 @@ def play(
             write_text(folder / "scenario.yaml", text := dump.dump(loaded))
             write_text(folder / "topology.json", json.dumps(closing.describe(plan.played), indent=1))
         ending = Ending(plan, Recorder(folder), keeper=keeper(plan, folder))
-        if folder is not None and plan.scenario.execution.mode == "real":
+        wanted = plan.scenario.checkpoint.every is not None or after is not None
+        if folder is not None and wanted and plan.scenario.execution.mode == "real":
             ending.checkpoints = Checkpoints(plan, folder, ending.recorder, times, text, after)
     except OSError as error:
         raise refused(error) from None

@@ -34,6 +34,8 @@ def rows(plan: Plan) -> Iterator[Row]:
     yield from _cuts(plan)
     yield from _messages(plan)
     yield from _servers(plan)
+    if plan.scenario.execution.mode == "real":
+        yield "checkpoints", plan.scenario.checkpoint.spoken
     yield "random, from the seed", f"seed {plan.scenario.seed}: {', '.join(_random(plan))}"
     for note in (*plan.notes, *_doubts(plan)):
         yield "note", note
@@ -200,7 +202,7 @@ def _spoken(chain: Sequence[Codec | Misbehaviour]) -> str:
     """A chain of codecs, or a misbehaviour, with the options that were given."""
     said = []
     for codec in chain:
-        options = [f"{name} {value}" for name in type(codec).model_fields if name in codec.stated
+        options = [f"{name} {value}" for name in type(codec).model_fields if name in codec.model_fields_set - {"kind"}
                    and isinstance(value := getattr(codec, name), int | float | str)]  # fmt: skip
         said.append(f"{codec.kind} ({', '.join(options)})" if options else codec.kind)
     return ", then ".join(said) if said else "no codec"

@@ -26,6 +26,18 @@ class CheckpointOptions(Options):
     """How many, the latest ones."""
 
     @property
+    def spoken(self) -> str:
+        """How often and for how long, in words."""
+        if self.every is None:
+            return "none"
+        kept = "the last one" if self.keep == 1 else f"the last {self.keep}"
+        if isinstance(self.every, int):
+            rounds = "round" if self.every == 1 else f"{self.every} rounds"
+            return f"every {rounds}; {kept} stay{'s' if self.keep == 1 else ''} when the run has ended"
+        time = f"{self.every / 60.0:g} min" if self.every >= 60.0 else f"{self.every:g} s"
+        return f"every {time} on this machine, {kept}; removed when the run has ended"
+
+    @property
     def lasting(self) -> bool:
         """Whether the last ones stay when the run has ended."""
         return isinstance(self.every, int)

@@ -16,7 +16,7 @@ from elsa_sim.base.errors import InputError, RunFailed, ScenarioError
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.learning.execution.executor import Executor
 from elsa_sim.results import manifest
-from elsa_sim.run import checkpoint_files, checkpoints, closing, resuming, simulation
+from elsa_sim.run import checkpoint_files, checkpoints, checks, closing, resuming, simulation, understood
 from elsa_sim.run.checkpoint_files import found
 
 FEDAVG = "protocol={kind: fedavg, rounds: 5, local_steps: 1}"
@@ -166,6 +166,19 @@ def test_a_disk_that_is_full_fails_the_run(tmp_path: Path, monkeypatch: pytest.M
 def test_options_that_cannot_be(value: str) -> None:
     with pytest.raises(ScenarioError, match=r"checkpoint"):
         loaded(f"checkpoint={value}")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("{}", "every 10 min on this machine, the last one; removed when the run has ended"),
+     ("{every: 1}", "every round; the last one stays when the run has ended"),
+     ("{every: 5, keep: 2}", "every 5 rounds; the last 2 stay when the run has ended"), ("{every: null}", "none")],
+)  # fmt: skip
+def test_check_says_when(options: str, said: str) -> None:
+    made = loaded(f"checkpoint={options}")
+    assert dict(understood.rows(checks.check(made)))["checkpoints"] == said
+    timing = loaded(f"checkpoint={options}", "execution.mode=timing")
+    assert "checkpoints" not in dict(understood.rows(checks.check(timing)))
 
 
 # Which checkpoint belongs to which run ------------------------------------------------------------------------------
