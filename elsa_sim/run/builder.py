@@ -117,6 +117,40 @@ def _audit(
     return Audit(scenario.privacy, model, pipeline, cut, server, data, streams, special=special, batch_size=size)
 
 
+def _blueprint(plan: Plan, data: Dataset) -> Model:
+    """The shapes of the model and the costs of its passes, from its configuration alone."""
+    from ..learning.backbone.blueprint import Blueprint, Formulas
+    from ..learning.training.model import Model
+
+    blueprint = Blueprint(plan.outline_with(data.vocab_size))
+    return Model(blueprint, Formulas(blueprint))
+
+
+def _built(plan: Plan, data: Dataset) -> Model:
+    """The model with its weights, and the counter of what its passes cost.
+
+    Raises:
+        InputFaults: the weights cannot be loaded, or adapters have no place in the backbone.
+    """
+    from ..learning.backbone import model as backbones
+    from ..learning.backbone.flops import FlopCounter
+    from ..learning.training.model import Model
+
+    scenario = plan.scenario
+    make = partial(
+        backbones.build,
+        scenario.backbone,
+        plan.source,
+        scenario.task.objective,
+        labels=max(len(data.labels), 2),
+        vocabulary=data.vocab_size,
+        pad_id=data.pad_id,
+        seed=plan.context.streams.integer("backbone"),
+    )
+    outline = make(meta=True)
+    return Model(make().to(scenario.execution.device), FlopCounter(outline))
+
+
 def build(
     loaded: Loaded,
     plan: Plan,
@@ -136,14 +170,11 @@ def build(
     import torch
 
     from ..devices import Device
-    from ..learning.backbone.flops import FlopCounter
-    from ..learning.backbone.model import build as build_backbone
     from ..learning.backbone.tokenizers import tokenizer_for
     from ..learning.execution.distributed import executor as make_executor
     from ..learning.misbehaviour.base import MisbehavingClient
     from ..learning.tasks.base import tokenize
     from ..learning.tasks.data import Batches, collate
-    from ..learning.training.model import Model
     from ..network import Network
     from ..wireless import Radio
     from ..world.client import Client, SplitClient
@@ -160,30 +191,17 @@ def build(
         data = tokenize(plan.texts, tokenizer, scenario.task)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, section)) from None
-    make = partial(
-        build_backbone,
-        scenario.backbone,
-        plan.source,
-        scenario.task.objective,
-        labels=max(len(data.labels), 2),
-        vocabulary=data.vocab_size,
-        pad_id=data.pad_id,
-        seed=streams.integer("backbone"),
-    )
-    device = scenario.execution.device
-    if device == "cuda" and not torch.cuda.is_available():
+    if scenario.execution.device == "cuda" and not torch.cuda.is_available():
         fault = Fault("device", "there is no CUDA device here; valid: cpu")
         raise ScenarioError(loaded.document.source, loaded.located([fault], "execution"))
     try:
-        outline = make(meta=True)
-        backbone = outline if timing else make().to(device)
+        model = _blueprint(plan, data) if timing else _built(plan, data)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
     plan.context.inputs.settle()
     if not timing:
-        _leave_unread(plan, backbone, data)
-    executor = make_executor(scenario.execution, backbone)
-    model = Model(backbone, FlopCounter(outline))
+        _leave_unread(plan, model.backbone, data)
+    executor = make_executor(scenario.execution, model.backbone)
     pattern = scenario.protocol.pattern
     size = scenario.task.batch_size
     names = plan.topology.names("client")

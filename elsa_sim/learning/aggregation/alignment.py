@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,11 +24,13 @@ from scipy.optimize import lsq_linear
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..backbone.model import Backbone
 from ..backbone.options import Part
 from ..tasks.data import Batch
 from ..training.reference import pack_tokens
 from .base import Adapters, Aggregation
+
+if TYPE_CHECKING:
+    from ..backbone.model import Backbone
 
 
 def module_of(name: str) -> str:

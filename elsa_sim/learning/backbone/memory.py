@@ -58,6 +58,11 @@ class Outline:
         own = source.architecture.vocabulary if source.tokenizer is not None else vocabulary
         return cls(source.architecture, lora, causal_lm, labels, own)
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that the head gives for a state: classes, or tokens."""
+        return self.vocabulary if self.causal_lm else self.labels
+
     def frozen(self, parts: Iterable[Part]) -> int:
         """Number of frozen parameters of ``parts`` together on one device; what is tied counts once."""
         total, tables = 0, set[str]()

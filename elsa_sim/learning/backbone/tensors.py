@@ -14,11 +14,18 @@ from .architecture import Architecture
 Shape = tuple[int, ...]
 #: What transformers puts before the names of the body's tensors.
 PREFIX = {"bert": "bert.", "roberta": "roberta.", "distilbert": "distilbert.", "gpt2": "transformer."}
+#: Where the layers are below the base model.
+LAYERS = {"bert": "encoder.layer.", "roberta": "encoder.layer.", "distilbert": "transformer.layer.", "gpt2": "h."}
 
 
 def prefix(family: str) -> str:
     """What the names of the body's tensors begin with in a model with a head."""
     return PREFIX.get(family, "model.")
+
+
+def layer_prefix(family: str) -> str:
+    """What the names of the layers' tensors begin with in a model with a head, before the number of the layer."""
+    return prefix(family) + LAYERS.get(family, "layers.")
 
 
 def class_head(shape: Architecture, labels: int) -> dict[str, Shape]:

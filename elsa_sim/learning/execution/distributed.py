@@ -6,13 +6,15 @@ import typing
 from collections import Counter
 from collections.abc import Sequence
 
-from ..backbone.model import Backbone
 from .executor import EXECUTORS, Batched, Executor
 from .partitioning import waves, weight
 from .pools import POOLS, WorkerPool
 from .scheduler import play
 from .serialisation import deserialised, serialised
 from .work import Node
+
+if typing.TYPE_CHECKING:
+    from ..backbone.model import Backbone
 
 
 class Options(typing.Protocol):

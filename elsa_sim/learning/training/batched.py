@@ -11,15 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..backbone.model import Backbone
 from ..backbone.options import Part
 from .optim import Stack
+
+if TYPE_CHECKING:
+    from ..backbone.model import Backbone
 
 #: Numbers in the padded states of a chunk, about: by kind of device, what was quickest (benchmarks/training.py).
 CHUNK = {"cpu": 160_000, "cuda": 6_000_000}

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..backbone.model import Backbone
 from ..backbone.options import Part
+
+if TYPE_CHECKING:
+    from ..backbone.model import Backbone
 
 Adapters: TypeAlias = Mapping[str, Tensor]
 
