@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..learning.backbone.model import Backbone
+    from ..learning.execution.executor import Executor
     from ..learning.execution.work import Ref
     from ..learning.tasks.base import Dataset, Split
     from ..learning.training.model import Model
@@ -151,6 +152,24 @@ def _built(plan: Plan, data: Dataset) -> Model:
     return Model(make().to(scenario.execution.device), FlopCounter(outline))
 
 
+def _executor(plan: Plan, model: Model) -> Executor:
+    from ..learning.execution.executor import EXECUTORS
+
+    if plan.scenario.execution.mode == "timing":
+        return EXECUTORS["timing"]()
+    from ..learning.execution.distributed import executor
+
+    return executor(plan.scenario.execution, model.backbone)
+
+
+def _need_cuda(loaded: Loaded) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        fault = Fault("device", "there is no CUDA device here; valid: cpu")
+        raise ScenarioError(loaded.document.source, loaded.located([fault], "execution"))
+
+
 def build(
     loaded: Loaded,
     plan: Plan,
@@ -167,11 +186,8 @@ def build(
         ScenarioError: the weights cannot be loaded, or adapters have no place in the backbone.
         InputError: a file changed since it was checked.
     """
-    import torch
-
     from ..devices import Device
     from ..learning.backbone.tokenizers import tokenizer_for
-    from ..learning.execution.distributed import executor as make_executor
     from ..learning.misbehaviour.base import MisbehavingClient
     from ..learning.tasks.base import tokenize
     from ..learning.tasks.data import Batches, collate
@@ -186,14 +202,16 @@ def build(
     scenario, streams, timing = plan.scenario, plan.context.streams, plan.scenario.execution.mode == "timing"
     section = "backbone"
     try:
-        tokenizer = tokenizer_for(plan.source, scenario.task, plan.texts)
-        section = "task"
-        data = tokenize(plan.texts, tokenizer, scenario.task)
+        if scenario.task.textless:
+            tokenizer, data = None, scenario.task.counted(plan.texts, plan.outline.vocabulary)
+        else:
+            tokenizer = tokenizer_for(plan.source, scenario.task, plan.texts)
+            section = "task"
+            data = tokenize(plan.texts, tokenizer, scenario.task)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, section)) from None
-    if scenario.execution.device == "cuda" and not torch.cuda.is_available():
-        fault = Fault("device", "there is no CUDA device here; valid: cpu")
-        raise ScenarioError(loaded.document.source, loaded.located([fault], "execution"))
+    if scenario.execution.device == "cuda":
+        _need_cuda(loaded)
     try:
         model = _blueprint(plan, data) if timing else _built(plan, data)
     except InputFaults as error:
@@ -201,7 +219,7 @@ def build(
     plan.context.inputs.settle()
     if not timing:
         _leave_unread(plan, model.backbone, data)
-    executor = make_executor(scenario.execution, model.backbone)
+    executor = _executor(plan, model)
     pattern = scenario.protocol.pattern
     size = scenario.task.batch_size
     names = plan.topology.names("client")
@@ -229,7 +247,7 @@ def build(
     devices = {name: Device(env, name, options, streams) for name, options in plan.devices.items()}
     evaluation = _no_test if timing else Evaluation(model, executor, pipeline, clients, _server(plan), data)
     public = lambda count: collate(data.public, np.arange(count), data.pad_id)  # noqa: E731
-    audit = _audit(plan, model, pipeline, clients, data, set(tokenizer.all_special_ids))
+    audit = _audit(plan, model, pipeline, clients, data, set(tokenizer.all_special_ids if tokenizer else ()))
     return World(
         Infrastructure(env, plan.topology, network, devices, radio),
         Federation(clients, pool, model, executor, public, tokenizer),

@@ -19,7 +19,7 @@ from ..base.writing import refused, write_text
 from ..results.event_table import Recorder
 from ..results.metrics import Results
 from ..scenario import dump
-from ..scenario.model import Loaded
+from ..scenario.model import ExecutionOptions, Loaded
 from ..world.invariants import invariants
 from ..world.progress import Observer
 from ..world.round_end import RoundEnd, RoundObserver
@@ -93,8 +93,6 @@ def play(
         KeyboardInterrupt: passed on.
     """
     begin = time.perf_counter()
-    import torch
-
     try:
         if folder is not None:
             write_text(folder / "scenario.yaml", dump.dump(loaded))
@@ -102,10 +100,9 @@ def play(
         ending = Ending(plan, Recorder(folder), keeper=keeper(plan, folder))
     except OSError as error:
         raise refused(error) from None
-    times, threads = HostTimes(), torch.get_num_threads()
-    torch.set_num_threads(plan.scenario.execution.threads)
+    times = HostTimes()
     try:
-        with shield.lowered():
+        with _threads(plan.scenario.execution), shield.lowered():
             _simulate(loaded, ending, observer or Observer(), times)
     except InputError as error:
         if ending.world is None:
@@ -114,7 +111,6 @@ def play(
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # also of a plugin, or a slip of this program
         ending.failed(error)
     finally:
-        torch.set_num_threads(threads)
         if ending.world is not None:
             ending.world.executor.close()
     host = {"wall_s": time.perf_counter() - begin, "math_s": ending.world.executor.math_s if ending.world else 0.0,
@@ -136,6 +132,22 @@ def _simulate(loaded: Loaded, ending: Ending, observer: Observer, times: HostTim
         each.finish()
     ending.violations = invariants(world)
     ending.attacked = world.audited()
+
+
+@contextmanager
+def _threads(execution: ExecutionOptions) -> Iterator[None]:
+    """The tensor library's thread count as the scenario says; timing mode does not even load the library."""
+    if execution.mode == "timing":
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(execution.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

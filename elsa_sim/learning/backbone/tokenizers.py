@@ -53,6 +53,8 @@ def vocabulary_for(source: Source, task: Task, texts: Texts) -> Vocabulary:
     Raises:
         InputFaults: as :func:`tokenizer_for`.
     """
+    if task.textless:
+        return Vocabulary(source.architecture.vocabulary, 0)
     if source.tokenizer is None:
         special = 0 if source.architecture.decoder else 2
         return task.vocabulary(texts) or Vocabulary(LEARNED_VOCABULARY, special)

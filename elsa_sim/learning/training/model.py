@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -49,6 +50,7 @@ class Model:
         self.counter = counter
         self.layers, self.hidden, self.specs = backbone.layers, backbone.hidden, backbone.specs
         self.whole = whole(backbone.layers)
+        self._numel = cache(lambda names: sum(self.specs[name].numel for name in names))
 
     def optimizer(self, lr: float, weight_decay: float, proximal: float = 0.0) -> Optimizer:
         """AdamW with these options."""
@@ -240,7 +242,7 @@ class Model:
     def update_flops(self, trained: Trained, optimizer: Optimizer) -> float:
         """Operations of one optimizer step on a part."""
         each = FLOPS_PER_PARAMETER + (PROXIMAL_FLOPS if optimizer.proximal else 0)
-        return float(each * sum(item.numel for item in _items(trained.adapters)))
+        return float(each * self._numel(tuple(_shapes(trained.adapters))))
 
 
 def _anchor(trained: Trained, optimizer: Optimizer) -> Ref | None:

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
-from torch.optim.adamw import adamw
+from ...base.lazy import lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
 
 #: Operations of one AdamW update per parameter: two moments, bias corrections, root, quotient, decay, step.
 FLOPS_PER_PARAMETER = 14
 #: Further operations per parameter with a proximal term: difference, product, sum.
 PROXIMAL_FLOPS = 3
 #: Tensors of several clients by name, stacked: [C, ...].
-Stack: TypeAlias = Mapping[str, Tensor]
+Stack: TypeAlias = "Mapping[str, Tensor]"
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def update(
     else:
         first, second = ([held[name].clone() for name in names] for held in (moments.first, moments.second))
     step = 0 if moments is None else moments.step
-    adamw(
+    torch.optim.adamw.adamw(
         parameters,
         slopes,
         first,

@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
+from ...base.lazy import lazy
 from ..backbone.options import Part
 
 if TYPE_CHECKING:
-    from ..backbone.model import Backbone
+    import torch
+    from torch import Tensor
+    from torch.nn import functional as F
 
-Adapters: TypeAlias = Mapping[str, Tensor]
+    from ..backbone.model import Backbone
+else:
+    torch, F = lazy("torch"), lazy("torch.nn.functional")
+
+Adapters: TypeAlias = "Mapping[str, Tensor]"
 
 
 @dataclass(frozen=True)
