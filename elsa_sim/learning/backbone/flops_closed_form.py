@@ -84,7 +84,7 @@ def _backward(outline: Outline, width: int, below: bool) -> int:
 def _blocks(outline: Outline) -> tuple[list[Linear], list[Linear], list[list[Linear]]]:
     """The linear modules of a layer: those before attention, the one behind it, those of the feed-forward block."""
     linear = outline.shape.linear()
-    if outline.shape.family == "gpt2":
+    if len(linear) == 4:  # queries, keys and values in one
         return linear[:1], linear[1:2], [linear[2:3], linear[3:]]
     return linear[:3], linear[3:4], [linear[4:-1], linear[-1:]]
 

