@@ -176,6 +176,10 @@ def architecture(model_type: str, fields: Mapping[str, Any], changes: Mapping[st
     if faults:
         raise InputFaults(faults)
     whole = defaults | merged(model_type, fields, changes)
+    if whole.get("use_bidirectional_attention"):
+        raise InputFaults(
+            [Fault("name", "its configuration: use_bidirectional_attention: a decoder here sees what is before")]
+        )
     if problem := _padding_problem(model_type, whole["pad_token_id"], int(whole["vocab_size"])):
         where = "config.pad_token_id" if "pad_token_id" in changes else "name"
         raise InputFaults([Fault(where, problem if where != "name" else f"its configuration: pad_token_id: {problem}")])
