@@ -127,9 +127,11 @@ def _gpt2(shape: Architecture) -> Iterator[tuple[str, Shape]]:
 def _llama(shape: Architecture) -> Iterator[tuple[str, Shape]]:
     d = shape.hidden
     yield "embed_tokens.weight", (shape.vocabulary, d)
-    biased, norms = shape.biased(), _norms(shape)
+    biased, norms, linear = shape.biased(), _norms(shape), shape.linear()
+    if shape.family == "phi3":
+        linear[:2] = linear[1::-1]  # as transformers defines the modules
     for layer in (f"layers.{n}." for n in range(shape.layers)):
-        for name, inputs, outputs in shape.linear():
+        for name, inputs, outputs in linear:
             block = "self_attn" if name in ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj") else "mlp"
             yield f"{layer}{block}.{name}.weight", (outputs, inputs)
             if name in biased:

@@ -38,7 +38,7 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
         try:
             tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
         except Exception as error:  # a damaged file fails in as many ways as there are libraries that read it
-            reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0][:300]
+            reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0][:300].rstrip(": ")
             raise InputFaults(
                 [Fault("name", f"the backbone's tokenizer cannot be loaded: {reason}{_WITHOUT}")]
             ) from None

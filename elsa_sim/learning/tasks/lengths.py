@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from ...base.context import Context
 from ...base.registry import Options
@@ -52,13 +52,23 @@ class LogNormal(Options):
             return np.asarray(np.rint(np.exp(location + self.sigma * rng.standard_normal(count))))
 
 
+def _form(value: Any) -> str:
+    return "distribution" if isinstance(value, dict | LogNormal) else "tokens"
+
+
 class Lengths(Task):
     """Lengths of sequences in the place of texts: for timing mode, with a backbone of any size and no tokenizer."""
 
     textless: ClassVar[bool] = True
 
     kind: Literal["lengths"] = "lengths"
-    length: int | LogNormal | None = None
+    length: (
+        Annotated[
+            Annotated[int, Field(ge=1, le=MOST_COUNT), Tag("tokens")] | Annotated[LogNormal, Tag("distribution")],
+            Discriminator(_form),
+        ]
+        | None
+    ) = None
     """Tokens of every sequence, or their distribution."""
     file: str | None = None
     """File with the length of one training sequence per line, in tokens, instead of ``length``: absolute, relative to the
