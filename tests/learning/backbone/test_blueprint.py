@@ -33,7 +33,8 @@ def test_it_is_what_would_be_built(tmp_path: Path, family: str, objective: str) 
         paper = blueprint(tmp_path / "paper", family, objective, targets)
         assert list(paper.specs.items()) == list(built.specs.items())  # in the same order: so are messages
         assert (paper.layers, paper.hidden, paper.objective) == (built.layers, built.hidden, built.objective)
-        assert paper.outline and built.outline
+        assert paper.outline
+        assert built.outline
         for part in PARTS:
             assert paper.names(part) == built.names(part), part
 

@@ -71,13 +71,11 @@ def test_log_normal_lengths_have_the_stated_median_and_mean() -> None:
     assert np.log(drawn).std() == pytest.approx(0.6, rel=0.02)
     assert LogNormal(mean=300.0, sigma=0.6).draw(40_000, rng).mean() == pytest.approx(300, rel=0.02)
     assert set(LogNormal(median=7.0, sigma=0.0).draw(5, rng)) == {7.0}
-    one, two = (
-        {"length": {"median": 90.0, "sigma": 1.5}, "max_length": 200, "objective": o} for o in ("causal_lm",) * 2
-    )
-    lengths = data(seed=1, **one).train.lengths
-    assert np.array_equal(lengths, data(seed=1, **two).train.lengths)
-    assert not np.array_equal(lengths, data(seed=2, **one).train.lengths)
-    assert (lengths.min() >= 2, lengths.max(), len(read(**one).notes)) == (True, 200, 2)
+    how: dict[str, Any] = {"length": {"median": 90.0, "sigma": 1.5}, "max_length": 200, "objective": "causal_lm"}
+    lengths = data(seed=1, **how).train.lengths
+    assert np.array_equal(lengths, data(seed=1, **how).train.lengths)
+    assert not np.array_equal(lengths, data(seed=2, **how).train.lengths)
+    assert (lengths.min() >= 2, lengths.max(), len(read(seed=1, **how).notes)) == (True, 200, 2)
 
 
 def test_classes_are_as_frequent_as_each_other() -> None:
@@ -129,16 +127,14 @@ def test_real_arithmetic_needs_texts() -> None:
         checks.check(loaded("task={kind: lengths, length: 8}"))
 
 
-@pytest.mark.parametrize("partition", ["iid", "{kind: dirichlet, alpha: 1.0}"])
-def test_a_run_is_that_of_texts_of_these_lengths(partition: str) -> None:
-    """Sentences of 6 words are 8 tokens of BERT; who holds which of them follows from labels alone."""
+def test_a_run_is_that_of_texts_of_these_lengths() -> None:
+    """Sentences of 6 words are 8 tokens of BERT."""
     common = "train_size: 90, batch_size: 4, public: 8"
     texts = played(f"task={{kind: synthetic, topics: 3, length: [6, 6], test_size: 9, {common}}}", TIMING)
     lengths = played(f"task={{kind: lengths, length: 8, classes: 3, {common}}}", TIMING)
     assert lengths.summary["timeline_sha256"] == texts.summary["timeline_sha256"]
     longer = played(f"task={{kind: lengths, length: 9, classes: 3, {common}}}", TIMING)
     assert longer.summary["bytes"]["total"] > lengths.summary["bytes"]["total"]
-    assert partition
 
 
 def test_a_run_of_drawn_lengths_repeats() -> None:
