@@ -6,6 +6,7 @@ input, 3 the run failed, 130 interrupted.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -38,6 +39,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of ``elsa-sim``."""
+    gc.set_threshold(100_000, 20, 20)  # what is imported, and what a run makes, is seldom garbage in cycles
     try:
         app()
     except _Interrupted as interrupt:

@@ -133,6 +133,7 @@ def kinds(family: str | None) -> Table:
 
     from ..base.errors import InputError
     from ..base.registry import families, summary
+    from ..learning.backbone.catalogue import entries, told
     from ..learning.backbone.options import BUILT_IN
     from ..results import plots
     from ..scenario import model
@@ -147,6 +148,7 @@ def kinds(family: str | None) -> Table:
         "FOLDER": "a local folder with config.json and safetensors weights",
         "HUB/ID": "a model of the Hugging Face hub, safetensors only",
     }
+    rows["backbone"] |= {name: told(entry) for name, entry in entries().items()}
     wanted = None if family is None else family.rstrip("s").replace("-", "_")
     if wanted is not None and wanted not in rows:
         raise InputError(f"no family {family!r}{hint(wanted, sorted(rows))}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..learning.backbone.model import Backbone
+    from ..learning.execution.executor import Executor
     from ..learning.execution.journal import Journal
     from ..learning.execution.work import Ref
     from ..learning.tasks.base import Dataset, Split
@@ -119,6 +120,58 @@ def _audit(
     return Audit(scenario.privacy, model, pipeline, cut, server, data, streams, special=special, batch_size=size)
 
 
+def _blueprint(plan: Plan, data: Dataset) -> Model:
+    """The shapes of the model and the costs of its passes, from its configuration alone."""
+    from ..learning.backbone.blueprint import Blueprint, Formulas
+    from ..learning.training.model import Model
+
+    blueprint = Blueprint(plan.outline_with(data.vocab_size))
+    return Model(blueprint, Formulas(blueprint))
+
+
+def _built(plan: Plan, data: Dataset) -> Model:
+    """The model with its weights, and the counter of what its passes cost.
+
+    Raises:
+        InputFaults: the weights cannot be loaded, or adapters have no place in the backbone.
+    """
+    from ..learning.backbone import model as backbones
+    from ..learning.backbone.flops import FlopCounter
+    from ..learning.training.model import Model
+
+    scenario = plan.scenario
+    make = partial(
+        backbones.build,
+        scenario.backbone,
+        plan.source,
+        scenario.task.objective,
+        labels=max(len(data.labels), 2),
+        vocabulary=data.vocab_size,
+        pad_id=data.pad_id,
+        seed=plan.context.streams.integer("backbone"),
+    )
+    outline = make(meta=True)
+    return Model(make().to(scenario.execution.device), FlopCounter(outline))
+
+
+def _executor(plan: Plan, model: Model, journal: Journal | None) -> Executor:
+    from ..learning.execution.executor import EXECUTORS
+
+    if plan.scenario.execution.mode == "timing":
+        return EXECUTORS["timing"]()
+    from ..learning.execution.distributed import executor
+
+    return executor(plan.scenario.execution, model.backbone, journal)
+
+
+def _need_cuda(loaded: Loaded) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        fault = Fault("device", "there is no CUDA device here; valid: cpu")
+        raise ScenarioError(loaded.document.source, loaded.located([fault], "execution"))
+
+
 def build(
     loaded: Loaded,
     plan: Plan,
@@ -139,17 +192,11 @@ def build(
         ScenarioError: the weights cannot be loaded, or adapters have no place in the backbone.
         InputError: a file changed since it was checked.
     """
-    import torch
-
     from ..devices import Device
-    from ..learning.backbone.flops import FlopCounter
-    from ..learning.backbone.model import build as build_backbone
     from ..learning.backbone.tokenizers import tokenizer_for
-    from ..learning.execution.distributed import executor as make_executor
     from ..learning.misbehaviour.base import MisbehavingClient
     from ..learning.tasks.base import tokenize
     from ..learning.tasks.data import Batches, collate
-    from ..learning.training.model import Model
     from ..network import Network
     from ..wireless import Radio
     from ..world.client import Client, SplitClient
@@ -161,35 +208,24 @@ def build(
     scenario, streams, timing = plan.scenario, plan.context.streams, plan.scenario.execution.mode == "timing"
     section = "backbone"
     try:
-        tokenizer = tokenizer_for(plan.source, scenario.task, plan.texts)
-        section = "task"
-        data = tokenize(plan.texts, tokenizer, scenario.task)
+        if scenario.task.textless:
+            tokenizer, data = None, scenario.task.counted(plan.texts, plan.outline.vocabulary)
+        else:
+            tokenizer = tokenizer_for(plan.source, scenario.task, plan.texts)
+            section = "task"
+            data = tokenize(plan.texts, tokenizer, scenario.task)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, section)) from None
-    make = partial(
-        build_backbone,
-        scenario.backbone,
-        plan.source,
-        scenario.task.objective,
-        labels=max(len(data.labels), 2),
-        vocabulary=data.vocab_size,
-        pad_id=data.pad_id,
-        seed=streams.integer("backbone"),
-    )
-    device = scenario.execution.device
-    if device == "cuda" and not torch.cuda.is_available():
-        fault = Fault("device", "there is no CUDA device here; valid: cpu")
-        raise ScenarioError(loaded.document.source, loaded.located([fault], "execution"))
+    if scenario.execution.device == "cuda":
+        _need_cuda(loaded)
     try:
-        outline = make(meta=True)
-        backbone = outline if timing else make().to(device)
+        model = _blueprint(plan, data) if timing else _built(plan, data)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, "backbone")) from None
     plan.context.inputs.settle()
     if not timing:
-        _leave_unread(plan, backbone, data)
-    executor = make_executor(scenario.execution, backbone, journal)
-    model = Model(backbone, FlopCounter(outline))
+        _leave_unread(plan, model.backbone, data)
+    executor = _executor(plan, model, journal)
     pattern = scenario.protocol.pattern
     size = scenario.task.batch_size
     names = plan.topology.names("client")
@@ -217,7 +253,7 @@ def build(
     devices = {name: Device(env, name, options, streams) for name, options in plan.devices.items()}
     evaluation = _no_test if timing else Evaluation(model, executor, pipeline, clients, _server(plan), data)
     public = lambda count: collate(data.public, np.arange(count), data.pad_id)  # noqa: E731
-    audit = _audit(plan, model, pipeline, clients, data, set(tokenizer.all_special_ids))
+    audit = _audit(plan, model, pipeline, clients, data, set(tokenizer.all_special_ids if tokenizer else ()))
     return World(
         Infrastructure(env, plan.topology, network, devices, radio),
         Federation(clients, pool, model, executor, public, tokenizer),

@@ -66,6 +66,10 @@ class Plan:
         """The topology that messages cross: with a link from each wireless client to each station."""
         return self.topology if self.layout is None else self.layout.extended
 
+    def outline_with(self, vocabulary: int) -> Outline:
+        """``outline`` with the size of the run's own vocabulary; one that is learned may be smaller than was to be expected."""
+        return _sizes(self.scenario, self.source, self.texts, vocabulary)
+
 
 def check(scenario: Given, overrides: Sequence[str] = ()) -> Plan:
     """Build every section of a scenario, given as for `elsa_sim.run`; reads no weights.
@@ -134,13 +138,7 @@ def check(scenario: Given, overrides: Sequence[str] = ()) -> Plan:
     outline: Outline | None = None
     wanted: dict[str | None, Needs] = {}
     if source and texts and devices and topology and vocabulary and not faults:
-        outline = Outline.of(
-            source,
-            scenario.backbone.lora,
-            causal_lm=scenario.task.objective == "causal_lm",
-            labels=max(len(texts.labels), 2),
-            vocabulary=vocabulary.size,
-        )
+        outline = _sizes(scenario, source, texts, vocabulary.size)
         server_of = memory.server_of(scenario.protocol, topology, edge_of)
         cutting = partial(_cut, scenario, outline, topology, devices, server_of, layout, context)
         cuts, wanted = attempt("split", cutting) or (None, {})
@@ -253,6 +251,16 @@ def _unreliable(scenario: Scenario, topology: Topology, context: Context) -> dic
         fault = f"{relabel[0]} needs class labels; valid with causal_lm: {', '.join(valid)}"
         raise InputFaults([Fault("kinds", fault)])
     return found
+
+
+def _sizes(scenario: Scenario, source: Source, texts: Texts, vocabulary: int) -> Outline:
+    return Outline.of(
+        source,
+        scenario.backbone.lora,
+        causal_lm=scenario.task.objective == "causal_lm",
+        labels=max(len(texts.labels), 2),
+        vocabulary=vocabulary,
+    )
 
 
 def _outline(texts: Texts) -> Split:

@@ -22,6 +22,9 @@ def of_sections(scenario: Scenario, protocol: Protocol) -> Iterator[tuple[str, F
     if not protocol.pattern.split and scenario.split != FixedSplit():
         what = f"protocol {protocol.kind!r} does not cut the model, so a split has no effect; leave the section out"
         yield "split", Fault("", what)
+    if scenario.task.textless and scenario.execution.mode == "real":
+        what = "there are lengths only, and real arithmetic needs texts"
+        yield "task", Fault("kind", f"{what}; valid with execution.mode: timing only")
     network, usual = scenario.network, NetworkOptions()
     waits = [
         name

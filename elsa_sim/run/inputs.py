@@ -82,8 +82,19 @@ def vocabulary_of(scenario: Scenario, source: Source, texts: Texts, context: Con
         valid = ", ".join(DECODERS)
         message = f"{scenario.backbone.name!r} is an encoder; causal_lm needs a decoder: {valid}"
         raise InputFaults([Fault("name", message)])
+    _on_paper(scenario, source)
     _noted(scenario, weights.tokenizer_files(source), context)
     return vocabulary_for(source, scenario.task, texts)
+
+
+def _on_paper(scenario: Scenario, source: Source) -> None:
+    """Raise if an architecture of the catalogue is asked for more than it has."""
+    name, real = scenario.backbone.name, scenario.execution.mode == "real"
+    if source.hub is not None and (real or not scenario.task.textless):
+        lacks = "weights" if real else "a tokenizer"
+        other = f"name a folder that has them, or the hub id {source.hub}"
+        what = f"{name!r} is an architecture of the catalogue, without {lacks}: valid with execution.mode: timing and task.kind: "
+        raise InputFaults([Fault("name", f"{what}lengths; else {other}")])
 
 
 def drawn_of(scenario: Scenario, source: Source, texts: Texts, context: Context) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from ..results.event_table import Recorder
 from ..results.metrics import Results
 from ..scenario import dump
 from ..scenario.given import Given, loaded_from
-from ..scenario.model import Loaded
+from ..scenario.model import ExecutionOptions, Loaded
 from ..world.invariants import invariants
 from ..world.progress import Observer
 from ..world.world import World
@@ -75,7 +75,7 @@ def run(
         with opened(Path(folder), earlier) as draft:
             results = play(loaded, plan, draft.path, shield, watching)
             if then is not None:
-                with shield.lowered():
+                with shield.lowered(), _seldom_collecting():
                     then(results, draft.path)
     return replace(results, folder=Path(folder), scenario=dump.plain(loaded))
 
@@ -98,8 +98,6 @@ def play(
         KeyboardInterrupt: passed on.
     """
     times = HostTimes(None if after is None else after.state["host"])
-    import torch
-
     try:
         if folder is not None:
             write_text(folder / "scenario.yaml", text := dump.dump(loaded))
@@ -110,10 +108,8 @@ def play(
             ending.checkpoints = Checkpoints(plan, folder, ending.recorder, times, text, after)
     except OSError as error:
         raise refused(error) from None
-    threads = torch.get_num_threads()
-    torch.set_num_threads(plan.scenario.execution.threads)
     try:
-        with shield.lowered():
+        with _threads(plan.scenario.execution), shield.lowered():
             _simulate(loaded, ending, observer or Observer(), times)
     except InputError as error:
         if ending.world is None:
@@ -122,7 +118,6 @@ def play(
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # also of a plugin, or a slip of this program
         ending.failed(error)
     finally:
-        torch.set_num_threads(threads)
         if ending.world is not None:
             ending.world.executor.close()
     math_s = float(times.earlier["math_s"]) + (ending.world.executor.math_s if ending.world else 0.0)
@@ -150,8 +145,24 @@ def _simulate(loaded: Loaded, ending: Ending, observer: Observer, times: HostTim
 
 
 @contextmanager
+def _threads(execution: ExecutionOptions) -> Iterator[None]:
+    """The tensor library's thread count as the scenario says; timing mode does not even load the library."""
+    if execution.mode == "timing":
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(execution.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def _seldom_collecting() -> Iterator[None]:
-    """Let Python look for cyclic garbage more seldom: a run makes many objects, few of them in cycles.
+    """Let Python look for cyclic garbage more seldom: a run makes many objects, few of them in cycles, and so do its figures.
 
     With 10,000 clients it would otherwise spend half of a timing-only run looking through what is still in use.
     """

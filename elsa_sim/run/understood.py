@@ -209,4 +209,6 @@ def _spoken(chain: Sequence[Codec | Misbehaviour]) -> str:
 
 
 def _count(number: int) -> str:
+    if number >= 1e9:
+        return f"{number / 1e9:.3g} billion"
     return f"{number / 1e6:.3g} M" if number >= 1e6 else f"{number / 1e3:.3g} k" if number >= 1e3 else str(number)

@@ -34,6 +34,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "mistral": {**_LLAMA, "head_dim": HIDDEN // HEADS},
     "qwen2": _LLAMA,
     "qwen3": {**_LLAMA, "head_dim": HIDDEN // HEADS},
+    "olmo2": _LLAMA,
+    "phi3": _LLAMA,
+    "gemma2": {**_LLAMA, "head_dim": HIDDEN // HEADS, "query_pre_attn_scalar": 4, "sliding_window": 3,
+               "attn_logit_softcapping": 2.0, "final_logit_softcapping": 1.0},
+    "gemma3_text": {**_LLAMA, "head_dim": HIDDEN // HEADS, "query_pre_attn_scalar": 4, "sliding_window": 3,
+                    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
 }  # fmt: skip
 #: Every family with every objective it can have.
 CASES: list[tuple[str, Objective]] = [
@@ -49,8 +55,9 @@ LINEAR: dict[str, tuple[str, ...]] = {
     "roberta": ("query", "key", "value", "dense"),
     "distilbert": ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"),
     "gpt2": ("c_attn", "c_proj", "c_fc"),
+    "phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
     **dict.fromkeys(
-        ("llama", "mistral", "qwen2", "qwen3"),
+        ("llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text"),
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     ),
 }

@@ -16,19 +16,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from scipy.optimize import lsq_linear
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..backbone.model import Backbone
+from ...base.lazy import lazy
 from ..backbone.options import Part
 from ..tasks.data import Batch
 from ..training.reference import pack_tokens
 from .base import Adapters, Aggregation
+
+if TYPE_CHECKING:
+    import torch
+    from scipy import optimize
+    from torch import Tensor
+    from torch.nn import attention
+
+    from ..backbone.model import Backbone
+else:
+    torch, attention, optimize = lazy("torch"), lazy("torch.nn.attention"), lazy("scipy.optimize")
 
 
 def module_of(name: str) -> str:
@@ -76,7 +82,7 @@ def coefficients(
     def represent(adapters: Adapters) -> Tensor:
         return reduce(lambda x, layer: layer.function(adapters, x), layers, start)
 
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # the fused kernels have no forward mode
+    with torch.no_grad(), attention.sdpa_kernel(attention.SDPBackend.MATH):  # the fused kernels have no forward mode
         shift = represent(_plus(base, delta)) - represent(base)
         target = represent(present) + shift
         weight = float(shift.square().sum())
@@ -91,7 +97,7 @@ def coefficients(
             wanted = np.concatenate(
                 [(slopes @ alpha - apart) / np.sqrt(weight), np.full(count, np.sqrt(ridge / count))]
             )
-            alpha = np.clip(lsq_linear(rows, wanted, (0.0, 1.0), method="bvls").x, 0.0, 1.0)
+            alpha = np.clip(optimize.lsq_linear(rows, wanted, (0.0, 1.0), method="bvls").x, 0.0, 1.0)
     return modules, alpha
 
 

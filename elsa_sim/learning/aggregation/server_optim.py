@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from ...base.lazy import lazy
 from ..training.reference import Adapters
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+else:
+    torch = lazy("torch")
 
 #: Operations per parameter: difference, two moments, root, quotient, step, and a maximum.
 FLOPS_PER_PARAMETER = 12

@@ -14,7 +14,7 @@ from typing import Any
 from ...base.errors import Fault, InputFaults
 
 ENCODERS = ("bert", "roberta", "distilbert")
-DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
+DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3", "olmo2", "phi3", "gemma2", "gemma3_text")
 
 _BERT: dict[str, Any] = {
     "vocab_size": 30522, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
@@ -33,6 +33,14 @@ _LLAMA: dict[str, Any] = {
 _QWEN = _LLAMA | {"vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32,
                   "max_position_embeddings": 32768, "use_sliding_window": False, "sliding_window": None,
                   "max_window_layers": 28, "layer_types": None}  # fmt: skip
+_GEMMA: dict[str, Any] = {
+    "vocab_size": 256000, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26,
+    "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "hidden_activation": "gelu_pytorch_tanh",
+    "max_position_embeddings": 8192, "initializer_range": 0.02, "rms_norm_eps": 1e-6, "use_cache": True,
+    "tie_word_embeddings": True, "rope_parameters": None, "attention_bias": False, "attention_dropout": 0.0,
+    "query_pre_attn_scalar": 256, "sliding_window": 4096, "layer_types": None, "pad_token_id": 0, "bos_token_id": 2,
+    "eos_token_id": 1,
+}  # fmt: skip
 #: The configuration of each family: field -> default; ``None`` where it may be absent.
 FIELDS: dict[str, dict[str, Any]] = {
     "bert": _BERT,
@@ -57,6 +65,15 @@ FIELDS: dict[str, dict[str, Any]] = {
                          "head_dim": None, "sliding_window": 4096},
     "qwen2": _QWEN,
     "qwen3": _QWEN | {"head_dim": 128, "attention_bias": False},
+    "olmo2": _LLAMA | {"vocab_size": 50304, "rms_norm_eps": 1e-5, "pad_token_id": 1, "eos_token_id": 50279,
+                       "attention_bias": False},
+    "phi3": _LLAMA | {"vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192, "rms_norm_eps": 1e-5,
+                      "max_position_embeddings": 4096, "original_max_position_embeddings": 4096, "resid_pdrop": 0.0,
+                      "embd_pdrop": 0.0, "sliding_window": None, "bos_token_id": 1, "eos_token_id": 32000,
+                      "pad_token_id": 32000},
+    "gemma2": _GEMMA | {"final_logit_softcapping": 30.0, "attn_logit_softcapping": 50.0},
+    "gemma3_text": _GEMMA | {"vocab_size": 262208, "max_position_embeddings": 131072,
+                             "final_logit_softcapping": None, "attn_logit_softcapping": None},
 }  # fmt: skip
 #: Other names by which transformers takes a field: family -> other name -> field.
 ALIASES: dict[str, dict[str, str]] = {
@@ -99,7 +116,7 @@ class Architecture:
     tied: bool
     """Whether the head of a language model is its token table."""
     attention_bias: bool
-    """Whether a Llama or Qwen3 layer's attention has biases."""
+    """Whether the attention of a layer of Llama or its kin has biases."""
     inner_bias: bool
     """Whether a Llama layer's feed-forward block has biases."""
 
@@ -118,13 +135,15 @@ class Architecture:
         if self.family == "gpt2":
             return [("c_attn", d, 3 * d), ("c_proj", d, d), ("c_fc", d, i), ("c_proj", i, d)]
         q, k = self.heads * self.head, self.key_heads * self.head
+        if self.family == "phi3":
+            return [("qkv_proj", d, q + 2 * k), ("o_proj", q, d), ("gate_up_proj", d, 2 * i), ("down_proj", i, d)]
         return [("q_proj", d, q), ("k_proj", d, k), ("v_proj", d, k), ("o_proj", q, d),
                 ("gate_proj", d, i), ("up_proj", d, i), ("down_proj", i, d)]  # fmt: skip
 
     def biased(self) -> tuple[str, ...]:
-        """The linear modules of a Llama, Mistral or Qwen layer that have a bias."""
+        """The linear modules of a layer of Llama and its kin that have a bias."""
         names: tuple[str, ...] = ("q_proj", "k_proj", "v_proj") if self.family == "qwen2" else ()
-        if self.attention_bias and self.family in ("llama", "qwen3"):
+        if self.attention_bias and self.family in ("llama", "qwen3", "olmo2", "gemma2", "gemma3_text"):
             names = ("q_proj", "k_proj", "v_proj", "o_proj")
         if self.inner_bias and self.family == "llama":
             names += ("gate_proj", "up_proj", "down_proj")
@@ -157,11 +176,15 @@ def architecture(model_type: str, fields: Mapping[str, Any], changes: Mapping[st
     if faults:
         raise InputFaults(faults)
     whole = defaults | merged(model_type, fields, changes)
+    if whole.get("use_bidirectional_attention"):
+        raise InputFaults(
+            [Fault("name", "its configuration: use_bidirectional_attention: a decoder here sees what is before")]
+        )
     if problem := _padding_problem(model_type, whole["pad_token_id"], int(whole["vocab_size"])):
         where = "config.pad_token_id" if "pad_token_id" in changes else "name"
         raise InputFaults([Fault(where, problem if where != "name" else f"its configuration: pad_token_id: {problem}")])
     made = _read(model_type, whole)
-    if model_type in (*ENCODERS, "gpt2", "llama") and made.hidden % made.heads:
+    if model_type in (*ENCODERS, "gpt2", "llama", "gemma2", "gemma3_text") and made.hidden % made.heads:
         message = f"the hidden size {made.hidden} is not a multiple of the {made.heads} attention heads"
         raise InputFaults([Fault("config" if changes else "name", message)])
     return made

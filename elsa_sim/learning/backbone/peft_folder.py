@@ -96,7 +96,9 @@ class PeftFolder:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.device("meta"):
             warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by names that it will drop
             base = factory(backbone.objective).from_config(
-                copy.deepcopy(backbone.family.config), dtype=torch.float32, attn_implementation="sdpa"
+                copy.deepcopy(backbone.family.config),
+                dtype=torch.float32,
+                attn_implementation=backbone.family.attention,
             )
             config = LoraConfig(
                 task_type="SEQ_CLS" if backbone.objective == "classification" else "CAUSAL_LM",

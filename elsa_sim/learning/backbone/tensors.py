@@ -14,11 +14,21 @@ from .architecture import Architecture
 Shape = tuple[int, ...]
 #: What transformers puts before the names of the body's tensors.
 PREFIX = {"bert": "bert.", "roberta": "roberta.", "distilbert": "distilbert.", "gpt2": "transformer."}
+#: Where the layers are below the base model.
+LAYERS = {"bert": "encoder.layer.", "roberta": "encoder.layer.", "distilbert": "transformer.layer.", "gpt2": "h."}
+
+#: What the names of the body's tensors above the last layer begin with.
+LAST = ("norm.", "ln_f.")
 
 
 def prefix(family: str) -> str:
     """What the names of the body's tensors begin with in a model with a head."""
     return PREFIX.get(family, "model.")
+
+
+def layer_prefix(family: str) -> str:
+    """What the names of the layers' tensors begin with in a model with a head, before the number of the layer."""
+    return prefix(family) + LAYERS.get(family, "layers.")
 
 
 def class_head(shape: Architecture, labels: int) -> dict[str, Shape]:
@@ -117,16 +127,29 @@ def _gpt2(shape: Architecture) -> Iterator[tuple[str, Shape]]:
 def _llama(shape: Architecture) -> Iterator[tuple[str, Shape]]:
     d = shape.hidden
     yield "embed_tokens.weight", (shape.vocabulary, d)
-    biased = shape.biased()
+    biased, norms, linear = shape.biased(), _norms(shape), shape.linear()
+    if shape.family == "phi3":
+        linear[:2] = linear[1::-1]  # as transformers defines the modules
     for layer in (f"layers.{n}." for n in range(shape.layers)):
-        for name, inputs, outputs in shape.linear():
-            block = "self_attn" if name in ("q_proj", "k_proj", "v_proj", "o_proj") else "mlp"
+        for name, inputs, outputs in linear:
+            block = "self_attn" if name in ("q_proj", "k_proj", "v_proj", "o_proj", "qkv_proj") else "mlp"
             yield f"{layer}{block}.{name}.weight", (outputs, inputs)
             if name in biased:
                 yield f"{layer}{block}.{name}.bias", (outputs,)
-        yield f"{layer}input_layernorm.weight", (d,)
-        yield f"{layer}post_attention_layernorm.weight", (d,)
-        if shape.family == "qwen3":
-            yield f"{layer}self_attn.q_norm.weight", (shape.head,)
-            yield f"{layer}self_attn.k_norm.weight", (shape.head,)
+        for name, size in norms.items():
+            yield f"{layer}{name}.weight", (size,)
     yield "norm.weight", (d,)
+
+
+def _norms(shape: Architecture) -> dict[str, int]:
+    """The norms of a layer of Llama and its kin, and their sizes."""
+    names = ["post_attention_layernorm"]
+    names += ["input_layernorm"] if shape.family != "olmo2" else []
+    names += ["post_feedforward_layernorm"] if shape.family in ("olmo2", "gemma2", "gemma3_text") else []
+    names += ["pre_feedforward_layernorm"] if shape.family in ("gemma2", "gemma3_text") else []
+    norms = dict.fromkeys(names, shape.hidden)
+    if shape.family in ("qwen3", "gemma3_text"):
+        norms |= {"self_attn.q_norm": shape.head, "self_attn.k_norm": shape.head}
+    if shape.family == "olmo2":
+        norms |= {"self_attn.q_norm": shape.heads * shape.head, "self_attn.k_norm": shape.key_heads * shape.head}
+    return norms

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ...base.errors import Fault, InputFaults
 from ...base.files import Unreadable, read
 from ..tasks.base import Task, Texts, Vocabulary
-from .options import MOST_JSON, Source, cached, file_of
+from .options import MOST_JSON, Source
+from .places import cached, file_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -20,6 +21,8 @@ LEARNED_VOCABULARY = 4096
 #: Classes of tokenizers that are what ``tokenizer.json`` says.
 _PLAIN = {"PreTrainedTokenizer", "TokenizersBackend", "BertTokenizer", "RobertaTokenizer", "DistilBertTokenizer",
           "GPT2Tokenizer", "LlamaTokenizer", "Qwen2Tokenizer"}  # fmt: skip
+#: How a scenario does without one.
+_WITHOUT = "; timing mode with task.kind: lengths needs none"
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -35,10 +38,12 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
         try:
             tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
         except Exception as error:  # a damaged file fails in as many ways as there are libraries that read it
-            reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0][:300]
-            raise InputFaults([Fault("name", f"the backbone's tokenizer cannot be loaded: {reason}")]) from None
+            reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0][:300].rstrip(": ")
+            raise InputFaults(
+                [Fault("name", f"the backbone's tokenizer cannot be loaded: {reason}{_WITHOUT}")]
+            ) from None
         if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of a folder without its files
-            message = f"{source.tokenizer} holds no vocabulary of a tokenizer; add its files, such as tokenizer.json"
+            message = f"{source.tokenizer} holds no vocabulary of a tokenizer; add its files, such as tokenizer.json{_WITHOUT}"
             raise InputFaults([Fault("name", message)])
         _fits(max(tokenizer.get_vocab().values()) + 1, source)
         return tokenizer
@@ -53,6 +58,8 @@ def vocabulary_for(source: Source, task: Task, texts: Texts) -> Vocabulary:
     Raises:
         InputFaults: as :func:`tokenizer_for`.
     """
+    if task.textless:
+        return Vocabulary(source.architecture.vocabulary, 0)
     if source.tokenizer is None:
         special = 0 if source.architecture.decoder else 2
         return task.vocabulary(texts) or Vocabulary(LEARNED_VOCABULARY, special)

@@ -18,7 +18,8 @@ from ...base import files
 from ...base.errors import Fault, InputFaults
 from ...base.files import Unreadable
 from . import tensors
-from .options import Source, cached
+from .options import Source
+from .places import cached
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 #: Files that transformers may read when it makes a tokenizer.

@@ -17,13 +17,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from ..backbone.options import Part
 from ..execution.work import Ref, TensorSpec, Work
 from ..tasks.data import Batch
 from ..training.model import Model, Trained
-from .reports import Compare, Fit, Report, Through, predict
+from .reports import Compare, Fit, Report, Through
 
 #: Iterations of the fixed point of trust that are charged.
 _ITERATIONS = 20
@@ -103,8 +102,5 @@ class Probing:
     @cached_property
     def _head(self) -> tuple[int, float]:
         """Classes, and FLOPs of the head on the representations."""
-        outline = self.model.counter.backbone
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            states = torch.zeros(self.count, self.hidden, device="meta")
-            logits = predict(outline, outline.initial(), states)
-        return logits.shape[1], float(counter.get_total_flops())
+        outputs, flops = self.model.counter.head(self.count)
+        return outputs, float(flops)

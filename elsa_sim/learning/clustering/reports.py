@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..backbone.model import Backbone
 from ..backbone.options import Part
 from ..training import reference
 from .fingerprint import Array, Projection, fingerprint
 from .scores import ClientScores, compare, lower
 from .trust import similarity
+
+if TYPE_CHECKING:
+    from ..backbone.model import Backbone
 
 Values = Mapping[str, Tensor]
 

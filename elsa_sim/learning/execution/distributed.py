@@ -6,7 +6,6 @@ import typing
 from collections import Counter
 from collections.abc import Sequence
 
-from ..backbone.model import Backbone
 from .executor import EXECUTORS, Batched, Executor
 from .journal import Journal
 from .partitioning import waves, weight
@@ -14,6 +13,9 @@ from .pools import POOLS, WorkerPool
 from .scheduler import play
 from .serialisation import deserialised, serialised
 from .work import LOCAL, Node, Ref
+
+if typing.TYPE_CHECKING:
+    from ..backbone.model import Backbone
 
 
 class Options(typing.Protocol):

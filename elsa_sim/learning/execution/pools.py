@@ -19,14 +19,16 @@ import threading
 import typing
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import cloudpickle
 
 from ...base.errors import InputError, OutOfMemory, RunFailed
 from ...base.parents import end_with
-from ..backbone.model import Backbone
 from .serialisation import Worker
+
+if TYPE_CHECKING:
+    from ..backbone.model import Backbone
 
 
 class WorkerPool(typing.Protocol):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import torch
 from torch import Tensor
 
-from ..backbone.model import Backbone
 from .scheduler import play
 from .work import LOCAL, Node, Ref, Spec
+
+if TYPE_CHECKING:
+    from ..backbone.model import Backbone
 
 
 class Worker:

@@ -142,6 +142,8 @@ class Task(Component):
     """A text task: where its data come from and how they are cut into samples and batches."""
 
     family: ClassVar[str] = "task"
+    #: Whether there are lengths in the place of texts, so that nothing can be computed: timing mode only.
+    textless: ClassVar[bool] = False
 
     objective: Objective = "classification"
     """What is learned: the class of a text (accuracy, macro-F1), or its next token (loss, perplexity)."""
@@ -236,6 +238,10 @@ class Task(Component):
         """That of the task's own tokenizer; where it can be told without making one, a check is quicker."""
         own = self.tokenizer(texts)
         return None if own is None else Vocabulary(len(own), int(own.num_special_tokens_to_add()))
+
+    def counted(self, texts: Texts, vocabulary: int) -> Dataset:
+        """What :func:`tokenize` would give, of a task without texts; tokens are of so many kinds."""
+        raise NotImplementedError
 
 
 def tokenize(texts: Texts, tokenizer: PreTrainedTokenizerFast, task: Task) -> Dataset:

@@ -11,15 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from ..backbone.model import Backbone
+from ...base.lazy import lazy
 from ..backbone.options import Part
 from .optim import Stack
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.nn import functional as F
+
+    from ..backbone.model import Backbone
+else:
+    torch, F = lazy("torch"), lazy("torch.nn.functional")
 
 #: Numbers in the padded states of a chunk, about: by kind of device, what was quickest (benchmarks/training.py).
 CHUNK = {"cpu": 160_000, "cuda": 6_000_000}

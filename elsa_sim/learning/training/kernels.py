@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ..backbone.model import Backbone
+from ...base.lazy import lazy
 from ..backbone.options import Part
 from ..execution.work import Kernel
 from ..tasks.data import Batch
 from . import batched, reference
 from .optim import Moments, Optimizer, stack, update, update_together
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ..backbone.model import Backbone
+else:
+    torch = lazy("torch")
 
 Calls: TypeAlias = Sequence[tuple[Any, Sequence[Any]]]
 #: Floats that training keeps per token and layer, in hidden sizes: projections, attention, the wide layer, norms.

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-from sklearn.metrics import f1_score
 
 from ..aggregation import server_optim
 from ..aggregation.alignment import Align, Change, module_of
 from ..aggregation.base import Aggregate, Aggregation, DeferredWeights, Fixed, MergeChanges
 from ..aggregation.server_optim import Adaptive
-from ..backbone.flops import FlopCounter
-from ..backbone.model import Backbone
 from ..backbone.options import Part, whole
 from ..execution.work import LOCAL, Ref, Spec, TensorSpec, Work
 from ..tasks.data import Batch, joined
 from .kernels import Backward, EvaluateBatch, Forward, Infer, Learn, LearnJointly
 from .optim import FLOPS_PER_PARAMETER, PROXIMAL_FLOPS, Optimizer
+
+if TYPE_CHECKING:
+    from ..backbone.blueprint import Blueprint, Formulas
+    from ..backbone.flops import FlopCounter
+    from ..backbone.model import Backbone
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,12 @@ class Trained:
 class Model:
     """Builds work on one shared frozen backbone."""
 
-    def __init__(self, backbone: Backbone, counter: FlopCounter) -> None:
-        self.backbone, self.counter = backbone, counter
+    def __init__(self, backbone: Backbone | Blueprint, counter: FlopCounter | Formulas) -> None:
+        self.backbone = cast("Backbone", backbone)  # nothing is computed on a blueprint
+        self.counter = counter
         self.layers, self.hidden, self.specs = backbone.layers, backbone.hidden, backbone.specs
         self.whole = whole(backbone.layers)
+        self._numel = cache(lambda names: sum(self.specs[name].numel for name in names))
 
     def optimizer(self, lr: float, weight_decay: float, proximal: float = 0.0) -> Optimizer:
         """AdamW with these options."""
@@ -217,6 +223,8 @@ class Model:
             return {"loss": loss, "perplexity": float(np.exp(min(loss, 700.0)))}
         truth = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
         guess = np.concatenate([predicted.value for _, predicted in evaluated])
+        from sklearn.metrics import f1_score  # a second of start-up, which a timing-only run need not wait for
+
         accuracy = float((truth == guess).mean())
         return {"accuracy": accuracy, "macro_f1": float(f1_score(truth, guess, average="macro")), "loss": loss}
 
@@ -234,7 +242,7 @@ class Model:
     def update_flops(self, trained: Trained, optimizer: Optimizer) -> float:
         """Operations of one optimizer step on a part."""
         each = FLOPS_PER_PARAMETER + (PROXIMAL_FLOPS if optimizer.proximal else 0)
-        return float(each * sum(item.numel for item in _items(trained.adapters)))
+        return float(each * self._numel(tuple(_shapes(trained.adapters))))
 
 
 def _anchor(trained: Trained, optimizer: Optimizer) -> Ref | None:

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
-from torch.optim.adamw import adamw
+from ...base.lazy import lazy
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.optim import adamw as adamw_of
+else:
+    torch, adamw_of = lazy("torch"), lazy("torch.optim.adamw")
 
 #: Operations of one AdamW update per parameter: two moments, bias corrections, root, quotient, decay, step.
 FLOPS_PER_PARAMETER = 14
 #: Further operations per parameter with a proximal term: difference, product, sum.
 PROXIMAL_FLOPS = 3
 #: Tensors of several clients by name, stacked: [C, ...].
-Stack: TypeAlias = Mapping[str, Tensor]
+Stack: TypeAlias = "Mapping[str, Tensor]"
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def update(
     else:
         first, second = ([held[name].clone() for name in names] for held in (moments.first, moments.second))
     step = 0 if moments is None else moments.step
-    adamw(
+    adamw_of.adamw(
         parameters,
         slopes,
         first,

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from ..backbone.model import Backbone
+from ...base.lazy import lazy
 from ..backbone.options import Part
 
-Adapters: TypeAlias = Mapping[str, Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.nn import functional as F
+
+    from ..backbone.model import Backbone
+else:
+    torch, F = lazy("torch"), lazy("torch.nn.functional")
+
+Adapters: TypeAlias = "Mapping[str, Tensor]"
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,14 @@ def write_figure(figure: Any, path: Path, formats: Sequence[str] = ("png", "pdf"
     """Write a matplotlib figure as ``path`` with the ending of each format; returns the paths written."""
     assert isinstance(figure, matplotlib.figure.Figure)
     written = [path.with_name(f"{path.name}.{kind}") for kind in formats]
-    for each, kind in zip(written, formats, strict=True):
-        with replacing(each) as partial:
-            figure.savefig(partial, format=kind, bbox_inches="tight", pad_inches=0.05, metadata=_METADATA.get(kind))
+    engine = figure.get_layout_engine()
+    figure.draw_without_rendering()
+    cut = figure.get_tightbbox().padded(0.05)
+    figure.set_layout_engine(None)  # it was laid out: savefig would do so again, twice for each format
+    try:
+        for each, kind in zip(written, formats, strict=True):
+            with replacing(each) as partial:
+                figure.savefig(partial, format=kind, bbox_inches=cut, metadata=_METADATA.get(kind))
+    finally:
+        figure.set_layout_engine(engine)
     return written

@@ -33,7 +33,8 @@ def outline(root: Path, family: str, objective: str, targets: tuple[str, ...] | 
 
 #: Besides the default choice: everything, one module before attention, the one behind it, one of the feed-forward block.
 TARGETS = {"bert": (LINEAR["bert"], ("key",), ("dense",)), "gpt2": (("c_attn", "c_fc"), ("c_proj",), ("c_fc",)),
-           "qwen3": (LINEAR["qwen3"], ("k_proj",), ("o_proj",), ("down_proj",))}  # fmt: skip
+           "qwen3": (LINEAR["qwen3"], ("k_proj",), ("o_proj",), ("down_proj",)),
+           "phi3": (LINEAR["phi3"], ("o_proj",), ("gate_up_proj",)), "gemma2": (("k_proj",), ("up_proj",))}  # fmt: skip
 CHOICES = [(*case, None) for case in CASES] + [
     (f, "classification", each) for f, some in TARGETS.items() for each in some
 ]

@@ -82,8 +82,9 @@ def test_parameters_are_those_of_the_module(
 def test_default_targets_are_those_of_the_adapters(tmp_path: Path) -> None:
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULTS
 
+    ours = {"distilbert": ("q_lin", "v_lin"), "olmo2": ("q_proj", "v_proj"), "phi3": ("qkv_proj",)}  # peft has none
     for family in CONFIGS:
-        assert list(TARGETS[family]) == list(DEFAULTS.get(family) or ["q_lin", "v_lin"])
+        assert TARGETS[family] == tuple(DEFAULTS.get(family) or ours[family])
         _, backbone = pair(tmp_path, family, "classification", LoraOptions(rank=1))
         assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in backbone.specs if "lora_" in name} == set(
             TARGETS[family]
@@ -126,6 +127,8 @@ BIG: dict[str, dict[str, Any]] = {
     "mistral": {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16},
     "qwen2": {"hidden_size": 64, "intermediate_size": 192},
     "qwen3": {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16},
+    **{family: {"hidden_size": 64, "intermediate_size": 192} for family in ("olmo2", "phi3")},
+    **{family: {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16} for family in ("gemma2", "gemma3_text")},
 }
 
 

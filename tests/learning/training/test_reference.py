@@ -28,6 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.*:Fut
 #: Largest relative error of the loss, and of each gradient tensor: |ours - theirs| / |theirs| in the Euclidean norm.
 TOLERANCE = 1e-5
 HEAD = {"distilbert": ["pre_classifier", "classifier"]}
+#: Default targets of families that peft has none for.
+OURS = {"distilbert": ["q_lin", "v_lin"], "olmo2": ["q_proj", "v_proj"], "phi3": ["qkv_proj"]}
 CUTS = [(p, q) for p in range(LAYERS) for q in range(LAYERS - p)]
 LENGTHS = [7, 3, 1 + 8, 4]
 
@@ -83,7 +85,7 @@ def oracle(
     model = factory.from_pretrained(folder, config=config, attn_implementation="eager", dtype=dtype)
     family = config.model_type
     head = HEAD.get(family, sorted({n.split(".")[0] for n in backbone.specs} & {"classifier", "score"}))
-    targets = list(lora.targets) if lora.targets else (["q_lin", "v_lin"] if family == "distilbert" else None)
+    targets = list(lora.targets) if lora.targets else OURS.get(family)
     inner = targets
     if targets and "dense" in targets:  # linear modules of that name outside the layers get no adapters
         inner = r".*\.layer\.\d+\..*(" + "|".join(targets) + ")"
