@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from small_runs import loaded, quick
 
 from elsa_sim.results.metrics import Results, load
@@ -24,8 +25,13 @@ def assert_resumes(folder: Path, *changes: str, rounds: list[int] | None = None)
         made = sorted(each.round for each in found(folder / "whole"))
         for round in made if rounds is None else rounds:
             killed_after(folder / "whole", folder / f"again-{round}", round)
+            (checkpoint,) = (each for each in found(folder / f"again-{round}.partial") if each.round == round)
             again = resuming.resume(folder / f"again-{round}")
             assert_same(again, whole)
+            before = checkpoint.state.host.evaluations_s
+            assert load(folder / f"again-{round}").rounds["host_time_s"].tolist()[: len(before)] == pytest.approx(
+                before
+            )
     return made
 
 

@@ -75,6 +75,17 @@ class Context:
     folder: Path = Path()
     inputs: Inputs = field(default_factory=Inputs, compare=False)
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """Absolute path, or name if it is of the hub or a package, of each file that was read -> SHA-256, by name."""
+        return dict(sorted((self._absolute(name), digest) for name, digest in self.inputs.digests.items()))
+
+    def _absolute(self, name: str) -> str:
+        try:
+            return str(self.file(name, ""))
+        except InputFaults:
+            return name
+
     def file(self, path: str, key: str) -> Path:
         """The existing regular file ``path``: absolute, relative to the scenario file, or to ``$ELSA_SIM_DATA``.
 

@@ -21,7 +21,7 @@ from ..base.writing import PARTIAL, refused, shown
 from . import contents
 from .columns import texts
 from .event_table import STREAM, TABLE
-from .manifest import ADAPTERS, is_run_directory, partial_of
+from .manifest import ADAPTERS, holds_nothing, is_run_directory, partial_of
 from .measures import value
 from .rounds import rounds_table
 from .summary import summarise
@@ -134,6 +134,10 @@ def _refuse_other(folder: Path) -> None:
         raise InputError(f"there is no run directory {told}{beside}")
     if not any((folder / name).exists() for name in (TABLE, STREAM)):
         if folder.name.endswith(PARTIAL):
+            if not holds_nothing(folder):
+                raise InputError(
+                    f"{told} is what is left of a run that was killed; 'elsa-sim resume {told}' goes on with it"
+                )
             raise InputError(f"{told} is what is left of a run that was killed before it recorded anything; delete it")
         inside = sorted(shown(p.parent) for name in (TABLE, STREAM) for p in folder.glob(f"*/{name}"))
         hint = f"; did you mean {', '.join(inside[:5])}?" if inside else beside

@@ -7,6 +7,7 @@ cards and what clients trained come when training has ended. Nothing here takes 
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,9 @@ class AdapterKeeper(RoundObserver):
         self._clients: dict[str, Sequence[Ref]] = {}
         self._world: World | None = None
         self._writer: PeftFolder | None = None
+        #: Those that later ones replace; a checkpoint has their values. And whether some were saved by an earlier process.
+        self._held: dict[str, RoundEnd] = {}
+        self._behind = False
         #: Folder below ``adapters/`` -> the round whose adapters it has, and a client if they are one's own.
         self.kept: dict[str, tuple[int, str]] = {}
 
@@ -66,8 +70,11 @@ class AdapterKeeper(RoundObserver):
             self._save("best", end)
 
     def _save(self, name: str, end: RoundEnd) -> None:
-        if end.live:  # else they are there already
+        if end.live:
             self._open().save(end.adapters.value, self.folder / name)
+        if name in ("", "best"):
+            self._held[name] = end
+        self._behind |= not end.live
         self.kept[name] = (end.round, "")
 
     def _open(self) -> PeftFolder:
@@ -91,6 +98,12 @@ class AdapterKeeper(RoundObserver):
         last = None if self._world is None else self._world.latest.end
         if self._world is None or last is None:
             return
+        if self._behind:  # an earlier process may have come further than where this one went on
+            for name, end in self._held.items():
+                self._open().save(end.adapters.value, self.folder / name)
+            for folder in self.folder.glob("round-*"):
+                if folder.name not in self.kept and folder.name.removeprefix("round-").isdigit():
+                    shutil.rmtree(folder)
         known = self._world.model.specs
         for client, adapters in self._clients.items():
             own = {name: tensor for ref in adapters for name, tensor in ref.value.items() if name in known}
@@ -105,6 +118,9 @@ class AdapterKeeper(RoundObserver):
             OSError: they cannot be written.
         """
         for name, (round, client) in self.kept.items():
+            if not (self.folder / name).is_dir():
+                results.summary["notes"].append(f"adapters/{name} was removed while the run was interrupted")
+                continue
             text = card(self.plan, results, scenario, round=round, name=name, client=client)
             write_text(self.folder / name / "README.md", text)
         if self._options.clients and not any(client for _, client in self.kept.values()):

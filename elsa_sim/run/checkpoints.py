@@ -7,15 +7,15 @@ versions of what its numbers depend on, and the events until then; a replay that
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..learning.execution.journal import Journal, OtherRun
 from ..results.event_table import Recorder
 from ..world.round_end import RoundEnd, RoundObserver
 from . import closing
 from .checkpoint_files import Checkpoint, Folder
+from .checkpoint_state import Events, Host, Run
 
 if TYPE_CHECKING:
     from ..world.world import World
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 class HostTimes(RoundObserver):
     """Keeps the host time of every evaluation (s), those of an earlier process included."""
 
-    def __init__(self, earlier: Mapping[str, Any] | None = None) -> None:
-        self.seconds: list[float] = [] if earlier is None else list(earlier["evaluations_s"])
+    def __init__(self, earlier: Host | None = None) -> None:
+        self.earlier = Host() if earlier is None else earlier
+        self.seconds = list(self.earlier.evaluations_s)
         self._begin = time.perf_counter()
-        self.earlier = dict(earlier or {"wall_s": 0.0, "math_s": 0.0})
 
     @property
     def wall_s(self) -> float:
         """Host time so far."""
-        return time.perf_counter() - self._begin + float(self.earlier["wall_s"])
+        return time.perf_counter() - self._begin + self.earlier.wall_s
 
     def ended(self, end: RoundEnd) -> None:
         if end.live:
@@ -82,7 +82,7 @@ class Checkpoints(RoundObserver):
     def _resume(self, after: Checkpoint) -> None:
         world = self._world
         assert world is not None
-        if self._state(after.round)["events"] != after.state["events"]:
+        if self._state(after.round).events != after.state.events:
             raise OtherRun(
                 f"what was played again until round {after.round} is not what was recorded: the event tables differ; "
                 "this program or this machine is another one"
@@ -104,19 +104,19 @@ class Checkpoints(RoundObserver):
         else:
             self._folder.keep(self._options.keep)
 
-    def _state(self, round: int) -> dict[str, Any]:
+    def _state(self, round: int) -> Run:
         """What a checkpoint says of its run."""
         assert self._world is not None
-        math_s = self._world.executor.math_s + float(self.times.earlier["math_s"])
-        return {
-            "round": round,
-            "now_s": self._world.now,
-            "scenario": self.scenario,
-            "inputs": self.plan.context.inputs.digests,
-            "versions": closing.versions(),
-            "events": {"rows": self.recorder.rows, "trace_sha256": self.recorder.digest()},
-            "host": {"wall_s": self.times.wall_s, "math_s": math_s, "evaluations_s": self.times.seconds},
-        }
+        math_s = self._world.executor.math_s + self.times.earlier.math_s
+        return Run(
+            round=round,
+            now_s=self._world.now,
+            scenario=self.scenario,
+            inputs=self.plan.context.digests,
+            versions=closing.versions(),
+            events=Events(rows=self.recorder.rows, trace_sha256=self.recorder.digest()),
+            host=Host(wall_s=self.times.wall_s, math_s=math_s, evaluations_s=list(self.times.seconds)),
+        )
 
     def finish(self) -> None:
         """Training has ended.
@@ -127,8 +127,12 @@ class Checkpoints(RoundObserver):
         if self._after is not None:
             raise OtherRun(f"the run has ended before round {self._after.round}, where its checkpoint was taken")
 
-    def close(self, *, done: bool) -> list[str]:
-        """The run directory is whole: remove what nobody needs any more. Returns what is to be noted."""
-        if done and not self._options.lasting:
-            self._folder.remove()
+    @property
+    def notes(self) -> list[str]:
+        """What the summary should say."""
         return [self._unable] if self._unable else []
+
+    def close(self) -> None:
+        """The run has ended, and all else of its directory is there: remove what nobody needs any more."""
+        if not self._options.lasting:
+            self._folder.remove()

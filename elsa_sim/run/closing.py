@@ -95,11 +95,13 @@ def close(ending: Ending, folder: Path | None, host: dict[str, float], times: Se
     if folder is not None and results is not None:
         try:
             if ending.checkpoints is not None:
-                results.summary["notes"] += ending.checkpoints.close(done=ending.failure is None)
+                results.summary["notes"] += ending.checkpoints.notes
             if ending.keeper is not None and ending.keeper.kept:
                 scenario = (folder / "scenario.yaml").read_text(encoding="utf-8")
                 ending.keeper.describe(results, scenario)
             results = _write(results, folder, times)
+            if ending.checkpoints is not None and ending.failure is None:
+                ending.checkpoints.close()
         except Exception as error:  # a full disk: perhaps the outcome still has room
             ending.failed(error)
             results.summary.update(complete=False, outcome=ending.outcome)
@@ -146,7 +148,7 @@ def _results(ending: Ending, table: pa.Table, topology: dict[str, Any], host: di
         **trust.summary(table, unreliable),
         **({"privacy": metrics.privacy_summary(attacked)} if attacked else {}),
         "notes": list(ending.plan.notes),
-        "inputs": ending.plan.context.inputs.digests,
+        "inputs": ending.plan.context.digests,
         "host": host,
         "trace_sha256": "",
         "timeline_sha256": "",

@@ -9,6 +9,7 @@ Tested in tests/run/test_resuming.py.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import InputError
+from ..base.errors import InputError, ScenarioError
 from ..base.interrupts import Shield
 from ..base.writing import PARTIAL, shown
 from ..results import manifest
@@ -27,13 +28,16 @@ from ..scenario import document, dump, model
 from ..scenario.model import Loaded
 from ..scenario.yaml_reader import brief
 from ..world.progress import Observer
-from . import checkpoint_files, checks, closing
+from ..world.world import EVALUATION
+from . import checkpoint_files, checks, closing, inputs
 from .checkpoint_files import Checkpoint
+from .checkpoint_state import State
 from .folder import Draft, Earlier, opened
 from .simulation import play
 
 #: Keys, and sections, that say when a run ends or what is kept of it, and nothing of what happens until then.
 FREE = ("protocol.rounds", "stop", "checkpoint")
+_READ = "stop.adapter_change"
 
 
 def resume(
@@ -53,7 +57,7 @@ def resume(
             would have changed what was played already; the checkpoint is of other inputs or versions.
         RunFailed, KeyboardInterrupt: as in :func:`.simulation.run`.
     """
-    folder = Path(folder)
+    folder, changes = Path(folder), [changes] if isinstance(changes, str) else changes
     final, source = _places(folder)
     loaded = model.load(source / "scenario.yaml", changes)
     before = document.read(source / "scenario.yaml").data
@@ -80,80 +84,95 @@ def resume(
 
 
 def prepared(draft: Draft, checkpoint: Checkpoint | None) -> Checkpoint | None:
-    """Have ``draft`` hold the checkpoint to go on from, perhaps another run's, with the adapters that were saved, and no more."""
-    draft.clear((CHECKPOINT, ADAPTERS) if checkpoint is not None and checkpoint.run == draft.path else ())
-    if checkpoint is None or checkpoint.run == draft.path:
+    """Have ``draft`` hold the checkpoint to go on from, perhaps another run's, with the adapters that were saved, and no more.
+
+    Raises:
+        OSError: another run's cannot be copied.
+    """
+    if checkpoint is not None and checkpoint.run == draft.path:
+        draft.clear((CHECKPOINT, ADAPTERS, "scenario.yaml"))  # without a scenario nobody could go on with it
         return checkpoint
+    draft.clear(("scenario.yaml",))
+    if checkpoint is None:
+        return None
     if (checkpoint.run / ADAPTERS).is_dir():
         shutil.copytree(checkpoint.run / ADAPTERS, draft.path / ADAPTERS)
     return checkpoint_files.copied(checkpoint, draft.path)
 
 
 def _places(folder: Path) -> tuple[Path, Path]:
-    """Where a run directory is to be at the end, and where what was recorded is now.
+    """Where a run directory is to be at the end, and where what was recorded is now: that of a run that was killed, if any.
 
     Raises:
         InputError: nothing was recorded there.
     """
     real = Path(os.path.realpath(folder))
     final = real.with_name(real.name.removesuffix(PARTIAL)) if real.name.endswith(PARTIAL) else real
-    there = [each for each in (partial_of(final), final) if (each / "scenario.yaml").is_file()]
-    if real != final:
-        there = [each for each in there if each == real]
-    if not there:
-        what = "is a file" if folder.is_file() else "no run was recorded there"
-        hint = f"; to begin one: elsa-sim run {shown(folder)}" if folder.suffix in (".yaml", ".yml") else ""
-        raise InputError(f"{shown(folder)}: {what}{hint}")
-    return final, max(there, key=_progress)  # of two the one that came further, the killed one if in doubt
-
-
-def _progress(run: Path) -> tuple[bool, int, bool]:
-    rounds = [each.round for each in checkpoint_files.found(run)]
-    return manifest.finished(run), max(rounds, default=0), run.name.endswith(PARTIAL)
+    for source in dict.fromkeys((partial_of(final), real)):
+        if (source / "scenario.yaml").is_file():
+            return final, source
+    what = "is a file" if folder.is_file() else "no run was recorded there"
+    hint = f"; to begin one: elsa-sim run {shown(folder)}" if folder.suffix in (".yaml", ".yml") else ""
+    raise InputError(f"{shown(folder)}: {what}{hint}")
 
 
 def latest(source: Path, loaded: Loaded, plan: checks.Plan) -> Checkpoint | None:
-    """The latest checkpoint in the run directory ``source`` that comes before the end of a run.
+    """The latest checkpoint in the run directory ``source`` that comes before the end of a run, and is whole.
 
     Raises:
         InputError: it is of another scenario, other inputs or versions.
     """
     for checkpoint in _before_end(source, loaded):
-        found = differences(checkpoint.state, dump.dump(loaded), plan.context.inputs.digests)
-        _refuse(found, f"{shown(checkpoint.folder)}")
-        return checkpoint
+        if checkpoint.whole:
+            _refuse(differences(checkpoint.state, loaded, plan), f"{shown(checkpoint.folder)}")
+            return checkpoint
     return None
 
 
-def usable(runs: Iterable[Path], loaded: Loaded, plan: checks.Plan) -> list[Checkpoint]:
-    """The checkpoints in any of these run directories from which a run can go on, whatever was asked for there."""
-    scenario, inputs = dump.dump(loaded), plan.context.inputs.digests
-    return [each for run in runs for each in _before_end(run, loaded) if not differences(each.state, scenario, inputs)]
+def usable(runs: Iterable[Path], loaded: Loaded, plan: checks.Plan) -> Checkpoint | None:
+    """The latest checkpoint in any of these run directories from which a run can go on, whatever was asked for there."""
+    every = [each for run in runs for each in _before_end(run, loaded)]
+    for checkpoint in sorted(every, key=lambda each: each.round, reverse=True):
+        if not differences(checkpoint.state, loaded, plan) and checkpoint.whole:
+            return checkpoint
+    return None
 
 
 def _before_end(source: Path, loaded: Loaded) -> Iterator[Checkpoint]:
     """The checkpoints in ``source`` that come before the end of the run, the latest first."""
-    stop = loaded.scenario.stop
+    stop, target = loaded.scenario.stop, loaded.scenario.stop.target_accuracy
     most = min(loaded.scenario.protocol.rounds, stop.rounds or loaded.scenario.protocol.rounds)
     for each in checkpoint_files.found(source):
-        if each.round <= most and (stop.sim_time is None or float(each.state["now_s"]) <= stop.sim_time):
+        ends = most if target is None else min(most, _reaches(each, target))
+        if each.round <= ends and (stop.sim_time is None or each.state.now_s <= stop.sim_time):
             yield each
 
 
-def differences(state: Mapping[str, Any], scenario: str, inputs: Mapping[str, str]) -> list[str]:
+def _reaches(checkpoint: Checkpoint, target: float) -> float:
+    """The first round until then whose accuracy reached the ``target``."""
+    try:
+        measured = (found for what, found in checkpoint.readings() if what == EVALUATION)
+        reached = (round for round, found in enumerate(measured) if found.get("accuracy", -1.0) >= target)
+        return next(reached, math.inf)
+    except (OSError, ValueError, TypeError, AttributeError):  # damaged: found out when it is looked at closely
+        return math.inf
+
+
+def differences(state: State, loaded: Loaded, plan: checks.Plan) -> list[str]:
     """What of a checkpoint's run is not as it is now, and matters."""
-    if state.get("format") != checkpoint_files.FORMAT:
-        return [f"its format is {state.get('format')!r}, not {checkpoint_files.FORMAT}"]
-    found = _changed(document.parse(state["scenario"]).data, document.parse(scenario).data)
-    found += [
-        f"{name} was {old}, is {inputs[name]}" for name, old in state["inputs"].items() if inputs.get(name, old) != old
-    ]
+    try:
+        found = _changed(document.parse(state.scenario).data, document.parse(dump.dump(loaded)).data)
+    except ScenarioError:
+        return ["what it says of its scenario cannot be read"]
+    now = {*inputs.named(loaded).items(), *plan.context.digests.items()}
+    contents = {(Path(name).name, digest) for name, digest in now}
+    for name, digest in state.inputs.items():
+        if (name, digest) not in now and (Path(name).name, digest) not in contents:
+            found.append(f"{name} has other contents, or is not there")
     versions = closing.versions()
-    found += [
-        f"{name} was {old}, is {versions.get(name)}"
-        for name, old in state["versions"].items()
-        if versions.get(name) != old
-    ]
+    for name in dict.fromkeys((*state.versions, *versions)):
+        if state.versions.get(name) != versions.get(name):
+            found.append(f"{name} was {state.versions.get(name)}, is {versions.get(name)}")
     return found
 
 
@@ -161,6 +180,8 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What was changed that may not be."""
     old, new = dict(flat(before)), dict(flat(after))
     keys = [key for key in {**old, **new} if not any(key == free or key.startswith(f"{free}.") for free in FREE)]
+    if (old.get(_READ) is None) != (new.get(_READ) is None):  # it is told by values, which are there no more
+        keys.append(_READ)
     return [
         f"{key} was {brief(old.get(key))}, is {brief(new.get(key))}" for key in keys if old.get(key) != new.get(key)
     ]

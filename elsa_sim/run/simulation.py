@@ -97,7 +97,7 @@ def play(
         RunFailed: see :func:`run`.
         KeyboardInterrupt: passed on.
     """
-    times = HostTimes(None if after is None else after.state["host"])
+    times = HostTimes(None if after is None else after.state.host)
     try:
         if folder is not None:
             write_text(folder / "scenario.yaml", text := dump.dump(loaded))
@@ -120,7 +120,7 @@ def play(
     finally:
         if ending.world is not None:
             ending.world.executor.close()
-    math_s = float(times.earlier["math_s"]) + (ending.world.executor.math_s if ending.world else 0.0)
+    math_s = times.earlier.math_s + (ending.world.executor.math_s if ending.world else 0.0)
     host = {"wall_s": times.wall_s, "math_s": math_s, "peak_rss_bytes": closing.peak_rss_bytes()}
     return closing.close(ending, folder, host, times.seconds)
 

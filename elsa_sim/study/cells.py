@@ -157,8 +157,11 @@ def _played(loaded: model.Loaded, draft: Draft, folder: Path, shield: Shield) ->
     from ..run import resuming, simulation
 
     plan = checks.check(loaded)
-    found = resuming.usable([draft.path, *sorted(folder.parent.iterdir())], loaded, plan)
-    checkpoint = resuming.prepared(draft, max(found, key=lambda each: each.round, default=None))
+    shorter = [each for each in sorted(folder.parent.iterdir()) if finished(each)]
+    try:
+        checkpoint = resuming.prepared(draft, resuming.usable([draft.path, *shorter], loaded, plan))
+    except OSError:  # another process has removed it meanwhile
+        checkpoint = resuming.prepared(draft, None)
     try:
         return simulation.play(loaded, plan, draft.path, shield, after=checkpoint)
     except OtherRun:  # of another state of this program, say

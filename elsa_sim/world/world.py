@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+#: What is asked for at the end of a round; see :meth:`World.read`.
+EVALUATION = "evaluation"
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +211,7 @@ class World:
             Divergence: what was measured is not finite.
         """
         self.pipeline.refer(adapters, round)
-        metrics = self.read("evaluation", lambda: self._instruments.test(adapters, round)) or {}
+        metrics = self.read(EVALUATION, lambda: self._instruments.test(adapters, round)) or {}
         return self._observers.end(round, self.now, adapters, metrics, live=self.executor.live)
 
     def read(self, what: str, function: Callable[[], T]) -> T | None:

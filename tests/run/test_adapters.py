@@ -384,7 +384,7 @@ def test_the_folder_is_absolute_and_its_files_are_inputs(tmp_path: Path) -> None
     with quick():
         results = simulation.run(made, tmp_path / "run")
         again = simulation.run(validated(parse((tmp_path / "run/scenario.yaml").read_text(), "s", Path("/"))))
-    assert {f"mine/{name}" for name in (VALUES, SETTINGS)} <= results.summary["inputs"].keys()
+    assert {str(source.resolve() / name) for name in (VALUES, SETTINGS)} <= results.summary["inputs"].keys()
     assert again.summary["trace_sha256"] == results.summary["trace_sha256"]
     copy = tmp_path / "copy"
     copy.mkdir()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from resumed import EVERY, adapters, assert_same, killed_after
 from safetensors import safe_open
 from small_runs import loaded, played, quick
@@ -15,9 +17,12 @@ from small_runs import loaded, played, quick
 from elsa_sim.base.errors import InputError, RunFailed, ScenarioError
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.learning.execution.executor import Executor
+from elsa_sim.learning.execution.journal import Snapshot
 from elsa_sim.results import manifest
 from elsa_sim.run import checkpoint_files, checkpoints, checks, closing, resuming, simulation, understood
 from elsa_sim.run.checkpoint_files import found
+from elsa_sim.run.checkpoint_state import Events, Host, Run
+from elsa_sim.scenario.checkpoint_options import CheckpointOptions
 
 FEDAVG = "protocol={kind: fedavg, rounds: 5, local_steps: 1}"
 
@@ -43,7 +48,7 @@ def test_by_host_time_they_go_when_the_run_has_ended(tmp_path: Path, monkeypatch
     write = checkpoint_files.Folder.write
 
     def kept(self: Any, *args: Any) -> int:
-        seen.append((args[2]["round"], now[0]))
+        seen.append((args[2].round, now[0]))
         return write(self, *args)
 
     def later(self: Executor, what: str, function: Any) -> Any:
@@ -87,15 +92,21 @@ def test_files_are_json_and_safetensors_and_belong_to_the_run(tmp_path: Path) ->
     assert names <= set(manifest.written(tmp_path / "run"))
 
 
-def test_what_clients_share_is_stored_once(tmp_path: Path) -> None:
-    """All of them hold the same aggregated adapters as the place where training began."""
-    sizes = []
-    for clients in (2, 8):
-        folder = tmp_path / str(clients)
-        played("protocol={kind: fedprox, rounds: 1, local_steps: 1, keep_optimizer: false}", EVERY,
-               f"topology.clients={clients}", folder=folder)  # fmt: skip
-        sizes.append(sum(path.stat().st_size for path in folder.rglob("values-*")))
-    assert sizes[1] < 1.05 * sizes[0]
+def test_what_several_values_share_is_stored_once(tmp_path: Path) -> None:
+    """Clients hold the aggregate from which their training began."""
+    shared = {"a": torch.arange(1000.0)}
+    for count, run in ((1, tmp_path / "one"), (9, tmp_path / "nine")):
+        values = {number: partial(dict, shared) for number in range(count)}
+        checkpoint_files.Folder(run).write(Snapshot(count, 0, values, [], []), [], STATE)
+    sizes = [sum(path.stat().st_size for path in (tmp_path / run).rglob("values-*")) for run in ("one", "nine")]
+    assert sizes[0] == sizes[1]
+    found_again = found(tmp_path / "nine")[0].snapshot().values
+    assert all(torch.equal(value()["a"], shared["a"]) for value in found_again.values())
+
+
+STATE = Run(
+    round=1, now_s=0.0, scenario="", inputs={}, versions={}, events=Events(rows=0, trace_sha256=""), host=Host()
+)
 
 
 def test_shards_are_of_limited_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,25 +121,70 @@ def test_shards_are_of_limited_size(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def spoilt(run: Path, what: str) -> None:
     """Damage the latest checkpoint."""
     latest = found(run)[0].folder
+    values, state, readings = next(latest.glob("values-*")), latest / "state.json", latest.parent / "readings.jsonl"
     if what == "values are missing":
-        next(latest.glob("values-*")).unlink()
+        values.unlink()
+    elif what == "a bit of a value is another":
+        data = bytearray(values.read_bytes())
+        data[-100] ^= 1
+        values.write_bytes(data)
+    elif what == "values are cut":
+        values.write_bytes(values.read_bytes()[:-1])
     elif what == "the state is cut":
-        (latest / "state.json").write_text((latest / "state.json").read_text()[:-9])
+        state.write_text(state.read_text()[:-9])
     elif what == "it has another name":
         latest.rename(latest.with_name("round-77"))
-    else:  # readings were cut
-        readings = latest.parent / "readings.jsonl"
+    elif what == "readings were cut":
         readings.write_bytes(readings.read_bytes()[:-1])
+    else:
+        told = json.loads(state.read_text())
+        told[what] = {
+            "forms": None,
+            "arithmetic": {},
+            "format": 2,
+            "round": "5",
+            "scenario": 3,
+            "host": {"wall_s": "1"},
+        }[what]
+        state.write_text(json.dumps(told))
 
 
-@pytest.mark.parametrize("what", ["values are missing", "the state is cut", "it has another name", "readings were cut"])
+@pytest.mark.parametrize(
+    "what",
+    ["values are missing", "a bit of a value is another", "values are cut", "the state is cut", "it has another name",
+     "readings were cut", "forms", "arithmetic", "format", "round", "scenario", "host"],
+)  # fmt: skip
 def test_of_a_damaged_one_the_one_before_is_taken(what: str, tmp_path: Path) -> None:
     whole = played(FEDAVG, EVERY, folder=tmp_path / "whole")
     killed_after(tmp_path / "whole", tmp_path / "again", 5)
     spoilt(tmp_path / "again.partial", what)
-    assert rounds(tmp_path / "again.partial") == [4, 3, 2, 1]
     with quick():
         assert_same(resuming.resume(tmp_path / "again"), whole)
+    assert rounds(tmp_path / "again") == [5, 4, 3, 2, 1]
+
+
+def test_forms_that_name_something_else_are_refused_and_nothing_is_called(tmp_path: Path) -> None:
+    played(FEDAVG, EVERY, folder=tmp_path / "run")
+    state = found(tmp_path / "run")[0].folder / "state.json"
+    told = json.loads(state.read_text())
+    told["forms"] = [["object", "os", "system", {"command": f"touch {tmp_path / 'called'}"}] for _ in told["forms"]]
+    state.write_text(json.dumps(told))
+    with quick(), pytest.raises(RunFailed, match=r"a value cannot be read: os\.system is no dataclass"):
+        resuming.resume(tmp_path / "run", ["protocol.rounds=7"])
+    assert not (tmp_path / "called").exists()
+    assert manifest.finished(tmp_path / "run")
+
+
+def test_what_others_keep_there_stays(tmp_path: Path) -> None:
+    whole = played(FEDAVG, EVERY, folder=tmp_path / "whole")
+    killed_after(tmp_path / "whole", tmp_path / "again", 2)
+    for name in ("round-3.bak", "my-round-9", "round-note"):
+        (tmp_path / "again.partial" / "checkpoint" / name).mkdir()
+    with quick():
+        assert_same(resuming.resume(tmp_path / "again"), whole)
+    assert {"round-3.bak", "my-round-9", "round-note"} <= {
+        path.name for path in (tmp_path / "again" / "checkpoint").iterdir()
+    }
 
 
 def test_what_a_kill_left_of_one_is_swept_away(tmp_path: Path) -> None:
@@ -140,6 +196,8 @@ def test_what_a_kill_left_of_one_is_swept_away(tmp_path: Path) -> None:
         file.write('["evaluation", {"accuracy"')
     with quick():
         assert_same(resuming.resume(tmp_path / "again"), whole)
+        whole = played(FEDAVG, EVERY, "protocol.rounds=7", folder=tmp_path / "longer")
+        assert_same(resuming.resume(tmp_path / "again", ["protocol.rounds=7"]), whole)
     assert not list(tmp_path.rglob("*.partial"))
 
 
@@ -151,6 +209,17 @@ def test_a_value_that_cannot_be_stored_is_a_note(tmp_path: Path, monkeypatch: py
         "no checkpoint was taken: a value of type builtins.set cannot be stored"
     ]
     assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+def test_they_stay_until_all_else_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CheckpointOptions, "lasting", False)
+    monkeypatch.setattr(closing, "_write_summary", full)
+    with pytest.raises(RunFailed, match="No space left"):
+        played(FEDAVG, EVERY, folder=tmp_path / "run")
+    assert rounds(tmp_path / "run") == [5, 4, 3, 2, 1]
 
 
 def test_a_disk_that_is_full_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,15 +263,18 @@ def test_another_version_of_what_numbers_depend_on_is_refused(tmp_path: Path, mo
 VERSIONS = closing.versions()
 
 
-def test_other_inputs_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", ["test", "train"])
+def test_other_inputs_are_refused(which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Named by relative paths, as they usually are."""
     for name in ("train", "test"):
         (tmp_path / f"{name}.txt").write_text("\n".join(f"{'ab'[n % 2]} word{n % 7} word{n % 5}" for n in range(40)))
-    files = f"train: {tmp_path}/train.txt, test: {tmp_path}/test.txt"
-    task = f"task={{kind: text_file, {files}, format: labelled_lines, batch_size: 4}}"
+    task = "task={kind: text_file, train: train.txt, test: test.txt, format: labelled_lines, batch_size: 4}"
     with quick():
-        simulation.run(loaded(FEDAVG, EVERY, task), tmp_path / "run")
-        (tmp_path / "test.txt").write_text("a word1\nb word2\n")
-        with pytest.raises(InputError, match=r"test\.txt was \w+, is \w+"):
+        whole = simulation.run(loaded(FEDAVG, EVERY, task, folder=tmp_path), tmp_path / "run")
+        killed_after(tmp_path / "run", tmp_path / "again", 3)
+        assert_same(resuming.resume(tmp_path / "again"), whole)
+        (tmp_path / f"{which}.txt").write_text("\n".join(f"{'ab'[n % 2]} word{n % 3}" for n in range(40)))
+        with pytest.raises(InputError, match=rf"{which}\.txt has other contents"):
             resuming.resume(tmp_path / "run", ["protocol.rounds=7"])
 
 

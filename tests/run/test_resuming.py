@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from resumed import EVERY, assert_resumes, assert_same, killed_after
 from small_runs import Interrupting, loaded, played, quick
 
-from elsa_sim.base.errors import InputError, RunFailed
+from elsa_sim.base.errors import InputError
 from elsa_sim.base.locks import Lock
 from elsa_sim.base.registry import Component, discover
 from elsa_sim.codecs.base import Codec
@@ -17,7 +19,7 @@ from elsa_sim.learning.aggregation.base import Aggregation
 from elsa_sim.learning.misbehaviour.base import Misbehaviour
 from elsa_sim.links import LinkModel
 from elsa_sim.results.metrics import load
-from elsa_sim.run import resuming, simulation
+from elsa_sim.run import builder, resuming, simulation
 from elsa_sim.run.checkpoint_files import found
 from elsa_sim.transports import Transport
 
@@ -45,9 +47,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_from_every_checkpoint(case: str, tmp_path: Path) -> None:
     assert len(assert_resumes(tmp_path, *CASES[case])) >= 3
-    under_way = [each.state["arithmetic"] for each in found(tmp_path / "whole")]
-    assert any(each["pending"] for each in under_way) == (case == "split asynchronous")
-    assert any(each["again"] for each in under_way) == (case.startswith("split asynchronous "))
+    under_way = [each.state.arithmetic for each in found(tmp_path / "whole")]
+    assert any(each.pending for each in under_way) == (case == "split asynchronous")
+    assert any(each.again for each in under_way) == (case.startswith("split asynchronous "))
 
 
 def members(family: type[Component], place: str, without: str = "") -> dict[str, str]:
@@ -125,8 +127,8 @@ def test_a_stop_that_was_met_can_be_moved(tmp_path: Path) -> None:
     first = played(of(4), "stop.target_accuracy=0.01", EVERY, folder=tmp_path / "run")
     assert len(first.rounds) == 1, "before training, even"
     with quick():
-        further = resuming.resume(tmp_path / "run", ["stop={adapter_change: 1.0e-9}"])
-    assert_same(further, played(of(4), "stop.adapter_change=1.0e-9", EVERY, folder=tmp_path / "whole"))
+        further = resuming.resume(tmp_path / "run", ["stop={}"])
+    assert_same(further, played(of(4), EVERY, folder=tmp_path / "whole"))
 
 
 def test_without_a_checkpoint_it_is_played_anew(tmp_path: Path) -> None:
@@ -157,7 +159,13 @@ def test_an_interrupt_and_a_second_one(tmp_path: Path) -> None:
 def test_interrupted_in_what_is_played_again_nothing_is_lost(tmp_path: Path) -> None:
     whole = played(of(3), EVERY, folder=tmp_path / "whole")
     killed_after(tmp_path / "whole", tmp_path / "again", 2)
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
     with quick():
+        with patch.object(builder, "build", interrupted), pytest.raises(KeyboardInterrupt):
+            resuming.resume(tmp_path / "again")
         with pytest.raises(KeyboardInterrupt):
             resuming.resume(tmp_path / "again", observer=Interrupting(1))
         assert_same(resuming.resume(tmp_path / "again"), whole)
@@ -169,7 +177,7 @@ def test_of_two_the_one_that_came_further(tmp_path: Path) -> None:
     whole = played(of(5), EVERY, folder=tmp_path / "whole")
     killed_after(tmp_path / "whole", tmp_path / "run", 4)
     with quick():
-        assert_same(resuming.resume(tmp_path / "run", ["protocol.rounds=5"]), whole)
+        assert_same(resuming.resume(tmp_path / "run"), whole)
     assert not (tmp_path / "run.partial").exists()
 
 
@@ -189,6 +197,7 @@ def test_a_run_that_lacked_only_its_name(tmp_path: Path) -> None:
         (["seed=4", "protocol.rounds=9"], "seed was 0, is 4"),
         (["execution.workers=2"], r"execution\.workers was 1, is 2"),
         (["adapters.best=true"], r"adapters\.best was false, is true"),
+        (["stop.adapter_change=0.1", "protocol.rounds=9"], r"stop\.adapter_change was null, is 0\.1"),
     ],
 )
 def test_what_cannot_be(changes: list[str], told: str, tmp_path: Path) -> None:
@@ -202,10 +211,24 @@ def test_an_end_before_the_checkpoints(tmp_path: Path) -> None:
     played(of(3), "checkpoint={every: 3}", folder=tmp_path / "run")
     with quick():
         assert len(resuming.resume(tmp_path / "run", ["protocol.rounds=2"]).rounds) == 3
-    played(of(3), "checkpoint={every: 3}", folder=tmp_path / "other")
-    with quick(), pytest.raises(RunFailed, match="the run has ended before round 3, where its checkpoint was taken"):
-        resuming.resume(tmp_path / "other", ["stop.target_accuracy=0.01"])
-    assert len(load(tmp_path / "other").rounds) == 4
+    assert_same(load(tmp_path / "run"), played(of(2), "checkpoint={every: 3}", folder=tmp_path / "short"))
+
+
+@pytest.mark.parametrize(
+    "change", ["protocol.rounds=3", "stop.rounds=3", "stop.sim_time=SIM_TIME", "stop.target_accuracy=TARGET"]
+)
+def test_an_end_before_what_was_played_has_the_adapters_of_that_end(change: str, tmp_path: Path) -> None:
+    kept = "adapters={best: true, every: 1}"
+    longer = played(of(6), kept, "checkpoint={every: 1, keep: 9}", folder=tmp_path / "longer").rounds
+    change = change.replace("SIM_TIME", f"{longer['sim_time_s'][3] + 1e-6}").replace(
+        "TARGET", f"{longer['accuracy'][3]}"
+    )
+    killed_after(tmp_path / "longer", tmp_path / "again", 6)
+    with quick():
+        again = resuming.resume(tmp_path / "again", [change])
+    whole = played(of(6), kept, "checkpoint={every: 1, keep: 9}", change, folder=tmp_path / "whole")
+    assert len(whole.rounds) <= 4
+    assert_same(again, whole)
 
 
 @pytest.mark.parametrize("name", ["nothing", "file.yaml", "empty"])

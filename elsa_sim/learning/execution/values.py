@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -29,12 +29,6 @@ class NotStorable(TypeError):
     """A value of a type that cannot be stored."""
 
 
-#: Puts a tensor's bytes away; returns where they are, and whether they are there since earlier.
-Put = Callable[[Tensor], "tuple[Any, bool]"]
-#: (where, shape, type) -> a tensor of its own.
-Get = Callable[[Any, int], Tensor]
-
-
 def form_of(value: Any, leaves: list[Tensor]) -> Any:
     """The form of ``value``; its tensors are appended to ``leaves``.
 
@@ -43,22 +37,22 @@ def form_of(value: Any, leaves: list[Tensor]) -> Any:
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) and value.layout == torch.strided and not value.is_complex():
         leaves.append(value)
         return ["tensor", *_described(value)]
-    if isinstance(value, np.ndarray) and value.dtype.char in _NUMBERS:
+    if type(value) is np.ndarray and value.dtype.char in _NUMBERS and value.dtype.isnative:
         array = torch.from_numpy(np.ascontiguousarray(value))
         leaves.append(array)
         return ["array", *_described(array)]
     if isinstance(value, np.generic) and value.dtype.char in _NUMBERS:
         return ["number", value.dtype.name, value.item()]
-    if isinstance(value, Mapping):
+    if type(value) is dict:
         return ["mapping", [[form_of(key, leaves), form_of(item, leaves)] for key, item in value.items()]]
     if type(value) in (list, tuple):
         return [type(value).__name__, [form_of(item, leaves) for item in value]]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kind = type(value)
-        fields = {field.name: form_of(getattr(value, field.name), leaves) for field in dataclasses.fields(value)}
+    kind = type(value)
+    if dataclasses.is_dataclass(kind) and _dataclass(kind.__module__, kind.__qualname__) is kind:
+        fields = {field.name: form_of(getattr(value, field.name), leaves) for field in dataclasses.fields(kind)}
         return ["object", kind.__module__, kind.__qualname__, fields]
     raise NotStorable(f"{type(value).__module__}.{type(value).__qualname__}")
 
@@ -94,7 +88,13 @@ def value_of(form: Any, leaves: Callable[[torch.dtype, list[int]], Tensor]) -> A
     if built != "object":
         raise ValueError(f"a value of an unknown sort, {built!r}")
     module, name, fields = rest
-    return _dataclass(module, name)(**{key: value_of(item, leaves) for key, item in fields.items()})
+    kind = _dataclass(module, name)
+    if kind is None or {field.name for field in dataclasses.fields(kind)} != fields.keys():
+        raise ValueError(f"{module}.{name} is no dataclass that this run knows")
+    made = object.__new__(kind)  # nothing of the class is called
+    for key, item in fields.items():
+        object.__setattr__(made, key, value_of(item, leaves))
+    return made
 
 
 def _placed(tensor: Tensor, device: str = "cpu", strides: list[int] | None = None) -> Tensor:
@@ -105,12 +105,11 @@ def _placed(tensor: Tensor, device: str = "cpu", strides: list[int] | None = Non
 
 
 def _dataclass(module: str, name: str) -> Any:
+    """The dataclass of that name; ``None``: there is none, or its module is another's and was not imported."""
     found: Any = import_module(module) if module.partition(".")[0] == _PACKAGE else sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        raise ValueError(f"{module}.{name} is no dataclass that this run knows")
-    return found
+    return found if isinstance(found, type) and dataclasses.is_dataclass(found) else None
 
 
 def nbytes(dtype: torch.dtype, shape: list[int]) -> int:

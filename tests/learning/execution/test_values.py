@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import Counter, OrderedDict, defaultdict
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,38 @@ class OfAPlugin:
 
 def test_dataclasses_of_a_module_that_was_imported() -> None:
     assert there_and_back(OfAPlugin(3)) == OfAPlugin(3)
+
+
+@dataclass
+class Counted:
+    number: int
+    twice: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.number += 1
+        self.twice = 2 * self.number
+
+
+def test_nothing_of_a_dataclass_is_called_when_it_comes_back() -> None:
+    made = Counted(3)
+    made.twice = 99
+    found = there_and_back(made)
+    assert (found.number, found.twice) == (4, 99)
+
+
+def of_a_function() -> Any:
+    @dataclass
+    class Inner:
+        number: int
+
+    return Inner(3)
+
+
+@pytest.mark.parametrize("value", [Counter("aab"), defaultdict(int), OrderedDict(a=1), of_a_function(), np.ones(2, ">f4"),
+                                   torch.eye(2).to_sparse(), torch.ones(1, dtype=torch.complex64)])  # fmt: skip
+def test_what_would_come_back_as_something_else_is_refused(value: Any) -> None:
+    with pytest.raises(NotStorable):
+        form_of(value, [])
 
 
 @pytest.mark.parametrize("value", [object(), {1}, lambda: None, torch.nn.Linear(1, 1), np.array(["x"]), OfAPlugin])
