@@ -227,12 +227,12 @@ def test_what_each_client_trained_is_kept_by_option(tmp_path: Path, protocol: st
 
 
 def test_a_protocol_that_tells_nothing_of_clients_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not [note for note in kept(*MORE)[0].summary["notes"] if "nothing was told" in note]
     monkeypatch.setattr(World, "trained", lambda self, client, *adapters: None)
     with quick():
         results = simulation.run(loaded("adapters.clients=true", FEDAVG), tmp_path / "run")
     assert "adapters.clients: nothing was told of what clients train (World.trained)" in results.summary["notes"]
     assert "clients" not in os.listdir(results.adapters)
-    assert not [note for note in kept(*MORE)[0].summary["notes"] if "nothing was told" in note]
 
 
 def test_the_trace_does_not_depend_on_what_is_kept(tmp_path: Path) -> None:
