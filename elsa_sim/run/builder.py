@@ -151,7 +151,8 @@ def _built(plan: Plan, data: Dataset) -> Model:
         seed=plan.context.streams.integer("backbone"),
     )
     outline = make(meta=True)
-    return Model(make().to(scenario.execution.device), FlopCounter(outline))
+    backbone = make(half=scenario.execution.precision == "bfloat16")
+    return Model(backbone.to(scenario.execution.device), FlopCounter(outline))
 
 
 def _executor(plan: Plan, model: Model, journal: Journal | None) -> Executor:

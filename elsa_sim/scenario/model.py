@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Len
-from pydantic import AfterValidator, Field, SerializeAsAny
+from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 
 from ..base.choices import any_of, renewed, with_choices
 from ..base.context import Context
@@ -97,6 +97,9 @@ class ExecutionOptions(Options):
     executor: Literal["batched", "serial"] = "batched"
     """When arithmetic runs: batched over all clients when a result is needed, or serial at the end of each piece of work
     (the reference). Timeline and bytes are the same, results up to rounding."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What frozen linear layers multiply in; adapters, states between layers and the optimizer are float32. bfloat16 is quicker
+    where the processor has it, and rounds; bytes, FLOPs and simulated time are the same."""
     threads: int = Field(default=1, ge=1, le=1024)
     """Threads of the tensor library, in each worker."""
     workers: int = Field(default=1, ge=1, le=1024)
@@ -108,6 +111,12 @@ class ExecutionOptions(Options):
     any."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where tensors live."""
+
+    @model_validator(mode="after")
+    def _has_effect(self) -> Self:
+        if self.mode == "timing" and self.precision != "float32":
+            raise ValueError("precision has no effect in timing mode, which computes nothing; leave it out")
+        return self
 
 
 class Scenario(Options):

@@ -45,7 +45,7 @@ def _same_frozen(parameters: Mapping[str, Tensor], folder: Path, head: Sequence[
         if ".lora_" in name or name.partition(".")[0] in head:
             continue
         other = theirs.get(outside(name))
-        if other is None or other.shape != ours.shape or not torch.equal(other.to(ours), ours):
+        if other is None or other.shape != ours.shape or not torch.equal(other.to(ours), ours.to(other.dtype).to(ours)):
             what = f"they were trained on the frozen weights in {path.parent}, and the scenario's are others"
             raise InputFaults([Fault("adapters", f"{what} ({outside(name)}); state name: {path.parent}")])
 

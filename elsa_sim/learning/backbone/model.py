@@ -20,6 +20,7 @@ from ..tasks.data import Batch
 from .adapter_start import start_from
 from .families import FAMILIES, Family
 from .options import DECODERS, BackboneOptions, Part, Source, adapted
+from .precision import halve
 from .tensors import class_rows
 
 Objective = Literal["classification", "causal_lm"]
@@ -138,10 +139,12 @@ def build(
     pad_id: int,
     seed: int,
     meta: bool = False,
+    half: bool = False,
 ) -> Backbone:
     """Load (or randomly initialise) the transformer and make places for its adapters.
 
-    ``meta`` builds shapes only. ``labels`` sizes the class head: one of another size in the checkpoint is not used, and a
+    ``meta`` builds shapes only. ``half`` has frozen linear layers multiply in bfloat16 (:mod:`.precision`).
+    ``labels`` sizes the class head: one of another size in the checkpoint is not used, and a
     fresh one is drawn from ``seed``. ``vocabulary`` and ``pad_id`` are those of a built-in backbone, whose tokenizer is
     made for the task; the configuration of a checkpoint says where its positions begin, and is left as it is.
 
@@ -169,6 +172,8 @@ def build(
         drawn |= set(start_from(model, source.adapters, FAMILIES[_model_type(model)].classifier))
     for name in {name.rpartition(".")[0] for name in trainable}:
         model.get_submodule(name).__class__ = RowLinear
+    if half:
+        halve(model, trainable)
     return Backbone(model, trainable, objective, drawn)
 
 
@@ -181,7 +186,8 @@ class RowLinear(nn.Linear):
     """A linear layer whose weight may be one for all rows [out, in], or one for each row of the batch [B, out, in]."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, T, in] or [B, in] to [B, T, out] or [B, out]."""
+        """[B, T, in] or [B, in] to [B, T, out] or [B, out], in the weight's type."""
+        input = input.to(self.weight.dtype)
         if self.weight.dim() == 2:
             return super().forward(input)
         flat = input.dim() == 2
