@@ -51,7 +51,9 @@ class Checkpoint:
     def snapshot(self) -> Snapshot:
         """The arithmetic; a value is read when it is asked for."""
         forms, arithmetic = self.state["forms"], self.state["arithmetic"]
-        opened = lru_cache(maxsize=1)(self._opened)  # values are asked for in their order; what is mapped counts as memory
+        opened = lru_cache(maxsize=1)(
+            self._opened
+        )  # values are asked for in their order; what is mapped counts as memory
         values = {number: partial(_value, forms[form], places, opened) for number, form, places in self.state["values"]}
         return Snapshot(arithmetic["made"], arithmetic["read"], values, arithmetic["pending"], arithmetic["again"])
 
