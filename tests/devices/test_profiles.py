@@ -33,13 +33,13 @@ def test_every_profile_makes_a_device_and_names_its_source(name: str) -> None:
 
 @pytest.mark.parametrize("name", known())
 def test_smaller_numbers_are_never_slower(name: str) -> None:
-    """What catches a peak with sparsity beside one without, or a slip of a power of ten: each halving gives 1 to 16 times."""
+    """What catches a peak with sparsity beside one without, or a slip of a power of ten."""
     peaks = known()[name]["peak_flops"]
     half = peaks.get("float16", peaks.get("bfloat16"))
     if half is not None:
-        assert 1 <= half / peaks["float32"] <= 31
+        assert 1 <= half / peaks["float32"] < 31
     if "int8" in peaks:
-        assert 1 <= peaks["int8"] / half <= 4
+        assert 1 <= peaks["int8"] / half < 4.1  # four times on GeForce cards, whose float16 accumulates in float32
     assert peaks.get("bfloat16", half) == half
     assert 1e10 < peaks["float32"] < 2e14
 
