@@ -39,7 +39,7 @@ def test_smaller_numbers_are_never_slower(name: str) -> None:
     if half is not None:
         assert 1 <= half / peaks["float32"] < 31
     if "int8" in peaks:
-        assert 1 <= peaks["int8"] / half < 4.1  # four times on GeForce cards, whose float16 accumulates in float32
+        assert 1 <= peaks["int8"] / half < (4.1 if "rtx" in name else 2.1)  # GeForce: float32 accumulation at half rate
     assert peaks.get("bfloat16", half) == half
     assert 1e10 < peaks["float32"] < 2e14
 
