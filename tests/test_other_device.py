@@ -14,7 +14,9 @@ from in_process import InProcess
 from resumed import EVERY, killed_after
 from small_runs import loaded
 
+from elsa_sim.base.registry import discover
 from elsa_sim.learning.execution.pools import POOLS
+from elsa_sim.protocols.base import Protocol
 from elsa_sim.results.metrics import Results
 from elsa_sim.run import resuming, simulation
 
@@ -31,14 +33,16 @@ CASES: dict[str, tuple[str, ...]] = {
     "noise, clipped": ("protocol={kind: fedavg, aggregation: norm_clipping}", "unreliable={clients: {client1: noise}}"),
     "outliers": ("protocol={kind: fedavg, aggregation: outlier}", "unreliable={clients: {client1: sign_flip}}"),
     "proximal": ("protocol={kind: fedprox, aggregation: median}",),
-    "server optimizer": ("protocol={kind: fedadam}",),
-    "asynchronous": ("protocol={kind: fedbuff}",),
-    "one replica": ("protocol={kind: splitfed_v2}",),
-    "jointly": ("protocol={kind: sflllm}",),
     "Llama": ("backbone.name=tiny-llama", *LANGUAGE),
     "GPT-2": ("backbone.name=tiny-gpt2", *LANGUAGE),
     "attacks": ("privacy={attacks: [complement, discriminant, nearest_mean, procrustes]}",),
 }
+
+
+discover("elsa_sim.protocols")
+#: Alignment differentiates forwards, which the other device knows nothing of.
+PROTOCOLS = sorted(set(Protocol.members) - {"alignfed"})
+CASES |= {name: (f"protocol={{kind: {name}}}",) for name in PROTOCOLS}
 
 
 def play(folder: Path, *changes: str) -> Results:
