@@ -38,7 +38,7 @@ def list_(
     kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="Only this family, e.g. protocol.")] = None,
     plugin: Plugins = [],  # noqa: B006
 ) -> None:
-    """List protocols, codecs, link models, tasks, figures, backbones and more, one line each."""
+    """List protocols, codecs, link models, tasks, figures, backbones, device profiles and more, one line each."""
     load_plugins(plugin)
     tables.console().print(tables.kinds(kind))
 

@@ -133,6 +133,7 @@ def kinds(family: str | None) -> Table:
 
     from ..base.errors import InputError
     from ..base.registry import families, summary
+    from ..devices import profiles
     from ..learning.backbone.catalogue import entries, told
     from ..learning.backbone.options import BUILT_IN
     from ..results import plots
@@ -149,6 +150,7 @@ def kinds(family: str | None) -> Table:
         "HUB/ID": "a model of the Hugging Face hub, safetensors only",
     }
     rows["backbone"] |= {name: told(entry) for name, entry in entries().items()}
+    rows["profile"] = {name: profiles.told(name) for name in profiles.known()}
     wanted = None if family is None else family.rstrip("s").replace("-", "_")
     if wanted is not None and wanted not in rows:
         raise InputError(f"no family {family!r}{hint(wanted, sorted(rows))}")

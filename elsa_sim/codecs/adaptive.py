@@ -51,7 +51,7 @@ GAIN_BYTES = 2
 @lru_cache(maxsize=64)
 def allocation(basis: Basis, rank: int, total: int) -> tuple[int, ...]:
     """Bits of the first ``rank`` directions, ``total`` in all (8 each at most)."""
-    variances = basis.variances[:rank].double()
+    variances = basis.variances[:rank].double().cpu()  # a loop over numbers, wherever the states are
     bits = torch.zeros(len(variances), dtype=torch.int64)
     errors = torch.tensor(ERRORS, dtype=torch.float64)
     for _ in range(min(total, 8 * len(bits))):

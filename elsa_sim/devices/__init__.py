@@ -9,6 +9,7 @@ from .device import Device, Execution
 from .downtime import AvailabilityTrace, Crash, Downtime, OnOff
 from .options import ClientOptions, CloudOptions, DeviceOptions, DevicesOptions, EdgeOptions, PowerOptions
 from .profiles import known, profile
+from .speed import NumberType, speed_in
 from .stragglers import Background, LogNormal, Scripted, ShiftedExponential, Straggler, Throttling
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "EdgeOptions",
     "Execution",
     "LogNormal",
+    "NumberType",
     "OnOff",
     "PowerOptions",
     "Scripted",
@@ -32,4 +34,5 @@ __all__ = [
     "Throttling",
     "known",
     "profile",
+    "speed_in",
 ]

@@ -64,7 +64,7 @@ class Device:
     def duration(self, flops: float, slowdown: float | None = None) -> float:
         """How long a slot is held for ``flops`` at this slowdown (s); without one, at the constant slowdown stated."""
         factor = self.options.slowdown if slowdown is None else slowdown
-        return self.options.launch + flops / self.options.speed * factor
+        return self.options.launch + flops / self.options.effective_speed * factor
 
     def compute(self, flops: float) -> Generator[simpy.Event, Any, Execution]:
         """Wait for a slot, hold it as long as the work takes, and return the :class:`Execution`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from annotated_types import Ge, Gt, Le
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
@@ -13,18 +13,16 @@ from ..base.choices import member_of
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from ..base.registry import Items, Options
-from ..base.units import MOST_SPEED, Frequency, Power, Size, bounded
+from ..base.units import Frequency, Power, Size, bounded
 from ..topology import Topology
 from .downtime import Downtime
 from .profiles import profile
+from .speed import NumberType, StatedSpeed, speed_in
 from .stragglers import Straggler
 
 _GIB = 2.0**30
 D = TypeVar("D", bound="DeviceOptions")
 
-PositiveSpeed = Annotated[
-    float, *bounded("speed", 1.0, MOST_SPEED, "from a pocket calculator to a thousand of the fastest computers")
-]
 Memory = Annotated[Size, Gt(0)]
 Slowdown = Annotated[float, Ge(1e-6), Le(1e6)]
 Launch = Annotated[float, *bounded("time", 0.0, 1e4, "the cost of one piece of work, of which a run has thousands")]
@@ -61,8 +59,9 @@ class DeviceOptions(Options):
 
     profile: str | None = None
     """Name of a known device (see devices/profiles.json) that speed, memory and power come from where not given."""
-    speed: PositiveSpeed
-    """Effective speed on the work at hand."""
+    speed: StatedSpeed
+    """Effective speed on the work at hand, well below a data sheet's peak; or one for each type of numbers, of which that
+    counts which the run computes in (float32)."""
     memory: Memory
     """Memory for a part of the model, its activations and its optimizer."""
     slots: Annotated[int, Ge(1), Le(4096)] = 1
@@ -85,18 +84,34 @@ class DeviceOptions(Options):
             return given
         return merged(profile(given["profile"]), given)
 
+    @property
+    def effective_speed(self) -> float:
+        """The speed that counts (FLOP/s); where several are stated, :meth:`computing_in` says which."""
+        if isinstance(self.speed, float):
+            return self.speed
+        raise ValueError(f"one of {len(self.speed)} speeds counts; computing_in(type) says which")
+
+    def computing_in(self, numbers: NumberType) -> Self:
+        """This device with the one speed that it has in ``numbers``.
+
+        Raises:
+            ValueError: none is stated for that type.
+        """
+        speed = speed_in(self.speed, numbers)
+        return self if speed is self.speed else self.model_copy(update={"speed": speed})
+
 
 class ClientOptions(DeviceOptions):
     """A single-board computer or a phone; the defaults are those of a Raspberry Pi 4's class."""
 
-    speed: PositiveSpeed = 20e9
+    speed: StatedSpeed = 20e9
     memory: Memory = 4.0 * _GIB
 
 
 class EdgeOptions(DeviceOptions):
     """A small server near the clients; the defaults are those of a multi-core CPU."""
 
-    speed: PositiveSpeed = 500e9
+    speed: StatedSpeed = 500e9
     memory: Memory = 64.0 * _GIB
     power: PowerOptions = PowerOptions(idle=60.0, busy=200.0, transmit=5.0, receive=5.0)
 
@@ -104,7 +119,7 @@ class EdgeOptions(DeviceOptions):
 class CloudOptions(DeviceOptions):
     """The cloud's server; the defaults are those of a data-centre GPU well below its peak."""
 
-    speed: PositiveSpeed = 10e12
+    speed: StatedSpeed = 10e12
     memory: Memory = 256.0 * _GIB
     power: PowerOptions = PowerOptions(idle=150.0, busy=600.0, transmit=10.0, receive=10.0)
 
@@ -121,15 +136,20 @@ class DevicesOptions(Options):
     overrides: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Options that differ for single nodes: ``{client3: {speed: 4 GFLOP/s}}``."""
 
-    def of(self, topology: Topology, context: Context | None = None) -> dict[str, DeviceOptions]:
+    def of(
+        self, topology: Topology, context: Context | None = None, numbers: NumberType = "float32"
+    ) -> dict[str, DeviceOptions]:
         """Node name -> its options, for every node that computes (not for routers), files of downtimes read.
 
+        ``numbers`` is what the run computes in: each device has the one speed that counts.
+
         Raises:
-            InputFaults: overrides of unknown nodes, or with bad values, and files that cannot be used; all of them.
+            InputFaults: overrides of unknown nodes, or with bad values, speeds of other types only, and files that cannot
+                be used; all of them.
         """
         faults: list[Fault] = []
         roles: Mapping[str, DeviceOptions] = {"client": self.client, "edge": self.edge, "cloud": self.cloud}
-        roles = {role: _loaded(options, context, role, faults) for role, options in roles.items()}
+        roles = {role: _made(options, context, numbers, role, faults) for role, options in roles.items()}
         found = {name: roles[role] for role in ("cloud", "edge", "client") for name in topology.names(role)}
         for name, changes in self.overrides.items():
             where = f"overrides.{name}"
@@ -149,10 +169,18 @@ class DevicesOptions(Options):
             except ValidationError as error:
                 faults += [Fault(".".join([where, *map(str, e["loc"])]), e["msg"]) for e in error.errors()]
             else:
-                found[name] = _loaded(options, context, where, faults)
+                found[name] = _made(options, context, numbers, where, faults)
         if faults:
             raise InputFaults(faults)
         return found
+
+
+def _made(options: D, context: Context | None, numbers: NumberType, key: str, faults: list[Fault]) -> D:
+    try:
+        options = options.computing_in(numbers)
+    except ValueError as error:
+        faults.append(Fault(f"{key}.speed", str(error)))
+    return _loaded(options, context, key, faults)
 
 
 def _loaded(options: D, context: Context | None, key: str, faults: list[Fault]) -> D:

@@ -217,7 +217,7 @@ def build(
             data = tokenize(plan.texts, tokenizer, scenario.task)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, loaded.located(error, section)) from None
-    if scenario.execution.device == "cuda":
+    if scenario.execution.device == "cuda" and not timing:
         _need_cuda(loaded)
     try:
         model = _blueprint(plan, data) if timing else _built(plan, data)

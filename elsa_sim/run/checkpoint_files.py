@@ -73,9 +73,8 @@ class Checkpoint:
     def snapshot(self) -> Snapshot:
         """The arithmetic; a value is read when it is asked for."""
         forms, told = self.state.forms, self.state.arithmetic
-        opened = lru_cache(maxsize=1)(
-            self._opened
-        )  # values are asked for in their order; what is mapped counts as memory
+        # values are asked for in their order, and what is mapped counts as memory
+        opened = lru_cache(maxsize=1)(self._opened)
         values = {
             number: partial(self._value, forms, form, places, opened) for number, form, places in self.state.values
         }

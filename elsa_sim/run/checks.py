@@ -97,7 +97,7 @@ def check(scenario: Given, overrides: Sequence[str] = ()) -> Plan:
     topology = attempt("topology", lambda: scenario.topology.build(context))
     if topology is not None:
         faults.extend(loaded.located(_lacking(topology, protocol), "topology"))
-    devices = attempt("devices", lambda: scenario.devices.of(_is(topology), context), topology)
+    devices = attempt("devices", lambda: scenario.devices.of(_is(topology), context, scenario.number_type), topology)
     attempt("network", lambda: scenario.network.check(_is(topology)), topology)
     unreliable = attempt("unreliable", lambda: _unreliable(scenario, _is(topology), context), topology)
     layout, wireless = None, scenario.wireless

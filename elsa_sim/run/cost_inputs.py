@@ -81,7 +81,7 @@ def resources(
 
 def machine(device: DeviceOptions) -> Machine:
     """A device as a split policy sees it."""
-    return Machine(device.speed / device.slowdown, device.memory, device.launch, device.slots)
+    return Machine(device.effective_speed / device.slowdown, device.memory, device.launch, device.slots)
 
 
 def radio_of(scenario: Scenario, layout: Layout, streams: Streams) -> Radio:

@@ -71,7 +71,7 @@ def too_slow(
         for holder, name in places:
             held = pattern.held(parts, holder)
             work = float(sum(flops_closed_form.flops(outline, part, "both", rows, width) for part in held))
-            speed = devices[name].speed / devices[name].slowdown
+            speed = devices[name].effective_speed / devices[name].slowdown
             if work / speed > MOST_TIME and name not in slow.get((work, speed), ()):
                 slow.setdefault((work, speed), []).append(name)
     for (work, speed), names in slow.items():

@@ -40,6 +40,11 @@ def of_sections(scenario: Scenario, protocol: Protocol) -> Iterator[tuple[str, F
             yield "network", Fault(name, "has no effect with retries: 0; leave it out")
     if scenario.adapters.clients and not protocol.pattern.trained_at("client"):
         yield "adapters", Fault("clients", f"no client trains under protocol {protocol.kind!r}; leave it out")
+    if scenario.execution.cluster == "ray" and scenario.execution.device == "cuda":
+        yield (
+            "execution",
+            Fault("cluster", "workers of a Ray cluster are given processors only; valid with device: cuda: local"),
+        )
     stop = scenario.stop
     if stop.rounds is not None and stop.rounds > protocol.rounds:
         yield "stop", Fault("rounds", f"the protocol ends after {protocol.rounds}, before {stop.rounds}; leave it out")
@@ -55,6 +60,8 @@ def unlooked(scenario: Scenario) -> Iterator[str]:
             yield "stop.target_accuracy is never reached in timing mode, which has no accuracy"
         if scenario.execution.workers > 1:
             yield "execution.workers have nothing to do in timing mode"
+        if scenario.execution.device != "cpu":
+            yield "execution.device has nothing to do in timing mode"
         if scenario.adapters != AdapterOptions():
             yield "adapters are not kept in timing mode, which has none"
         if scenario.backbone.adapters is not None:

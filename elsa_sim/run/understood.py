@@ -6,12 +6,15 @@ that can be read. Tested in tests/run/test_understood.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ..base.listing import listed
 from ..base.units import format_bandwidth, format_bytes, format_flops, format_seconds, format_speed
 from ..codecs.base import Codec, MessageContext
 from ..codecs.chain import coupled, resolved, wire_specs
+from ..devices import DeviceOptions, NumberType, known, profile
 from ..learning.backbone.memory import FLOAT
 from ..learning.backbone.options import whole
 from ..learning.execution.work import TensorSpec
@@ -72,11 +75,27 @@ def _devices(plan: Plan) -> Iterator[Row]:
         found = [plan.devices[name] for name in plan.topology.names(role)]
         if not found:
             continue
-        text = spread([each.speed / each.slowdown for each in found], format_speed)
-        text += f", memory {spread([each.memory for each in found], format_bytes)}"
+        text = spread([each.effective_speed / each.slowdown for each in found], format_speed)
+        text += f" in {plan.scenario.number_type}, memory {spread([each.memory for each in found], format_bytes)}"
+        text += "".join(f"; {told}" for told in _profiled(found, plan.scenario.number_type))
         slow, away = sum(bool(each.stragglers) for each in found), sum(bool(each.downtimes) for each in found)
         text += f"; {slow} with varying slowdowns" if slow else ""
         yield f"{role} devices", text + (f"; {away} with downtimes" if away else "")
+
+
+def _profiled(found: Sequence[DeviceOptions], numbers: NumberType) -> Iterator[str]:
+    """The profiles whose speeds count, and what share of a peak that is."""
+    names = Counter(each.profile for each in found if each.profile is not None
+                    and each.effective_speed == profile(each.profile)["speed"].get(numbers))  # fmt: skip
+    for name, count in names.items():
+        entry = known()[str(name)]
+        share = f"{100 * entry['efficiency']:g} % of a peak of {format_speed(entry['peak_flops'][numbers])}"
+        yield f"{count} as {name}: {share}" + (", unverified" if _doubted(entry, numbers) else "")
+
+
+def _doubted(entry: Mapping[str, Any], numbers: str) -> bool:
+    """Whether the peak of a profile in a type of numbers is unverified."""
+    return not {"peak_flops", f"peak_flops.{numbers}"}.isdisjoint(entry["unverified"])
 
 
 def _samples(plan: Plan) -> Iterator[Row]:

@@ -23,7 +23,7 @@ from ..base.registry import Component, Items, Options, discover, families, load_
 from ..base.streams import Streams
 from ..base.units import MOST_COUNT, MOST_FACTOR, Seconds
 from ..codecs.base import Codec
-from ..devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, Straggler
+from ..devices import ClientOptions, CloudOptions, DevicesOptions, Downtime, EdgeOptions, NumberType, Straggler
 from ..learning.backbone.options import BackboneOptions
 from ..learning.misbehaviour.base import Misbehaviour
 from ..learning.misbehaviour.options import UnreliableOptions
@@ -163,6 +163,11 @@ class Scenario(Options):
     """How often a run writes down what `elsa-sim resume` goes on from."""
     execution: ExecutionOptions = ExecutionOptions()
     """How the tensor math is done on this machine."""
+
+    @property
+    def number_type(self) -> NumberType:
+        """What simulated devices compute in: it decides which of several speeds of a device counts."""
+        return "float32"
 
 
 @dataclass(frozen=True)

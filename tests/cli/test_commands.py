@@ -563,6 +563,9 @@ def test_list(elsa: Command) -> None:
     rows = [line.split() for line in one.out.splitlines()[1:]]
     assert {row[0] for row in rows} == {"protocol"}
     assert all(len(row) > 3 for row in rows)  # each says what it is
+    profiles = elsa("list", "profiles")
+    assert "jetson-orin-nx-16gb     564 GFLOP/s float32, 4.5 TFLOP/s float16 / bfloat16, " in profiles.out
+    assert "; 16 GiB; 5 W idle, 25 W busy; unverified: speeds, idle power, busy power" in profiles.out
     said = elsa("list", "protcol")
     assert said.status == 2
     assert "did you mean 'protocol'?" in said.err
@@ -577,6 +580,10 @@ def test_schema(elsa: Command) -> None:
     for path in (*SCENARIOS.glob("*.yaml"),):
         validator.validate(yaml.safe_load(path.read_text()))
     validator.validate(yaml.safe_load(TEXT))
+    several = {"protocol": "elsa", "devices": {"client": {"speed": {"float32": "1 TFLOP/s", "bfloat16": 4e12}}}}
+    validator.validate(several)
+    several["devices"]["client"]["speed"]["flaot32"] = 1  # type: ignore[index]
+    assert not validator.is_valid(several)
     assert not validator.is_valid({"protocol": {"kind": "elsa", "ronds": 3}})
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from elsewhere import Elsewhere, watched
 from exchange import MadeUp, Pair, hidden, leaves, secrets, spec_of
 
 from elsa_sim.base.registry import discover, summary
 from elsa_sim.codecs.base import Codec, Encoded, Keys, MessageContext
 from elsa_sim.codecs.chain import chain_flops, encode, faults, resolved, wire_specs
+from elsa_sim.codecs.public import Sample
 
 discover("elsa_sim.codecs")
 MEMBERS = {kind: member for kind, member in Codec.members.items() if member.__module__.startswith("elsa_sim.")}
@@ -141,6 +143,29 @@ def test_shape_dtype_and_declared_buffers(items: list[tuple[str, dict[str, Any]]
             spec.nbytes for spec in declared
         ]
         assert y.isfinite().all()
+
+
+@every
+def test_computes_where_its_input_is(items: list[tuple[str, dict[str, Any]]]) -> None:
+    """On a device that the processor's tensors do not mix with; the receiver reads what it reads on the processor."""
+    here, there = Pair(make(items)), Pair(make(items))
+    for message, up in [("activation", True), ("gradient", False)]:
+        expected = here.send(hidden(), message, up)
+        with watched():
+            there.public = There(there.width)
+            found = there.send(Elsewhere(hidden()), message, up)
+            assert {type(each) for each in (found, *there.pipeline)} == {Elsewhere}
+            assert isinstance(found, Elsewhere)
+            off = (found.here - expected).norm() / expected.norm()
+        assert float(off) < 1e-3, (message, up)
+
+
+class There(MadeUp):
+    """Public states on the other device, as a backbone that is there makes them."""
+
+    def sample(self, layer: int, round: int) -> Sample:
+        made = super().sample(layer, round)
+        return Sample(Elsewhere(made.states), Elsewhere(made.texts))
 
 
 @every

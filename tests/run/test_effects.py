@@ -50,6 +50,8 @@ def faults(*changes: str) -> list[str]:
         (("privacy={under: [[{kind: ssop, rank: 33}]]}",), "privacy.under.0.0: 'ssop' turns rows of 32 numbers"),
         (("protocol.trust={judges: [updates], consistency: similarity}",), "protocol.trust: consistency is about answers"),
         (("protocol.trust={judges: [updates, updates]}",), "protocol.trust: judges names one of them twice"),
+        (("execution={cluster: ray, workers: 2, device: cuda}",),
+         "execution.cluster: workers of a Ray cluster are given processors only; valid with device: cuda: local"),
         (("stop.rounds=3",), "stop.rounds: the protocol ends after 2, before 3"),
     ],
 )  # fmt: skip
@@ -88,6 +90,7 @@ def test_what_has_an_effect_is_fine(changes: tuple[str, ...]) -> None:
         ),
         (("execution.mode=timing", "stop.target_accuracy=0.9"), "stop.target_accuracy is never reached in timing mode"),
         (("execution.mode=timing", "execution.workers=2"), "execution.workers have nothing to do in timing mode"),
+        (("execution.mode=timing", "execution.device=cuda"), "execution.device has nothing to do in timing mode"),
         (("execution.worker_timeout=60",), "execution.worker_timeout has an effect with several workers only"),
     ],
 )

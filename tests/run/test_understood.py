@@ -38,6 +38,22 @@ def test_links_in_units_also_where_numbers_were_bare() -> None:
     assert "note" not in told()
 
 
+def test_devices_say_which_speed_counts_and_what_share_of_a_peak_it_is() -> None:
+    said = told(
+        "devices.client={profile: jetson-orin-nx-8gb}",
+        "devices.edge={speed: {float32: 2 GFLOP/s, bfloat16: 9 GFLOP/s}}",
+        "devices.cloud={profile: nvidia-t4, speed: 1 TFLOP/s}",
+        "devices.overrides={client1: {profile: raspberry-pi-4, memory: 8 GB}}",
+    )
+    assert said["client devices"] == [
+        "12 GFLOP/s to 471 GFLOP/s in float32, memory 8 GB to 8.59 GB; 2 as jetson-orin-nx-8gb: 30 % of a peak of "
+        "1.57 TFLOP/s, unverified; 1 as raspberry-pi-4: 25 % of a peak of 48 GFLOP/s"
+    ]
+    assert said["edge devices"][0].startswith("2 GFLOP/s in float32, memory ")
+    assert said["cloud devices"][0].startswith("1 TFLOP/s in float32, memory ")
+    assert "nvidia-t4" not in said["cloud devices"][0]  # its speed is not that of the profile
+
+
 def test_what_varies_and_what_is_lost() -> None:
     changes = (
         "topology.access.profile=[[1, 2 Mbit/s], [2, 0]]",

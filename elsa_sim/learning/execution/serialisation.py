@@ -104,7 +104,8 @@ def _compute(task: tuple[list[tuple[Any, list[Any], int]], list[tuple[int, int]]
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Tensors go with their own elements only, whatever they are views of; the backbone does not go at all."""
+    """Tensors go with their own elements only, whatever they are views of, and arrive on the device that they were on; the
+    backbone does not go at all."""
 
     def __init__(self, file: io.BytesIO, backbone: Backbone) -> None:
         super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -116,7 +117,8 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, item: Any) -> Any:
         if isinstance(item, Tensor):
             flat = item.detach().cpu().reshape(-1).clone().view(torch.uint8).numpy()
-            return _tensor, (flat, item.dtype, tuple(item.shape))
+            place = () if item.device.type == "cpu" else (str(item.device),)
+            return _tensor, (flat, item.dtype, tuple(item.shape), *place)
         return super().reducer_override(item)
 
 
@@ -129,8 +131,9 @@ class _Unpickler(pickle.Unpickler):
         return self._backbone
 
 
-def _tensor(flat: Any, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
-    return torch.from_numpy(flat).view(dtype).view(shape)
+def _tensor(flat: Any, dtype: torch.dtype, shape: tuple[int, ...], device: str = "cpu") -> Tensor:
+    tensor = torch.from_numpy(flat).view(dtype).view(shape)
+    return tensor if device == "cpu" else tensor.to(device)
 
 
 def _dumps(value: Any, backbone: Backbone) -> bytes:
