@@ -18,11 +18,13 @@ from elsa_sim.base.errors import InputError, RunFailed, ScenarioError
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.learning.execution.executor import Executor
 from elsa_sim.learning.execution.journal import Snapshot
+from elsa_sim.learning.execution.work import Ref
 from elsa_sim.results import manifest
 from elsa_sim.run import checkpoint_files, checkpoints, checks, closing, resuming, simulation, understood
 from elsa_sim.run.checkpoint_files import found
 from elsa_sim.run.checkpoint_state import Events, Host, Run
 from elsa_sim.scenario.checkpoint_options import CheckpointOptions
+from elsa_sim.world.round_end import RoundEnd
 
 FEDAVG = "protocol={kind: fedavg, rounds: 5, local_steps: 1}"
 
@@ -61,6 +63,15 @@ def test_by_host_time_they_go_when_the_run_has_ended(tmp_path: Path, monkeypatch
     played(FEDAVG, "checkpoint={every: 1 min}", folder=tmp_path / "run")
     assert seen == [(2, 75.0), (5, 150.0)]
     assert rounds(tmp_path / "run") == []
+
+
+def test_host_times_of_what_is_played_again_are_those_of_the_first_time() -> None:
+    times = checkpoints.HostTimes(Host(wall_s=5.0, evaluations_s=[1.0, 4.0]))
+    for live in (False, False, True):
+        times.ended(RoundEnd(1, 0.0, Ref(None), {}, live=live))
+    assert times.seconds[:2] == [1.0, 4.0]
+    assert len(times.seconds) == 3
+    assert times.seconds[2] >= 5.0
 
 
 def test_timing_mode_and_a_run_without_a_folder_have_none(tmp_path: Path) -> None:
@@ -196,6 +207,7 @@ def test_what_a_kill_left_of_one_is_swept_away(tmp_path: Path) -> None:
         file.write('["evaluation", {"accuracy"')
     with quick():
         assert_same(resuming.resume(tmp_path / "again"), whole)
+        assert all(each.whole for each in found(tmp_path / "again"))
         whole = played(FEDAVG, EVERY, "protocol.rounds=7", folder=tmp_path / "longer")
         assert_same(resuming.resume(tmp_path / "again", ["protocol.rounds=7"]), whole)
     assert not list(tmp_path.rglob("*.partial"))

@@ -171,6 +171,16 @@ def test_interrupted_in_what_is_played_again_nothing_is_lost(tmp_path: Path) -> 
         assert_same(resuming.resume(tmp_path / "again"), whole)
 
 
+def test_what_cannot_be_built_loses_no_checkpoint(tmp_path: Path) -> None:
+    whole = played(of(3), EVERY, folder=tmp_path / "whole")
+    killed_after(tmp_path / "whole", tmp_path / "again", 2)
+    with quick():
+        with patch.object(builder, "build", side_effect=InputError("a file changed")), pytest.raises(InputError):
+            resuming.resume(tmp_path / "again")
+        assert [each.round for place in tmp_path.glob("again*") for each in found(place)] == [2, 1]
+        assert_same(resuming.resume(tmp_path / "again"), whole)
+
+
 def test_of_two_the_one_that_came_further(tmp_path: Path) -> None:
     """A killed attempt to go beyond the end beside the run that ended."""
     played(of(3), EVERY, folder=tmp_path / "run")
