@@ -5,8 +5,8 @@
 
 A trial draws a scenario below and begins its run with a checkpoint after every round. It is killed at a moment drawn from the
 time that it takes, or soon after a checkpoint appeared or began to be written. Then `elsa-sim resume`, which is killed, too,
-in every third trial, until one ends. Its event table, hash, rounds, adapters and the data of its figures have to be those
-of the run that was not killed, bit for bit. Results are kept in `--out` (default `runs/kill`), a line per trial.
+in every third trial, until one ends. Its event table, hash, rounds, adapters, figures and trace have to be those of the run that
+was not killed, bit for bit. Results are kept in `--out` (default `runs/kill`), a line per trial.
 """
 
 from __future__ import annotations
@@ -104,9 +104,9 @@ def facts(run: Path) -> dict[str, Any]:
     adapters = {
         str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("adapters/**/*.safetensors"))
     }
-    figures = sorted(path.name for path in (run / "figures").iterdir())
+    figures = {path.name: path.read_bytes() for path in sorted((run / "figures").iterdir())}
     return {"summary": summary, "rounds": rounds, "events": results.events.to_csv(index=False), "adapters": adapters,
-            "names of figures": figures, "trace": (run / "trace.json").read_bytes()}  # fmt: skip
+            "figures": figures, "trace": (run / "trace.json").read_bytes()}  # fmt: skip
 
 
 def trial(folder: Path, chance: random.Random, name: str, whole: Path, seconds: float) -> dict[str, Any]:

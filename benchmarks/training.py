@@ -14,7 +14,8 @@ model and writing the run directory, ``CPU s`` also the imports.
 Programs: ``bare-32`` pads to 32 tokens as other simulators do, ``bare-longest`` to the longest text of a batch;
 ``EXECUTOR-MODEL-NETWORK`` is this program with that executor, MODEL ``split`` (three parts) or ``whole``, and NETWORK
 ``net`` or ``ideal`` (no shared links); ``workers-split-net`` is batched, in as many processes as ``--threads``, one
-thread each. Needs TREC in $ELSA_SIM_DATA and the extra [pretrained].
+thread each; ``half-split-net`` is batched, with frozen products in bfloat16. Needs TREC in $ELSA_SIM_DATA and the extra
+[pretrained].
 """
 
 from __future__ import annotations
@@ -38,13 +39,12 @@ QUICK = {"W": {"clients": 4, "rounds": 1, "steps": 2}, "W-tiny": {"clients": 20,
 def programs(workload: str) -> list[str]:
     """All programs that are compared, by default."""
     from elsa_sim.learning.execution.executor import EXECUTORS
-    from elsa_sim.scenario.model import ExecutionOptions
 
     layers = workloads.WORKLOADS[workload]["backbone"].get("config", {}).get("num_hidden_layers", 6)
     models = ["split", "whole"] if layers >= 3 else ["whole"]  # three parts have a layer each
     own = [f"{e}-{m}-{n}" for e in sorted(EXECUTORS) if e != "timing" for m in models for n in ("net", "ideal")]
-    several = [f"workers-{models[0]}-net"] if "workers" in ExecutionOptions.model_fields else []
-    return ["bare-32", "bare-longest", *sorted(own, key=lambda name: not name.startswith("serial")), *several]
+    special = [f"{name}-{models[0]}-net" for name in ("workers", "half")]
+    return ["bare-32", "bare-longest", *sorted(own, key=lambda name: not name.startswith("serial")), *special]
 
 
 def run(program: str, sizes: dict[str, Any], threads: int) -> dict[str, float]:
@@ -68,9 +68,12 @@ def run(program: str, sizes: dict[str, Any], threads: int) -> dict[str, float]:
             self.times.append((time.perf_counter(), time.process_time()))
 
     executor, model, network = program.split("-")
-    several = {"executor": "batched", "workers": threads, "threads": 1} if executor == "workers" else {}
+    special: dict[str, dict[str, Any]] = {
+        "workers": {"executor": "batched", "workers": threads, "threads": 1},
+        "half": {"executor": "batched", "precision": "bfloat16"},
+    }
     loaded = workloads.load(sizes, protocol="elsa" if model == "split" else "fedavg", network=network == "net",
-                            **{"executor": executor, "threads": threads} | several)  # fmt: skip
+                            **{"executor": executor, "threads": threads} | special.get(executor, {}))  # fmt: skip
     clock, begin = Clock(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         summary = simulation.run(loaded, Path(folder) / "run", clock).summary
@@ -78,7 +81,7 @@ def run(program: str, sizes: dict[str, Any], threads: int) -> dict[str, float]:
     host = summary["host"]
     wall, cpu = (end - start for start, end in zip(clock.times[0], clock.times[-1], strict=True))
     return {"wall_s": whole, "rounds_s": wall, "accuracy": summary["accuracy"], "math_share": host["math_s"] / host["wall_s"],
-            **({} if several else {"rounds_cpu_s": cpu})}  # fmt: skip
+            **({} if executor == "workers" else {"rounds_cpu_s": cpu})}  # fmt: skip
 
 
 def child(arguments: argparse.Namespace) -> None:

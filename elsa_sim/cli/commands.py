@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..base.collecting import SELDOM
 from ..base.errors import ElsaError, InputError, RunFailed, unexpected
 from ..base.writing import refused
 from ..version import __version__
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of ``elsa-sim``."""
-    gc.set_threshold(100_000, 20, 20)  # what is imported, and what a run makes, is seldom garbage in cycles
+    gc.set_threshold(*SELDOM)
     try:
         app()
     except _Interrupted as interrupt:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -157,6 +157,7 @@ class Folder:
             return self._write(snapshot, readings, run, folder, draft)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
+            self._leave_if_empty()
             raise
 
     def _write(self, snapshot: Snapshot, readings: Sequence[Reading], run: Run, folder: Path, draft: Path) -> int:
@@ -190,7 +191,10 @@ class Folder:
         for folder, _ in _folders(self.path):
             shutil.rmtree(folder)
         (self.path / READINGS).unlink(missing_ok=True)
-        if self.path.is_dir() and not os.listdir(self.path):
+        self._leave_if_empty()
+
+    def _leave_if_empty(self) -> None:
+        with suppress(OSError):  # others keep something there, or it is not there
             self.path.rmdir()
 
 

@@ -99,8 +99,7 @@ class Checkpoints(RoundObserver):
         try:
             self._folder.write(self.journal.snapshot(executor.pending), self.journal.taken(), self._state(round))
         except NotStorable as error:
-            self._unable = f"no checkpoint was taken: a value of type {error} cannot be stored"
-            self._folder.remove()
+            self._unable = f"no checkpoint was taken from round {round} on: a value of type {error} cannot be stored"
         else:
             self._folder.keep(self._options.keep)
 

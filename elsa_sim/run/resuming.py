@@ -164,10 +164,10 @@ def differences(state: State, loaded: Loaded, plan: checks.Plan) -> list[str]:
         found = _changed(document.parse(state.scenario).data, document.parse(dump.dump(loaded)).data)
     except ScenarioError:
         return ["what it says of its scenario cannot be read"]
-    now = {*inputs.named(loaded).items(), *plan.context.digests.items()}
-    contents = {(Path(name).name, digest) for name, digest in now}
+    now = {**inputs.named(loaded), **plan.context.digests}
+    others = {(Path(name).name, digest) for name, digest in now.items()}  # a backbone's files have other names here
     for name, digest in state.inputs.items():
-        if (name, digest) not in now and (Path(name).name, digest) not in contents:
+        if now[name] != digest if name in now else (Path(name).name, digest) not in others:
             found.append(f"{name} has other contents, or is not there")
     versions = closing.versions()
     for name in dict.fromkeys((*state.versions, *versions)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import simpy
 
+from ..base.collecting import seldom_collecting
 from ..base.errors import InputError, RunFailed
 from ..base.interrupts import Shield
 from ..base.units import MOST_TIME
@@ -75,7 +75,7 @@ def run(
         with opened(Path(folder), earlier) as draft:
             results = play(loaded, plan, draft.path, shield, watching)
             if then is not None:
-                with shield.lowered(), _seldom_collecting():
+                with shield.lowered(), seldom_collecting():
                     then(results, draft.path)
     return replace(results, folder=Path(folder), scenario=dump.plain(loaded))
 
@@ -136,7 +136,7 @@ def _simulate(loaded: Loaded, ending: Ending, observer: Observer, times: HostTim
     ending.world = world
     for each in kept:
         each.begin(world)
-    with _seldom_collecting():
+    with seldom_collecting():
         _play(world, ending.plan)
     for each in kept:
         each.finish()
@@ -158,20 +158,6 @@ def _threads(execution: ExecutionOptions) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _seldom_collecting() -> Iterator[None]:
-    """Let Python look for cyclic garbage more seldom: a run makes many objects, few of them in cycles, and so do its figures.
-
-    With 10,000 clients it would otherwise spend half of a timing-only run looking through what is still in use.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(100_000, 20, 20)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _play(world: World, plan: checks.Plan) -> None:

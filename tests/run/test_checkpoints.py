@@ -15,6 +15,7 @@ from safetensors import safe_open
 from small_runs import loaded, played, quick
 
 from elsa_sim.base.errors import InputError, RunFailed, ScenarioError
+from elsa_sim.codecs.base import MessageContext
 from elsa_sim.codecs.int8 import Int8
 from elsa_sim.learning.execution.executor import Executor
 from elsa_sim.learning.execution.journal import Snapshot
@@ -213,14 +214,23 @@ def test_what_a_kill_left_of_one_is_swept_away(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.partial"))
 
 
-def test_a_value_that_cannot_be_stored_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Int8, "start", lambda self, keys: {1, 2})
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_value_that_cannot_be_stored_is_a_note_and_earlier_ones_stay(
+    first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = Int8.decode
+
+    def odd(self: Int8, data: Any, spec: Any, state: Any, context: MessageContext) -> Any:
+        return decode(self, data, spec, state, context)[0], {1, 2} if context.round >= first else None
+
+    monkeypatch.setattr(Int8, "decode", odd)
     results = played(FEDAVG, EVERY, "codec.adapters=[int8]", folder=tmp_path / "run")
     assert results.summary["complete"]
     assert [note for note in results.summary["notes"] if "checkpoint" in note] == [
-        "no checkpoint was taken: a value of type builtins.set cannot be stored"
+        f"no checkpoint was taken from round {first} on: a value of type builtins.set cannot be stored"
     ]
-    assert not (tmp_path / "run" / "checkpoint").exists()
+    assert rounds(tmp_path / "run") == list(range(first - 1, 0, -1))
+    assert (tmp_path / "run" / "checkpoint").exists() == (first > 1)
 
 
 def test_they_stay_until_all_else_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,6 +283,20 @@ def test_another_version_of_what_numbers_depend_on_is_refused(tmp_path: Path, mo
 
 
 VERSIONS = closing.versions()
+
+
+def test_files_of_one_name_that_are_exchanged_are_noticed(tmp_path: Path) -> None:
+    for name, words in (("a", 3), ("b", 5)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.txt").write_text("\n".join(f"{'ab'[n % 2]} word{n % words}" for n in range(40)))
+    task = "task={kind: text_file, train: a/x.txt, test: b/x.txt, format: labelled_lines, batch_size: 4}"
+    with quick():
+        simulation.run(loaded(FEDAVG, EVERY, task, folder=tmp_path), tmp_path / "run")
+    (tmp_path / "a").rename(tmp_path / "c")
+    (tmp_path / "b").rename(tmp_path / "a")
+    (tmp_path / "c").rename(tmp_path / "b")
+    with pytest.raises(InputError, match=r"a/x\.txt has other contents.*b/x\.txt has other contents"):
+        resuming.resume(tmp_path / "run", ["protocol.rounds=7"])
 
 
 @pytest.mark.parametrize("which", ["test", "train"])

@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from in_process import InProcess
 from resumed import EVERY, assert_resumes, assert_same, killed_after
 from small_runs import Interrupting, loaded, played, quick
 
@@ -16,6 +17,7 @@ from elsa_sim.base.locks import Lock
 from elsa_sim.base.registry import Component, discover
 from elsa_sim.codecs.base import Codec
 from elsa_sim.learning.aggregation.base import Aggregation
+from elsa_sim.learning.execution.pools import POOLS
 from elsa_sim.learning.misbehaviour.base import Misbehaviour
 from elsa_sim.links import LinkModel
 from elsa_sim.results.metrics import load
@@ -41,12 +43,14 @@ CASES = {
     "split asynchronous and serial": (SPLIT, UNEVEN, *CODECS, "execution.executor=serial"),
     "split asynchronous with codecs": (SPLIT, UNEVEN, *CODECS),
     "split asynchronous": (SPLIT, UNEVEN),
+    "split asynchronous with codecs and workers": (SPLIT, UNEVEN, *CODECS, "execution.workers=2"),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_from_every_checkpoint(case: str, tmp_path: Path) -> None:
-    assert len(assert_resumes(tmp_path, *CASES[case])) >= 3
+    with patch.dict(POOLS, local=InProcess):
+        assert len(assert_resumes(tmp_path, *CASES[case])) >= 3
     under_way = [each.state.arithmetic for each in found(tmp_path / "whole")]
     assert any(each.pending for each in under_way) == (case == "split asynchronous")
     assert any(each.again for each in under_way) == (case.startswith("split asynchronous "))

@@ -106,7 +106,10 @@ def _placed(tensor: Tensor, device: str = "cpu", strides: list[int] | None = Non
 
 def _dataclass(module: str, name: str) -> Any:
     """The dataclass of that name; ``None``: there is none, or its module is another's and was not imported."""
-    found: Any = import_module(module) if module.partition(".")[0] == _PACKAGE else sys.modules.get(module)
+    try:
+        found: Any = import_module(module) if module.partition(".")[0] == _PACKAGE else sys.modules.get(module)
+    except ImportError:
+        return None
     for part in name.split("."):
         found = getattr(found, part, None)
     return found if isinstance(found, type) and dataclasses.is_dataclass(found) else None

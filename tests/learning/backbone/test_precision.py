@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from in_process import InProcess
 from small_runs import loaded, played, quick
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from elsa_sim.base.errors import ScenarioError
 from elsa_sim.learning.backbone.precision import HalfConv1D, HalfLinear, halve
+from elsa_sim.learning.execution.pools import POOLS
 from elsa_sim.run import simulation
 
 HALF = "execution.precision=bfloat16"
@@ -66,8 +69,11 @@ def test_a_run_is_close_and_its_timeline_the_same(backbone: str, protocol: str) 
 
 
 def test_executors_and_workers_agree() -> None:
-    batched, serial = played(FEDAVG, HALF), played(FEDAVG, HALF, "execution.executor=serial")
-    np.testing.assert_allclose(batched.rounds["loss"], serial.rounds["loss"], rtol=1e-3)
+    batched = played(FEDAVG, HALF)
+    for change in ("execution.executor=serial", "execution.workers=2"):
+        with patch.dict(POOLS, local=InProcess):
+            other = played(FEDAVG, HALF, change)
+        np.testing.assert_allclose(batched.rounds["loss"], other.rounds["loss"], rtol=1e-3)
 
 
 def test_adapters_are_kept_and_taken_up(tmp_path: Path) -> None:

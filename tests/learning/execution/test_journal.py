@@ -125,6 +125,17 @@ def test_what_instruments_make_has_no_number() -> None:
     assert journal.made == 1
 
 
+def test_a_reading_within_a_reading_is_part_of_it() -> None:
+    journal = Journal()
+    executor = Executor(journal)
+    assert executor.read("sum", lambda: 1 + (executor.read("one", lambda: 2) or 0)) == 3
+    snapshot, readings = journal.snapshot(()), journal.taken()
+    assert readings == [("sum", 3)]
+    assert snapshot.read == 1
+    again = Executor(Journal(snapshot, readings))
+    assert again.read("sum", lambda: 0) == 3
+
+
 @pytest.mark.parametrize("kind", [Executor, Batched])
 def test_local_values_are_computed_again_with_what_was_computed_with_them(kind: type[Executor]) -> None:
     """Their inputs are kept for that, as long as they are."""

@@ -128,6 +128,7 @@ def test_other_types_are_refused_by_name(value: Any) -> None:
 
 @pytest.mark.parametrize("form", [["object", "os", "system", {}], ["object", "subprocess", "Popen", {"args": ["true"]}],
                                   ["object", "elsa_sim.base.files", "digest", {}], ["object", "nowhere", "X", {}],
+                                  ["object", "elsa_sim.nowhere", "X", {}],
                                   ["call", "x"]])  # fmt: skip
 def test_nothing_but_dataclasses_is_made_from_what_is_read(form: Any) -> None:
     with pytest.raises(ValueError):  # noqa: PT011
