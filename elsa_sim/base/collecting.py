@@ -1,7 +1,6 @@
 """How often Python looks for garbage in cycles: a run makes many objects, few of them in cycles, and so do imports and figures.
 
 With 10,000 clients a timing-only run would otherwise spend half of its time looking through what is still in use.
-Tested in tests/run/test_simulation.py.
 """
 
 from __future__ import annotations
