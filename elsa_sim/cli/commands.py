@@ -6,7 +6,6 @@ input, 3 the run failed, 130 interrupted.
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..base.collecting import SELDOM
+from ..base.collecting import seldom_collecting
 from ..base.errors import ElsaError, InputError, RunFailed, unexpected
 from ..base.writing import refused
 from ..version import __version__
@@ -38,9 +37,9 @@ app = typer.Typer(
 )
 
 
+@seldom_collecting()
 def main() -> None:
     """Entry point of ``elsa-sim``."""
-    gc.set_threshold(*SELDOM)
     try:
         app()
     except _Interrupted as interrupt:

@@ -63,6 +63,8 @@ def compare(
     else:
         write_text(out, text)
         typer.echo(out)
+        for note in found.notes if how is Format.csv else ():
+            typer.echo(f"note: {note}", err=True)
 
 
 def show(found: Comparison, console: Console) -> None:

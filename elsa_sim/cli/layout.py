@@ -54,10 +54,9 @@ def tables(columns: Sequence[Column], differing: Sequence[Column], wide: int) ->
             numbers = tuple(str(i) for i in range(1, len(first.cells) + 1))
             yield _table([Column("", numbers, True), first], wide)
             first = Column(first.head, numbers, True)
-            differing = [
-                *differing[:1],
-                *(Column(i, each.cells) for i, each in zip(numbers, differing[1:], strict=True)),
-            ]
+            if differing:
+                runs = zip(numbers, differing[1:], strict=True)
+                differing = [differing[0], *(Column(i, each.cells) for i, each in runs)]
         yield from parts(first, others, wide)
     if differing and differing[0].cells:
         yield _differences(differing, wide)

@@ -110,6 +110,7 @@ def check(scenario: Given, overrides: Sequence[str] = ()) -> Plan:
     if protocol is not None and protocol.pattern.split:
         attempt("split", lambda: scenario.split.check(_is(source).layers, scenario.protocol.pattern), source)
     texts = attempt("task", lambda: texts_of(scenario, context))
+    known = scenario if texts is None else scenario.model_copy(update={"task": scenario.task.within(texts)})
     samples: Any = None
     if texts is not None and topology is not None and topology.names("client"):
         count = len(topology.names("client"))
@@ -138,29 +139,29 @@ def check(scenario: Given, overrides: Sequence[str] = ()) -> Plan:
     outline: Outline | None = None
     wanted: dict[str | None, Needs] = {}
     if source and texts and devices and topology and vocabulary and not faults:
-        outline = _sizes(scenario, source, texts, vocabulary.size)
-        server_of = memory.server_of(scenario.protocol, topology, edge_of)
-        cutting = partial(_cut, scenario, outline, topology, devices, server_of, layout, context)
+        outline = _sizes(known, source, texts, vocabulary.size)
+        server_of = memory.server_of(known.protocol, topology, edge_of)
+        cutting = partial(_cut, known, outline, topology, devices, server_of, layout, context)
         cuts, wanted = attempt("split", cutting) or (None, {})
         if cuts:
             pairs = {(cut.p, cut.q) for cut in cuts.values()}
-            faults.extend(loaded.located(scenario.protocol.cut_faults(pairs), "protocol"))
+            faults.extend(loaded.located(known.protocol.cut_faults(pairs), "protocol"))
         if not faults:
-            asked = memory.MemoryDemand(scenario, outline, source.layers, cuts, topology, edge_of).footprints()
+            asked = memory.MemoryDemand(known, outline, source.layers, cuts, topology, edge_of).footprints()
             faults.extend(loaded.located(memory.too_large(asked, devices), "devices"))
-            slow = durations.too_slow(scenario, outline, cuts, server_of, devices)
+            slow = durations.too_slow(known, outline, cuts, server_of, devices)
             faults.extend(loaded.located(slow, "devices"))
             if layout is not None:
-                air = durations.too_long_on_the_air(scenario, layout, context.streams, wanted)
+                air = durations.too_long_on_the_air(known, layout, context.streams, wanted)
                 faults.extend(loaded.located(air, "wireless"))
     if faults:
         raise ScenarioError(loaded.document.source, in_order(faults))
     try:
-        note_plugins(scenario, context)
+        note_plugins(known, context)
     except InputFaults as error:
         raise ScenarioError(loaded.document.source, error.faults) from None
     return Plan(
-        scenario,
+        known,
         context,
         _is(topology),
         _is(devices),

@@ -42,12 +42,12 @@ _READ = "stop.adapter_change"
 
 def resume(
     folder: str | Path,
-    changes: Sequence[str] = (),
+    overrides: Sequence[str] = (),
     observer: Observer | None = None,
     *,
     then: Callable[[Results, Path], object] | None = None,
 ) -> Results:
-    """Go on with the run in ``folder``; ``changes`` are ``--set`` texts, such as ``protocol.rounds=20`` to go beyond its end.
+    """Go on with the run in ``folder``; ``overrides`` are ``--set`` texts, such as ``protocol.rounds=20`` to go beyond its end.
 
     ``observer`` and ``then`` as in :func:`.simulation.run`.
 
@@ -57,13 +57,15 @@ def resume(
             would have changed what was played already; the checkpoint is of other inputs or versions.
         RunFailed, KeyboardInterrupt: as in :func:`.simulation.run`.
     """
-    folder, changes = Path(folder), [changes] if isinstance(changes, str) else changes
+    folder, changes = Path(folder), [overrides] if isinstance(overrides, str) else overrides
     final, source = _places(folder)
     loaded = model.load(source / "scenario.yaml", changes)
     before = document.read(source / "scenario.yaml").data
     _refuse(_changed(before, document.parse(dump.dump(loaded)).data), shown(folder))
     if not changes and manifest.finished(source) and source == final:
         raise InputError(f"{shown(folder)}: that run has ended; to go beyond its end: --set protocol.rounds=N, or stop")
+    if manifest.finished(source):
+        _longer(load(source), loaded, shown(folder))
     plan = checks.check(loaded)
     if not changes and manifest.finished(source):  # it was killed when all but its figures and its name was there
         with Shield() as shield, opened(final, "continue") as draft:
@@ -81,6 +83,35 @@ def resume(
             with shield.lowered():
                 then(results, draft.path)
     return replace(results, folder=final, scenario=dump.plain(loaded))
+
+
+def _longer(ended: Results, loaded: Loaded, told: str) -> None:
+    """Refuse to have a run that finished make way for one that ends before it.
+
+    Raises:
+        InputError: the changed run would end earlier.
+    """
+    stop, before = loaded.scenario.stop, (ended.scenario or {}).get("stop") or {}
+    rounds, now = ended.rounds, float(ended.summary["sim_time_s"])
+    last = int(rounds["round"].max()) if len(rounds) else 0
+    least = min(loaded.scenario.protocol.rounds, stop.rounds or last)
+    earlier = [f"after round {least}"] if least < last else []
+    if stop.target_accuracy is not None and "accuracy" in rounds:
+        reached = rounds.loc[rounds["accuracy"] >= stop.target_accuracy, "round"]
+        earlier += (
+            [f"after round {int(reached.iloc[0])}, at its accuracy"] if len(reached) and reached.iloc[0] < last else []
+        )
+    if stop.sim_time is not None and stop.sim_time < now:
+        earlier.append(f"after {stop.sim_time:g} s")
+    if stop.host_time is not None and stop.host_time < float(before.get("host_time") or math.inf):
+        earlier.append(f"after {stop.host_time:g} s of this machine's time")
+    if stop.adapter_change is not None and stop.adapter_change > float(before.get("adapter_change") or math.inf):
+        earlier.append("when adapters move less")
+    if earlier:
+        raise InputError(
+            f"{told}: that run has ended after round {last} at {now:g} s, and would end {earlier[0]}; a shorter one is another "
+            f"run: elsa-sim run {told}/scenario.yaml with the same --set, and --out another folder"
+        )
 
 
 def prepared(draft: Draft, checkpoint: Checkpoint | None) -> Checkpoint | None:

@@ -16,7 +16,7 @@ from ..codecs.base import Codec, MessageContext
 from ..codecs.chain import coupled, resolved, wire_specs
 from ..devices import DeviceOptions, NumberType, known, profile
 from ..learning.backbone.memory import FLOAT
-from ..learning.backbone.options import whole
+from ..learning.backbone.options import adapted, whole
 from ..learning.execution.work import TensorSpec
 from ..learning.misbehaviour.base import Misbehaviour
 from .checks import Plan
@@ -58,7 +58,9 @@ def _protocol(plan: Plan) -> Iterator[Row]:
     sizes = (
         f"{shape.layers} layers, hidden size {shape.hidden}, {_count(plan.outline.frozen([model]))} frozen parameters"
     )
-    trained = f"LoRA of rank {lora.rank}, {_count(plan.outline.trained([model]))} trained with the head"
+    targets = ", ".join(adapted(plan.source.architecture, lora))
+    head = " with the head" if plan.scenario.task.objective == "classification" else ""
+    trained = f"LoRA of rank {lora.rank} on {targets}: {_count(plan.outline.trained([model]))} parameters trained{head}"
     begin = "" if plan.source.adapters is None else f"; adapters start from {plan.source.adapters}"
     yield "backbone", f"{plan.scenario.backbone.name}: {sizes}; {trained}{begin}"
 
@@ -77,6 +79,8 @@ def _devices(plan: Plan) -> Iterator[Row]:
             continue
         text = spread([each.effective_speed / each.slowdown for each in found], format_speed)
         text += f" in {plan.scenario.number_type}, memory {spread([each.memory for each in found], format_bytes)}"
+        idle, busy = zip(*((each.power.idle, each.power.busy) for each in found), strict=True)
+        text += f", {spread(idle, '{:g} W'.format)} idle, {spread(busy, '{:g} W'.format)} busy"
         text += "".join(f"; {told}" for told in _profiled(found, plan.scenario.number_type))
         slow, away = sum(bool(each.stragglers) for each in found), sum(bool(each.downtimes) for each in found)
         text += f"; {slow} with varying slowdowns" if slow else ""
@@ -130,7 +134,7 @@ def _cuts(plan: Plan) -> Iterator[Row]:
         held = [pattern.held(pattern.divide(layers, p, q), "client") for p, q in cuts]
         memory = [plan.outline.training(parts, batch, length).total() for parts in held]
         step = [step_flops(plan.outline, parts, batch, length) for parts in held]
-        text = f"{spread(step, format_flops)} a step, {spread(memory, format_bytes)} of memory"
+        text = f"at most {spread(step, format_flops)} a step and {spread(memory, format_bytes)} of memory"
         if plan.cuts is not None:
             model = whole_model(plan.outline, batch, length)
             text += f"; the whole model: {format_flops(model.flops)}, {format_bytes(model.memory)}"
@@ -194,6 +198,9 @@ def _doubts(plan: Plan) -> Iterator[str]:
     lr = plan.scenario.protocol.lr
     if lr > LARGE_LR:
         yield f"a learning rate of {lr:g} is large for AdamW, which usually takes 1e-5 to {LARGE_LR:g}"
+    tokens, positions = plan.scenario.task.max_length, plan.source.architecture.positions
+    if tokens > positions:
+        yield f"texts have up to {tokens} tokens, more than the {positions} that {plan.scenario.backbone.name} was made for"
     path = plan.scenario.task.public_file
     if path is not None and (shared := plan.texts.words_in_public()) < FEW_WORDS:
         yield (

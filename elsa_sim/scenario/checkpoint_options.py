@@ -5,21 +5,41 @@ Tested in tests/run/test_checkpoints.py.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, TypeAdapter, WithJsonSchema
 
 from ..base.registry import Options
 from ..base.units import MOST_COUNT, MOST_TIME, bounded
 
-#: Time on this machine between two checkpoints.
-HostTime = Annotated[float, *bounded("time", 1.0, MOST_TIME, "more often costs more than it saves")]
+_TIME: TypeAdapter[float] = TypeAdapter(
+    Annotated[float, *bounded("time", 1.0, MOST_TIME, "more often costs more than it saves")]
+)
+
+
+def _stated(value: Any) -> int | float | None:
+    if value is None:
+        return None
+    if isinstance(value, int):
+        if isinstance(value, bool) or not 1 <= value <= MOST_COUNT:
+            raise ValueError("must be a whole number of rounds from 1, or a time such as '10 min'")
+        return value
+    return _TIME.validate_python(value)
+
+
+def _schema() -> dict[str, Any]:
+    rounds = {"type": "integer", "minimum": 1, "maximum": MOST_COUNT}
+    return {"anyOf": [rounds, *_TIME.json_schema()["anyOf"], {"type": "null"}]}
+
+
+#: A whole number of rounds, or host time (s).
+Every = Annotated[int | float | None, PlainValidator(_stated), WithJsonSchema(_schema())]
 
 
 class CheckpointOptions(Options):
     """Checkpoints of a run: with one, `elsa-sim resume` need not repeat the arithmetic before it; not in timing mode."""
 
-    every: Annotated[int, Field(ge=1, le=MOST_COUNT)] | HostTime | None = Field(600.0, union_mode="left_to_right")
+    every: Every = 600.0
     """A whole number: so many rounds (evaluations), and the last ones stay when the run has ended. A time, such as ``10 min``: at
     the end of a round, if so much time has passed on this machine; removed when the run has ended. null: none."""
     keep: int = Field(1, ge=1, le=1000)

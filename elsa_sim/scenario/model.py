@@ -43,9 +43,10 @@ from ..wireless import Allocator, Mobility, PathLoss, PowerControl, WirelessOpti
 from . import validation
 from .adapter_options import AdapterOptions
 from .checkpoint_options import CheckpointOptions
-from .codec_options import CodecOptions, in_lists, with_codecs, with_unsent
+from .codec_options import CodecOptions, with_codecs, with_unsent
 from .document import Document, locate, override
 from .document import read as read_document
+from .shorthands import completed
 from .yaml_reader import brief
 
 #: Packages whose modules define components.
@@ -219,9 +220,9 @@ def validated(document: Document, overrides: Sequence[str] = (), seed: int | Non
 
 def examined(document: Document, overrides: Sequence[str] = (), seed: int | None = None) -> Loaded:
     """As :func:`examine`, of a document that was read."""
-    document = _completed(document)
+    document = completed(document)
     for text in overrides:
-        document = _completed(override(document, text))
+        document = completed(override(document, text))
     if seed is not None:
         document = document.changed(("seed",), seed, "--seed")
     if "name" not in document.data and ("name",) not in document.faulty:
@@ -231,8 +232,9 @@ def examined(document: Document, overrides: Sequence[str] = (), seed: int | None
     unsound = {fault.path.partition(".")[0] for fault in faults}
     if made is None:
         sound = {key: value for key, value in document.data.items() if key not in unsound}
-        stand_in = {} if "protocol" in sound else {"protocol": {"kind": min(Protocol.members)}}
+        stand_in: dict[str, Any] = {} if "protocol" in sound else {"protocol": {"kind": min(Protocol.members)}}
         unsound |= stand_in.keys()
+        stand_in |= _mode(document)
         made, more = validation.examine(scenario_type(), replace(document, data=sound | stand_in, faults=()))
         if made is None:
             raise ScenarioError(document.source, [*faults, *more])
@@ -241,15 +243,12 @@ def examined(document: Document, overrides: Sequence[str] = (), seed: int | None
     return Loaded(made, document, tuple(faults), frozenset(unsound))
 
 
-def _completed(document: Document) -> Document:
-    """What may be left out is written out: kinds of a topology that names a file and of a transport, the list around a codec."""
-    topology, network = document.data.get("topology"), document.data.get("network")
-    if isinstance(topology, dict) and "file" in topology and "kind" not in topology:
-        document = document.changed(("topology", "kind"), TopologyFile.model_fields["kind"].default)
-    transport = network.get("transport") if isinstance(network, dict) else None
-    if isinstance(transport, dict) and "kind" not in transport:
-        document = document.changed(("network", "transport", "kind"), NetworkOptions().transport.kind)
-    return in_lists(document)
+def _mode(document: Document) -> dict[str, Any]:
+    """Much is right or wrong by the mode, so it stays where ``execution`` is faulty otherwise."""
+    execution = document.data.get("execution")
+    return (
+        {"execution": {"mode": "timing"}} if isinstance(execution, dict) and execution.get("mode") == "timing" else {}
+    )
 
 
 def scenario_type() -> type[Scenario]:

@@ -115,7 +115,7 @@ def bars(study: Study, table: pd.DataFrame, metric: str) -> Figure:
         ax.set_ylim(len(labels) - 0.4, -0.6)
         ax.set_xlim(0, 1.18 * largest / factor if largest else 1.0)
         ax.set_title(title)
-        ax.set_xlabel(f"{metric} ({text})" if text else metric)
+        ax.set_xlabel(f"{measures.words(metric)} ({text})" if text else measures.words(metric))
         finish(ax, "x").tick_params(axis="y", length=0)
     return figure
 

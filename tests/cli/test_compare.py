@@ -127,6 +127,8 @@ def test_other_tasks_are_compared_without_accuracies(
     _, out, _ = elsa(capsys, monkeypatch, "compare", "a", "b")
     assert not re.search(r"^(best )?accuracy", out, re.MULTILINE)
     assert "task.topics differs (4; 3)" in " ".join(out.split())
+    _, _, err = elsa(capsys, monkeypatch, "compare", "a", "b", "--out", "t.csv")  # which has no place for a note
+    assert "task.topics differs (4; 3)" in err
     status, out, err = elsa(capsys, monkeypatch, "plot", "a", "b")
     assert status == 0
     assert {Path(line).stem for line in out.splitlines()} == {"bytes_by_kind", "energy_by_role"}
@@ -157,3 +159,16 @@ def test_the_end_of_a_run_that_failed_is_told() -> None:
     shown = screen([made("a"), failed], 80)
     assert re.search(r"^ended +done +failed *$", shown, re.MULTILINE)
     assert "note: bad: failed: loss is nan\n" in shown
+
+
+@pytest.mark.parametrize("wide", [40, 80, 120])
+def test_tables_without_differences(wide: int) -> None:
+    """A study's: its rows are configurations, with names that are as long as its axes are many."""
+    names = Column(
+        "configuration", tuple(f"protocol.kind: a rather long name of a protocol, codec: {i}" for i in range(9))
+    )
+    file = StringIO()
+    for table in layout.tables([names, Column("sim_time_s", ("1",) * 9, True)], [], wide):
+        layout.console(wide, file).print(table)
+    assert all(len(line) <= wide for line in file.getvalue().splitlines())
+    assert {"9", "sim_time_s", "configuration"} <= set(file.getvalue().split())

@@ -253,10 +253,24 @@ def test_a_disk_that_is_full_fails_the_run(tmp_path: Path, monkeypatch: pytest.M
         played(FEDAVG, EVERY, folder=tmp_path / "run")
 
 
-@pytest.mark.parametrize("value", ["{every: 0}", "{every: 0.5}", "{every: 10 MB}", "{every: 1, keep: 0}", "{each: 1}"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "{every: 0}",
+        "{every: -1}",
+        "{every: true}",
+        "{every: 0.5}",
+        "{every: 1 ms}",
+        "{every: 10 MB}",
+        "{every: 5 rounds}",
+        "{every: 1, keep: 0}",
+        "{each: 1}",
+    ],
+)
 def test_options_that_cannot_be(value: str) -> None:
-    with pytest.raises(ScenarioError, match=r"checkpoint"):
+    with pytest.raises(ScenarioError, match=r"checkpoint") as error:
         loaded(f"checkpoint={value}")
+    assert len(error.value.faults) == 1
 
 
 @pytest.mark.parametrize(

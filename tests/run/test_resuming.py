@@ -221,11 +221,32 @@ def test_what_cannot_be(changes: list[str], told: str, tmp_path: Path) -> None:
 
 
 def test_an_end_before_the_checkpoints(tmp_path: Path) -> None:
-    """It is played anew where no checkpoint comes before the end; what has ended stays until then."""
-    played(of(3), "checkpoint={every: 3}", folder=tmp_path / "run")
+    """It is played anew where no checkpoint comes before the end."""
+    played(of(3), "checkpoint={every: 3}", folder=tmp_path / "whole")
+    killed_after(tmp_path / "whole", tmp_path / "again", 3)
     with quick():
-        assert len(resuming.resume(tmp_path / "run", ["protocol.rounds=2"]).rounds) == 3
-    assert_same(load(tmp_path / "run"), played(of(2), "checkpoint={every: 3}", folder=tmp_path / "short"))
+        again = resuming.resume(tmp_path / "again", ["protocol.rounds=2"])
+    assert_same(again, played(of(2), "checkpoint={every: 3}", folder=tmp_path / "short"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["protocol.rounds=2"], "after round 2"),
+        (["stop.rounds=1", "protocol.rounds=9"], "after round 1"),
+        (["stop.sim_time=1 ms"], r"after 0\.001 s"),
+        (["stop.target_accuracy=0.01", "protocol.rounds=9"], "after round 0, at its accuracy"),
+        (["stop.host_time=1 h"], "after 3600 s of this machine's time"),
+    ],
+)
+def test_a_run_that_finished_makes_no_way_for_a_shorter_one(changes: list[str], told: str, tmp_path: Path) -> None:
+    whole = played(of(3), EVERY, folder=tmp_path / "run")
+    with (
+        quick(),
+        pytest.raises(InputError, match=rf"has ended after round 3 at .* s, and would end {told}; a shorter one"),
+    ):
+        resuming.resume(tmp_path / "run", changes)
+    assert_same(load(tmp_path / "run"), whole)
 
 
 @pytest.mark.parametrize(

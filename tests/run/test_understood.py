@@ -25,7 +25,9 @@ def test_protocol_and_backbone() -> None:
     (text,) = said["backbone"]
     # 3 layers: per layer A and B of query and value, 2 x 2 x (32 + 32); head of 3 classes 32 x 3 + 3
     assert text.startswith("tiny-bert: 3 layers, hidden size 32, ")
-    assert text.endswith(f"LoRA of rank 2, {3 * 2 * 2 * (32 + 32) + 99} trained with the head"), text
+    assert text.endswith(
+        f"LoRA of rank 2 on query, value: {3 * 2 * 2 * (32 + 32) + 99} parameters trained with the head"
+    ), text
 
 
 def test_links_in_units_also_where_numbers_were_bare() -> None:
@@ -46,8 +48,8 @@ def test_devices_say_which_speed_counts_and_what_share_of_a_peak_it_is() -> None
         "devices.overrides={client1: {profile: raspberry-pi-4, memory: 8 GB}}",
     )
     assert said["client devices"] == [
-        "12 GFLOP/s to 471 GFLOP/s in float32, memory 8 GB to 8.59 GB; 2 as jetson-orin-nx-8gb: 30 % of a peak of "
-        "1.57 TFLOP/s, unverified; 1 as raspberry-pi-4: 25 % of a peak of 48 GFLOP/s"
+        "12 GFLOP/s to 471 GFLOP/s in float32, memory 8 GB to 8.59 GB, 2.7 W to 4 W idle, 6.4 W to 20 W busy; "
+        "2 as jetson-orin-nx-8gb: 30 % of a peak of 1.57 TFLOP/s, unverified; 1 as raspberry-pi-4: 25 % of a peak of 48 GFLOP/s"
     ]
     assert said["edge devices"][0].startswith("2 GFLOP/s in float32, memory ")
     assert said["cloud devices"][0].startswith("1 TFLOP/s in float32, memory ")
@@ -119,7 +121,7 @@ def test_who_aggregates_and_who_misbehaves() -> None:
 
 def test_a_client_computes_less_where_the_model_is_cut() -> None:
     (cut,), (uncut,) = told()["a client computes"], told("protocol={kind: fedavg}")["a client computes"]
-    step, memory = uncut.removesuffix(" of memory").split(" a step, ")
+    step, memory = uncut.removeprefix("at most ").removesuffix(" of memory").split(" a step and ")
     assert cut.endswith(f"the whole model: {step}, {memory}")
     assert not cut.startswith(step)
     assert "a client computes" not in told("protocol={kind: centralized}")
@@ -133,6 +135,20 @@ def test_a_list_is_told_in_words() -> None:
 
 def test_a_large_learning_rate_is_doubted() -> None:
     assert told("protocol.lr=5")["note"] == ["a learning rate of 5 is large for AdamW, which usually takes 1e-5 to 0.1"]
+
+
+def test_texts_longer_than_a_backbone_was_made_for_are_doubted() -> None:
+    """Rotary positions go on for ever; a model does not."""
+    changes = [
+        "backbone={name: tinyllama-1.1b, lora: {rank: 4}}",
+        "task={kind: lengths, objective: causal_lm, length: 2048, batch_size: 1}",
+        "execution.mode=timing",
+        "devices={client: {memory: 64 GB}, edge: {memory: 64 GB}}",
+    ]
+    assert not any("tokens" in note for note in told(*changes).get("note", []))
+    changes[1] = changes[1].replace("2048", "2049")
+    (note,) = (note for note in told(*changes)["note"] if "tokens" in note)
+    assert note == "texts have up to 2049 tokens, more than the 2048 that tinyllama-1.1b was made for"
 
 
 def test_public_text_of_other_words_is_doubted(tmp_path: Path) -> None:

@@ -203,6 +203,13 @@ def test_a_kind_that_cannot_be_read_is_one_fault() -> None:
     assert "codec.activation.kind: the YAML tag" in fault(f"{LEAST}\ncodec: {{activation: {{kind: !!set {{x}}}}}}")
 
 
+def test_what_stands_in_for_a_faulty_execution_keeps_its_mode() -> None:
+    """What is valid in timing mode only, such as lengths in the place of texts, is not said to be wrong besides."""
+    made = model.examined(parse(f"{LEAST}\nexecution: {{mode: timing, threads: 0}}"))
+    assert [each.path for each in made.faults] == ["execution.threads"]
+    assert made.scenario.execution.mode == "timing"
+
+
 def test_faults_of_building_a_section_are_located() -> None:
     made = loaded(FULL, "split.q=3")
     assert made.located(InputFaults([Fault("train", "no such file"), Fault("", "m")]), "task") == [

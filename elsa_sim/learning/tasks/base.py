@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,6 +233,10 @@ class Task(Component):
             )
         if longest is not None and self.max_length > longest:
             raise fault("max_length", f"the backbone has no positions beyond {longest} tokens, got {self.max_length}")
+
+    def within(self, texts: Texts) -> Self:
+        """This task with ``max_length`` that of the longest of its texts, where their lengths are known beforehand."""
+        return self
 
     def vocabulary(self, texts: Texts) -> Vocabulary | None:
         """That of the task's own tokenizer; where it can be told without making one, a check is quicker."""

@@ -134,6 +134,9 @@ class Lengths(Task):
         none = TextSplit([], None if labels is None else labels[:0], {"length": lengths[:0]})
         return Texts(train, none, names, notes=tuple(notes))
 
+    def within(self, texts: Texts) -> Self:
+        return self.model_copy(update={"max_length": int(texts.train.columns["length"].max())})
+
     def _asked(self, context: Context) -> NDArray[np.float64]:
         """Lengths as they are stated, whatever they are [n]."""
         if self.file is not None:

@@ -20,6 +20,7 @@ from .base import Figure, any_energy, any_sent
 from .style import (
     CYCLE,
     DOWN,
+    HATCHES,
     INK,
     LATERAL,
     MUTED,
@@ -28,6 +29,7 @@ from .style import (
     amount,
     axes,
     finish,
+    legend_above,
     natural,
     run_labels,
     scaled,
@@ -165,16 +167,20 @@ def _compared(
     n, m = frame.shape
     ax = axes(ax, 4.6, 0.8 + 0.17 * n * (m + 1))
     thick = 0.84 / m
-    for i, label in enumerate(run_labels(runs)):
+    labels = run_labels(runs)
+    for i, label in enumerate(labels):
         width = frame.iloc[:, i].to_numpy(float) / factor
         y = np.arange(n) + (i - (m - 1) / 2) * thick
-        ax.barh(y, width, thick * 0.9, color=CYCLE[i % len(CYCLE)], label=label)
+        hatch = HATCHES[i // len(CYCLE) % len(HATCHES)]
+        ax.barh(
+            y, width, thick * 0.9, color=CYCLE[i % len(CYCLE)], hatch=hatch, edgecolor="white", linewidth=0, label=label
+        )
         _values(ax, width, y, None if idle is None else _idle(idle[i].reindex(frame.index).fillna(0.0)))
     ax.set_yticks(np.arange(n), [str(name) for name in frame.index])
     ax.set_ylim(n - 0.45, -0.55)
     ax.set_xlim(0, max(float(frame.to_numpy().max(initial=0.0)) / factor * (1.4 if idle else 1.12), 1e-9))
     ax.set_xlabel(f"{what} ({text})")
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.2)
+    legend_above(ax, labels)
     finish(ax, "x").tick_params(axis="y", length=0)
     return ax
 

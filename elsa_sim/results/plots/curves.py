@@ -16,7 +16,7 @@ from .. import metrics as table
 from ..differences import other_task
 from ..metrics import Results
 from .base import Figure, any_sent
-from .style import CYCLE, MARKERS, MUTED, Runs, axes, finish, run_labels, scaled, several, styled
+from .style import CYCLE, DASHES, MARKERS, MUTED, Runs, axes, finish, legend_above, run_labels, scaled, several, styled
 
 _NAMES = {"accuracy": "Test accuracy", "perplexity": "Test perplexity", "loss": "Test loss"}
 #: Perplexities that spread by more than this factor are drawn on a logarithmic axis.
@@ -73,13 +73,12 @@ def _curves(runs: list[Results], ax: Axes | None, x: str, factor: float) -> Axes
     if what is None:
         raise InputError("there is nothing to draw: the runs have no evaluation with an accuracy, perplexity or loss")
     ax = axes(ax, 4.2, 2.7)
-    longest = 0
-    for i, (run, label) in enumerate(zip(runs, run_labels(runs), strict=True)):
+    labels = run_labels(runs)
+    for i, (run, label) in enumerate(zip(runs, labels, strict=True)):
         curve = table.accuracy_curve(run.events)
         marker = MARKERS[i % len(MARKERS)] if len(curve) <= 40 else ""
-        ax.plot(curve[x] / factor, curve[what], color=CYCLE[i % len(CYCLE)], marker=marker, markeredgecolor="white",
-                markeredgewidth=0.5, label=label, zorder=3)  # fmt: skip
-        longest = max(longest, len(label))
+        ax.plot(curve[x] / factor, curve[what], color=CYCLE[i % len(CYCLE)], linestyle=DASHES[i // len(CYCLE) % len(DASHES)],
+                marker=marker, markeredgecolor="white", markeredgewidth=0.5, label=label, zorder=3)  # fmt: skip
     ax.set_xlim(left=-0.02 * max(ax.get_xlim()[1], 1e-9))  # room for a mark at 0
     if what == "accuracy":
         ax.set_ylim(0, 1)
@@ -91,8 +90,7 @@ def _curves(runs: list[Results], ax: Axes | None, x: str, factor: float) -> Axes
         ax.yaxis.set_minor_locator(NullLocator())
     ax.set_ylabel(_NAMES[what])
     if len(runs) > 1:
-        columns = max(1, min(len(runs), 60 // (longest + 6)))
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2)
+        legend_above(ax, labels)
     return finish(ax, "both")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .style import CYCLE, INK, MARKERS, MUTED, amount, axes, finish, styled
+from .style import CYCLE, INK, MARKERS, MUTED, amount, axes, finish, legend_above, styled
 
 #: Parts of a round, in the order of time: label and colour. Clients compute in blue, links carry in orange, servers in grey.
 _PARTS = {
@@ -71,7 +71,7 @@ def convergence(
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_xlabel("Steps of the optimiser")
-        _legend(ax, list(lines))
+        legend_above(ax, list(lines))
     ax.set_ylabel("Total delay (s)")
     return finish(ax, "y")
 
@@ -100,7 +100,7 @@ def delay_over(
     ax.set_ylim(bottom=0)
     ax.set_xlabel(resource)
     ax.set_ylabel("Total delay (s)")
-    _legend(ax, list(systems))
+    legend_above(ax, list(systems))
     return finish(ax, "both")
 
 
@@ -124,8 +124,3 @@ def rounds_over_rank(
     ax.set_title(title)
     ax.legend()
     return finish(ax, "y")
-
-
-def _legend(ax: Axes, labels: Sequence[str]) -> None:
-    columns = max(1, min(len(labels), 60 // (max(map(len, labels)) + 6)))
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2)

@@ -29,6 +29,8 @@ Runs: TypeAlias = Results | Sequence[Results]
 INK, MUTED, BAND, ALERT = "#222222", "#777777", "#f1f1f1", "#c2410c"
 #: Runs compared (Okabe and Ito, without black and yellow).
 CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
+#: Of bars and of lines, when all colours were used.
+HATCHES, DASHES = ("", "////", "....", "xxxx"), ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 UP, DOWN, LATERAL = "#0072b2", "#8cc5e8", "#b8b8b8"
 ROLE = {"cloud": ("#1b2a49", "s", 90.0), "edge": ("#0072b2", "D", 52.0), "router": ("#9a9a9a", ".", 30.0),
@@ -62,6 +64,12 @@ def styled(draw: Callable[P, T]) -> Callable[P, T]:
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
     """The given axes, or those of a new figure of that size (inches)."""
     return ax if ax is not None else Figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def legend_above(ax: Axes, labels: Sequence[str]) -> None:
+    """A legend above the axes, in as many columns as its ``labels`` leave room for."""
+    columns = max(1, min(len(labels), 60 // (max(map(len, labels), default=0) + 6)))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2)
 
 
 def finish(ax: Axes, grid: str = "") -> Axes:

@@ -141,3 +141,12 @@ def test_a_run_of_drawn_lengths_repeats() -> None:
     task = "task={kind: lengths, length: {median: 20, sigma: 0.7}, max_length: 64, train_size: 60, batch_size: 4}"
     one, two, other = (played(task, TIMING, seed=seed) for seed in (1, 1, 2))
     assert one.summary["timeline_sha256"] == two.summary["timeline_sha256"] != other.summary["timeline_sha256"]
+
+
+def test_what_is_needed_is_told_of_the_longest_length_there_is(tmp_path: Path) -> None:
+    """``max_length`` is how far lengths are cut, not how long they are: nothing is as long as that."""
+    (tmp_path / "n.txt").write_text("3\n7\n" * 40, encoding="utf-8")
+    longest = checks.check(loaded(f"task={{kind: lengths, file: {tmp_path}/n.txt, max_length: 20}}", TIMING))
+    exact = checks.check(loaded(f"task={{kind: lengths, file: {tmp_path}/n.txt, max_length: 7}}", TIMING))
+    assert longest.scenario.task.max_length == exact.scenario.task.max_length == 7
+    assert longest.cuts == exact.cuts
