@@ -87,7 +87,7 @@ _count, _counts = FlopCounter._counted, dict[str, tuple[int, ...]]()
 def _counted_once(self: FlopCounter, *what: Any) -> tuple[int, ...]:
     """Counting takes most of a small run, and the runs are of few shapes; what is counted is tested elsewhere."""
     backbone = self.backbone
-    shape = repr((backbone.family.config.to_dict(), backbone.specs, backbone.objective, what))
+    shape = repr((backbone.family.config.to_dict(), backbone.specs, backbone.objective, backbone.recomputed, what))
     if shape not in _counts:
         _counts[shape] = _count(self, *what)
     return _counts[shape]

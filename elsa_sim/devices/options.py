@@ -61,7 +61,7 @@ class DeviceOptions(Options):
     """Name of a known device (see devices/profiles.json) that speed, memory and power come from where not given."""
     speed: StatedSpeed
     """Effective speed on the work at hand, well below a data sheet's peak; or one for each type of numbers, of which that
-    counts which the run computes in (float32)."""
+    counts which the run computes in (backbone.dtype)."""
     memory: Memory
     """Memory for a part of the model, its activations and its optimizer."""
     slots: Annotated[int, Ge(1), Le(4096)] = 1

@@ -19,7 +19,8 @@ from ..codecs.base import MessageContext
 from ..codecs.chain import chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
-from ..learning.backbone.memory import FLOAT, Outline
+from ..learning.backbone.memory import Outline
+from ..learning.backbone.numbers import FLOAT
 from ..learning.backbone.options import Part, adapted
 from ..learning.execution.work import TensorSpec
 from ..protocols.base import Protocol
@@ -164,7 +165,7 @@ def _load(plan: Plan, radio: Radio, outline: Outline, cut: int, length: int, mai
     first, rest = plan.scenario.protocol.pattern.divide(plan.source.layers, cut, 0)
     tokens = rows * length
     causal = scenario.task.objective == "causal_lm"
-    states = {"n": TensorSpec((tokens, outline.shape.hidden))}
+    states = {"n": outline.states(tokens)}
     pattern = scenario.protocol.pattern
     ((sending,), (returned,)) = pattern.crossed(up=True), pattern.crossed(up=False)
     up, down = (_message(plan, crossing.kind, crossing.up, states) for crossing in (sending, returned))

@@ -25,7 +25,6 @@ from ..codecs.chain import wire_specs as layout
 from ..codecs.public import Sample
 from ..codecs.public_text import hidden
 from ..codecs.ssop import SSOP
-from ..learning.execution.work import TensorSpec
 from ..learning.tasks.data import Batch, collate, in_chunks
 from . import measures
 from .base import Intercepted, Knowledge, PrivacyAttack, View
@@ -244,8 +243,8 @@ class Audit(Generic[C]):
         """Bytes of one token of a batch of 256 tokens at the first cut, lengths and headers left out."""
         client = next(iter(self._private))
         resolved = self.pipeline.chain_of(chain, client.name, round)
-        spec = TensorSpec((256, self.model.hidden))
-        return sum(buffer.nbytes for buffer in layout(resolved, spec)[1]) / 256 if resolved else 4.0 * self.model.hidden
+        spec = self.model.states(256)
+        return (sum(buffer.nbytes for buffer in layout(resolved, spec)[1]) if resolved else spec.nbytes) / 256
 
 
 #: No node has such a name: names hold no ">".

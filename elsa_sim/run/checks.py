@@ -261,6 +261,7 @@ def _sizes(scenario: Scenario, source: Source, texts: Texts, vocabulary: int) ->
         causal_lm=scenario.task.objective == "causal_lm",
         labels=max(len(texts.labels), 2),
         vocabulary=vocabulary,
+        numbers=scenario.backbone.numbers,
     )
 
 

@@ -18,9 +18,9 @@ from ..codecs.base import MessageContext
 from ..codecs.chain import chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone import flops_closed_form
-from ..learning.backbone.memory import FLOAT, Outline
+from ..learning.backbone.memory import Outline
+from ..learning.backbone.numbers import FLOAT
 from ..learning.backbone.options import whole
-from ..learning.execution.work import TensorSpec
 from ..learning.splits.base import ClientResources, Cut, Machine, Resources
 from ..learning.splits.latency import cost
 from ..network import Network
@@ -166,7 +166,7 @@ def _crossing(scenario: Scenario, outline: Outline) -> tuple[tuple[float, float]
     """Bytes of the messages of a step up and down, with their framing, and FLOPs of their codecs on client and server."""
     chains = coupled(scenario.codec.chains)
     tokens = scenario.task.batch_size * scenario.task.max_length
-    states = TensorSpec((tokens, outline.shape.hidden))
+    states = outline.states(tokens)
     size, client, server = {True: 0.0, False: 0.0}, 0.0, 0.0
     for crossing in scenario.protocol.pattern.crossings:
         context = MessageContext(crossing.kind, crossing.up, round=2, index=1)

@@ -38,6 +38,11 @@ def of_sections(scenario: Scenario, protocol: Protocol) -> Iterator[tuple[str, F
     elif not network.retries:
         for name in waits:
             yield "network", Fault(name, "has no effect with retries: 0; leave it out")
+    if scenario.execution.precision != "float32" and scenario.backbone.numbers.halved:
+        what = (
+            "is for products of float32 weights, and backbone.dtype or backbone.quantize says otherwise; leave one out"
+        )
+        yield "execution", Fault("precision", what)
     if scenario.adapters.clients and not protocol.pattern.trained_at("client"):
         yield "adapters", Fault("clients", f"no client trains under protocol {protocol.kind!r}; leave it out")
     if scenario.execution.cluster == "ray" and scenario.execution.device == "cuda":

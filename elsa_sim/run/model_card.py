@@ -74,7 +74,8 @@ def _body(plan: Plan, results: Results, row: dict[str, Any], *, round: int, dept
     if not summary.get("complete", True):
         yield f"**The run did not end as it should**: {' '.join(str(summary.get('outcome', '')).split())}\n"
     yield "| | |\n|---|---|"
-    yield f"| backbone | `{scenario.backbone.name}`, frozen |"
+    numbers = f", {said}" if (said := scenario.backbone.numbers.spoken) else ""
+    yield f"| backbone | `{scenario.backbone.name}`, frozen{numbers} |"
     yield f"| adapters | LoRA, rank {lora.rank}, alpha {lora.alpha:g} |"
     yield f"| task | {_kind(scenario.task)}, {scenario.task.objective}, {len(plan.texts.test)} test samples |"
     if plan.texts.labels:
@@ -98,11 +99,14 @@ def _body(plan: Plan, results: Results, row: dict[str, Any], *, round: int, dept
 
 
 def _use(plan: Plan, depth: int) -> Iterator[str]:
-    classify = plan.scenario.task.objective == "classification"
+    scenario = plan.scenario
+    classify = scenario.task.objective == "classification"
     kind = "AutoModelForSequenceClassification" if classify else "AutoModelForCausalLM"
     base = plan.source.location
     place = "../" * depth + "backbone" if base is None else base
-    more = f", num_labels={max(len(plan.texts.labels), 2)}, ignore_mismatched_sizes=True" if classify and base else ""
+    dtype = scenario.backbone.dtype
+    more = "" if dtype == "float32" else f', dtype="{dtype}"'
+    more += f", num_labels={max(len(plan.texts.labels), 2)}, ignore_mismatched_sizes=True" if classify and base else ""
     yield f"```python\nfrom peft import PeftModel\nfrom transformers import {kind}\n"
     yield f'model = PeftModel.from_pretrained({kind}.from_pretrained("{place}"{more}), ".")\n```\n'
     if base is None:
@@ -111,7 +115,7 @@ def _use(plan: Plan, depth: int) -> Iterator[str]:
         yield "The class head, and a pooler that the checkpoint lacks, are among the adapters (`modules_to_save`).\n"
     from ..codecs.ssop import SSOP
 
-    if any(isinstance(codec, SSOP) and codec.unread for codec in plan.scenario.codec.chains["activation"]):
+    if any(isinstance(codec, SSOP) and codec.unread for codec in scenario.codec.chains["activation"]):
         yield ("In the run, layers of Part 2 did not read a subspace (`ssop`, `unread`). That is in no tensor here, so the model "
                "above differs from the clean one.\n")  # fmt: skip
 

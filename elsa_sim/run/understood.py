@@ -15,9 +15,7 @@ from ..base.units import format_bandwidth, format_bytes, format_flops, format_se
 from ..codecs.base import Codec, MessageContext
 from ..codecs.chain import coupled, resolved, wire_specs
 from ..devices import DeviceOptions, NumberType, known, profile
-from ..learning.backbone.memory import FLOAT
 from ..learning.backbone.options import adapted, whole
-from ..learning.execution.work import TensorSpec
 from ..learning.misbehaviour.base import Misbehaviour
 from .checks import Plan
 from .cut_costs import step_flops, whole_model
@@ -62,7 +60,8 @@ def _protocol(plan: Plan) -> Iterator[Row]:
     head = " with the head" if plan.scenario.task.objective == "classification" else ""
     trained = f"LoRA of rank {lora.rank} on {targets}: {_count(plan.outline.trained([model]))} parameters trained{head}"
     begin = "" if plan.source.adapters is None else f"; adapters start from {plan.source.adapters}"
-    yield "backbone", f"{plan.scenario.backbone.name}: {sizes}; {trained}{begin}"
+    numbers = f"; {said}" if (said := plan.outline.numbers.spoken) else ""
+    yield "backbone", f"{plan.scenario.backbone.name}: {sizes}{numbers}; {trained}{begin}"
 
 
 def _nodes(plan: Plan) -> Iterator[Row]:
@@ -145,7 +144,7 @@ def _messages(plan: Plan) -> Iterator[Row]:
     """Which codecs each kind of message passes, and its bytes per token on a padded batch."""
     scenario, chains = plan.scenario, coupled(plan.scenario.codec.chains)
     tokens = scenario.task.batch_size * scenario.task.max_length
-    states = TensorSpec((tokens, plan.outline.shape.hidden))
+    states = plan.outline.states(tokens)
     ways: dict[str, list[bool]] = {}
     for crossing in scenario.protocol.pattern.crossings:
         ways.setdefault(crossing.kind, []).append(crossing.up)
@@ -156,7 +155,7 @@ def _messages(plan: Plan) -> Iterator[Row]:
             size = sum(buffer.nbytes for buffer in wire_specs(chain, states)[1])
             sizes.setdefault(f"{size / tokens:.4g} B", []).append("up" if up else "down")
         crossed = ", ".join(f"{size} {' and '.join(ways)}" for size, ways in sizes.items())
-        told = f"{crossed} per token, of {FLOAT * plan.outline.shape.hidden} B"
+        told = f"{crossed} per token, of {plan.outline.states(1).nbytes} B"
         yield f"{kind} messages", f"{_spoken(chains.get(kind, ()))}: {told}"
     for kind in scenario.protocol.message_kinds:
         if kind not in ways and (kind == "adapters" or chains.get(kind)):

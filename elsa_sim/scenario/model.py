@@ -168,7 +168,7 @@ class Scenario(Options):
     @property
     def number_type(self) -> NumberType:
         """What simulated devices compute in: it decides which of several speeds of a device counts."""
-        return "float32"
+        return self.backbone.dtype
 
 
 @dataclass(frozen=True)

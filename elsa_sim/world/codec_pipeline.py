@@ -126,7 +126,7 @@ class CodecPipeline:
     ) -> Tensor:
         """``x`` [n, D] as ``target`` receives it: encoded and decoded at once, outside simulated time. ``reader`` as in
         :meth:`prepare`."""
-        value = Ref.of(x, TensorSpec(tuple(x.shape)))
+        value = Ref.of(x, TensorSpec(tuple(x.shape), str(x.dtype).removeprefix("torch.")))
         return self.cross(source, target, value, kind, _now, up=up, round=round, reader=reader).value  # type: ignore[no-any-return]
 
     def rehearsal(self) -> CodecPipeline:

@@ -5,7 +5,7 @@ Tested in tests/learning/backbone/test_adapters.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...base.errors import Fault, InputFaults
 from .adapters import VALUES, frozen_of, outside, own_name
+from .quantized import dense_state
 
 
 def start_from(model: nn.Module, folder: Path, head: Sequence[str]) -> tuple[str, ...]:
@@ -25,7 +26,7 @@ def start_from(model: nn.Module, folder: Path, head: Sequence[str]) -> tuple[str
         InputFaults: (at ``adapters``) they cannot be read, or were trained on other frozen weights, which are beside them.
     """
     parameters = dict(model.named_parameters())
-    _same_frozen(parameters, folder, head)
+    _same_frozen(model, folder, head)
     values = {own_name(name): tensor for name, tensor in _loaded(folder / VALUES).items()}
     strange = [name for name, t in values.items() if name not in parameters or parameters[name].shape != t.shape]
     if strange:
@@ -36,12 +37,13 @@ def start_from(model: nn.Module, folder: Path, head: Sequence[str]) -> tuple[str
     return tuple(values)
 
 
-def _same_frozen(parameters: Mapping[str, Tensor], folder: Path, head: Sequence[str]) -> None:
+def _same_frozen(model: nn.Module, folder: Path, head: Sequence[str]) -> None:
     path = frozen_of(folder)
     if path is None:
         return
     theirs = _loaded(path)
-    for name, ours in parameters.items():
+    named, whole = dict(model.named_parameters()), dense_state(model)
+    for name, ours in ((name, whole[name]) for name in named):
         if ".lora_" in name or name.partition(".")[0] in head:
             continue
         other = theirs.get(outside(name))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeAlias
 
 from ...base.errors import Fault, InputFaults
 
@@ -85,6 +85,8 @@ ALIASES: dict[str, dict[str, str]] = {
 _SIZES = {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
           "intermediate_size", "max_position_embeddings", "type_vocab_size", "n_layers", "n_heads", "dim", "hidden_dim",
           "n_positions", "n_embd", "n_layer", "n_head", "n_inner"}  # fmt: skip
+#: A linear module: name, inputs, outputs.
+Linear: TypeAlias = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ class Architecture:
         """Whether it can predict tokens."""
         return self.family in DECODERS
 
-    def linear(self) -> list[tuple[str, int, int]]:
+    def linear(self) -> list[Linear]:
         """The linear modules of a layer: name, inputs, outputs; adapters can be put on these."""
         d, i = self.hidden, self.inner
         if self.family in ("bert", "roberta"):
@@ -139,6 +141,13 @@ class Architecture:
             return [("qkv_proj", d, q + 2 * k), ("o_proj", q, d), ("gate_up_proj", d, 2 * i), ("down_proj", i, d)]
         return [("q_proj", d, q), ("k_proj", d, k), ("v_proj", d, k), ("o_proj", q, d),
                 ("gate_proj", d, i), ("up_proj", d, i), ("down_proj", i, d)]  # fmt: skip
+
+    def blocks(self) -> tuple[list[Linear], list[Linear], list[list[Linear]]]:
+        """The same in the order of a pass: those before attention, the one behind it, those of the feed-forward block."""
+        linear = self.linear()
+        if len(linear) == 4:  # queries, keys and values in one
+            return linear[:1], linear[1:2], [linear[2:3], linear[3:]]
+        return linear[:3], linear[3:4], [linear[4:-1], linear[-1:]]
 
     def biased(self) -> tuple[str, ...]:
         """The linear modules of a layer of Llama and its kin that have a bias."""

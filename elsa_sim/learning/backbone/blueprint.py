@@ -27,6 +27,7 @@ class Blueprint:
     def __init__(self, outline: Outline) -> None:
         self.sizes = outline
         self.layers, self.hidden = outline.shape.layers, outline.shape.hidden
+        self.dtype = outline.numbers.dtype
         self.objective = "causal_lm" if outline.causal_lm else "classification"
         lora = expected(outline.shape, adapted(outline.shape, outline.lora), outline.lora.rank)
         head = {} if outline.causal_lm else tensors.class_head(outline.shape, outline.labels)

@@ -2,7 +2,8 @@
 
 They are those that :mod:`flops` counts by running the operations (a test compares them for every family): a product of
 [n, a] and [a, b] is 2 n a b operations, attention two products of T x T per head. Frozen linear modules have an input
-gradient only, and only where something before them is trained; LoRA's A and B have one gradient each besides.
+gradient only, and only where something before them is trained; LoRA's A and B have one gradient each besides. With gradient
+checkpointing a backward pass begins with one more forward pass of its layers. Converting quantised weights is not counted.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Literal
 
+from .architecture import Linear
 from .memory import Outline
 from .options import Part, adapted
 
-Linear = tuple[str, int, int]
 #: Operations of one AdamW update per parameter: two moments, bias corrections, root, quotient, decay, step.
 FLOPS_PER_PARAMETER = 14
 
@@ -25,6 +26,7 @@ def flops(outline: Outline, part: Part, phase: Literal["forward", "backward", "b
     if phase != "backward":
         total += rows * layers * _forward(outline, width)
     if phase != "forward":
+        total += rows * layers * _forward(outline, width) * outline.numbers.recomputed
         total += rows * lowest * _backward(outline, width, below=False)
         total += rows * (layers - lowest) * _backward(outline, width, below=True)
     if part.last:
@@ -70,7 +72,7 @@ def _product(outline: Outline, width: int) -> int:
 def _backward(outline: Outline, width: int, below: bool) -> int:
     """Backward of a layer for one sequence; ``below``: something before the layer is trained, or waits for a gradient."""
     targets = adapted(outline.shape, outline.lora)
-    into, out, inner = _blocks(outline)
+    into, out, inner = outline.shape.blocks()
     queries, keys, values = _active(into, targets, below)
     total = _gradients(outline, into, targets, below, width)
     total += _product(outline, width) * ((queries or keys) + values + queries + keys)
@@ -79,14 +81,6 @@ def _backward(outline: Outline, width: int, below: bool) -> int:
         total += _gradients(outline, block, targets, flows, width)
         flows = flows or any(name in targets for name, *_ in block)
     return total
-
-
-def _blocks(outline: Outline) -> tuple[list[Linear], list[Linear], list[list[Linear]]]:
-    """The linear modules of a layer: those before attention, the one behind it, those of the feed-forward block."""
-    linear = outline.shape.linear()
-    if len(linear) == 4:  # queries, keys and values in one
-        return linear[:1], linear[1:2], [linear[2:3], linear[3:]]
-    return linear[:3], linear[3:4], [linear[4:-1], linear[-1:]]
 
 
 def _active(into: list[Linear], targets: Collection[str], below: bool) -> tuple[bool, bool, bool]:

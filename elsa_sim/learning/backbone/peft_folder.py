@@ -28,6 +28,7 @@ from ...base.writing import replacing, write_text
 from .adapters import PEFT, VALUES, outside
 from .model import Backbone, factory
 from .options import ADAPTER_CONFIG, LoraOptions
+from .quantized import dense_state
 
 _FORMAT = {"format": "pt"}
 
@@ -74,7 +75,7 @@ class PeftFolder:
         config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         values, seen = dict[str, Tensor](), set[int]()
-        for name, tensor in model.state_dict().items():
+        for name, tensor in dense_state(model).items():
             if ".lora_" not in name and tensor.data_ptr() not in seen:  # tied weights are told by the configuration
                 seen.add(tensor.data_ptr())
                 values[outside(name)] = tensor.detach().cpu().contiguous()

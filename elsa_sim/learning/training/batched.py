@@ -18,6 +18,7 @@ import numpy as np
 from ...base.lazy import lazy
 from ..backbone.options import Part
 from .optim import Stack
+from .reference import widened
 
 if TYPE_CHECKING:
     import torch
@@ -194,7 +195,7 @@ def learn(
         Losses (scalars), gradients of the packed inputs (``None`` for token ids), those of the adapters [C, ...].
     """
     terms = [len(each) if labels is not None else int((each - 1).sum()) for each in lengths]
-    share = 1.0 / torch.tensor(terms, dtype=backbone.dtype, device=x.device)
+    share = 1.0 / torch.tensor(terms, dtype=torch.promote_types(backbone.dtype, torch.float32), device=x.device)
     losses = torch.zeros_like(share)
     to_input = None if part.first else torch.empty_like(x)
     sums: dict[str, Tensor] = {}
@@ -206,7 +207,9 @@ def learn(
             logits = backbone.call(leaves, part, padded, chunk.lengths)
             if labels is not None:
                 owner = chunk.owner
-                each = F.cross_entropy(logits, labels[torch.from_numpy(chunk.row).to(x.device)], reduction="none")
+                each = F.cross_entropy(
+                    widened(logits), labels[torch.from_numpy(chunk.row).to(x.device)], reduction="none"
+                )
             else:
                 owner, each = _next_tokens(logits, chunk, tokens)
             each = each * share[owner]
@@ -229,7 +232,7 @@ def _next_tokens(logits: Tensor, chunk: Chunk, tokens: Tensor) -> tuple[Tensor, 
     at = torch.arange(chunk.width, device=logits.device)
     predicts = (at < chunk.lengths[:, None] - 1).flatten().nonzero()[:, 0]
     expected = chunk.unpack(tokens).flatten()[predicts + 1]
-    each = F.cross_entropy(logits.flatten(0, 1)[predicts], expected, reduction="none")
+    each = F.cross_entropy(widened(logits.flatten(0, 1)[predicts]), expected, reduction="none")
     return chunk.owner.repeat_interleave(chunk.lengths - 1), each
 
 

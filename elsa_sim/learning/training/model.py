@@ -49,6 +49,7 @@ class Model:
         self.backbone = cast("Backbone", backbone)  # nothing is computed on a blueprint
         self.counter = counter
         self.layers, self.hidden, self.specs = backbone.layers, backbone.hidden, backbone.specs
+        self.dtype = str(backbone.dtype).removeprefix("torch.")
         self.whole = whole(backbone.layers)
         self._numel = cache(lambda names: sum(self.specs[name].numel for name in names))
 
@@ -67,8 +68,8 @@ class Model:
         return Ref.of(self.backbone.initial(), dict(self.specs))
 
     def states(self, count: int) -> TensorSpec:
-        """Shape of ``count`` packed tokens' hidden states."""
-        return TensorSpec((count, self.hidden))
+        """Shape and type of ``count`` packed tokens' hidden states."""
+        return TensorSpec((count, self.hidden), self.dtype)
 
     def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
         """Names of the trained tensors in any of ``parts``."""

@@ -80,14 +80,19 @@ def backward(saved: SavedActivations, gradient: Tensor) -> tuple[Tensor | None, 
     return _gradients(saved.output, saved, gradient)
 
 
+def widened(logits: Tensor) -> Tensor:
+    """In single precision, if they are in half: a loss of few digits has no gradient to speak of."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 def loss(backbone: Backbone, logits: Tensor, labels: Tensor | None, tokens: Tensor, lengths: np.ndarray) -> Tensor:
     """Mean cross-entropy over sequences (classification) or over next tokens (causal language modelling)."""
     if backbone.objective == "classification":
         if labels is None:
             raise ValueError("classification needs labels")
-        return F.cross_entropy(logits, labels)
+        return F.cross_entropy(widened(logits), labels)
     rows = valid_rows(lengths - 1, tokens.shape[1]).to(logits.device)  # the last token of a sequence predicts nothing
-    return F.cross_entropy(logits.flatten(0, 1)[rows], tokens.flatten()[rows + 1])
+    return F.cross_entropy(widened(logits.flatten(0, 1)[rows]), tokens.flatten()[rows + 1])
 
 
 def learn(

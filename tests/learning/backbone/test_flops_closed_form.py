@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
-from small_models import CASES, CLASSES, LAYERS, LINEAR, VOCABULARY, configuration, small
+from small_models import CASES, CLASSES, LAYERS, LINEAR, VOCABULARY, configuration, made, small
 
 from elsa_sim.base.context import Context
 from elsa_sim.base.streams import Streams
@@ -54,6 +55,18 @@ def test_the_formulas_are_the_count(root: Path, family: str, objective: str, tar
                     part,
                     phase,
                 )
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_with_gradient_checkpointing_each_layer_is_counted_once_more(root: Path, family: str) -> None:
+    options = BackboneOptions(name=str(configuration(root / f"{family}-again", family)), weights="random",
+                              lora=LoraOptions(rank=2, alpha=3.0), gradient_checkpointing=True)  # fmt: skip
+    counter = FlopCounter(made(options, "classification", meta=True))
+    shape = replace(outline(root, family, "classification", None), numbers=options.numbers)
+    for part in PARTS:
+        for phase in ("learn",) if part.last else ("forward", "backward"):
+            formula = flops_closed_form.flops(shape, part, "both" if phase == "learn" else phase, 3, 7)
+            assert formula == counter.flops(part, phase, 3, 7), (part, phase)
 
 
 def test_an_update_is_counted_per_trained_parameter(root: Path) -> None:
