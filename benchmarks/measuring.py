@@ -51,6 +51,12 @@ def measured(
                     "peak_mib": max(peak.bytes / MIB, found.get("rss_mib", 0.0))}  # fmt: skip
 
 
+def own_peak_mib() -> float:
+    """The most memory that this program has held (MiB); what `getrusage` tells begins with that of the program that started it."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))) / 1024
+
+
 def python(script: str | Path, *arguments: str) -> list[str]:
     """The command that runs a script of this folder with this interpreter."""
     return [sys.executable, str(script), *arguments]

@@ -7,6 +7,8 @@ import json
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -269,6 +271,19 @@ def test_versions_and_memory() -> None:
     summary = known().summary
     assert summary["versions"]["torch"] == torch.__version__
     assert 50e6 < summary["host"]["peak_rss_bytes"] < 20e9
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere a process begins with the peak of the one that started it"
+)
+def test_peak_memory_is_that_of_the_run_alone() -> None:
+    """A program that holds much and starts a run must not be found in the run's peak."""
+    held = b"x" * (500 << 20)
+    told = "from elsa_sim.run.closing import peak_rss_bytes; print(peak_rss_bytes())"
+    done = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True, preexec_fn=lambda: None
+    )
+    assert int(done.stdout) < len(held)
 
 
 def test_a_run_ends_where_times_lose_their_digits(monkeypatch: pytest.MonkeyPatch) -> None:

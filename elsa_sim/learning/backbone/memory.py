@@ -135,15 +135,12 @@ class Outline:
 
     def activations(self, parts: Iterable[Part], batch: int, length: int) -> int:
         """Bytes that autograd keeps of one batch of so many sequences of ``length`` tokens; an estimate."""
-        layer, total = self._layer(length), 0.0
-        for part in parts:
-            layers = part.stop - part.start
-            if self.numbers.recomputed:
-                total += layers * self.numbers.size * self.shape.hidden + layer * (layers > 0)
-            else:
-                total += layers * layer
-            total += self._ends(part)
-        return int(batch * length * total)
+        parts = list(parts)
+        layers = sum(part.stop - part.start for part in parts)
+        total = layers * self._layer(length)
+        if self.numbers.recomputed and layers:  # one layer at a time is whole again
+            total = layers * self.numbers.size * self.shape.hidden + self._layer(length)
+        return int(batch * length * (total + sum(map(self._ends, parts))))
 
     def _layer(self, length: int) -> float:
         """Bytes that autograd keeps of a layer per token of sequences of ``length``."""
