@@ -7,13 +7,15 @@ gradient only, and only where something before them is trained; LoRA's A and B h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Literal
 
+from . import tensors
+from .families import FAMILIES, Linear, Role
 from .memory import Outline
 from .options import Part, adapted
 
-Linear = tuple[str, int, int]
 #: Operations of one AdamW update per parameter: two moments, bias corrections, root, quotient, decay, step.
 FLOPS_PER_PARAMETER = 14
 
@@ -46,12 +48,14 @@ def update(outline: Outline, parts: Sequence[Part]) -> float:
 
 def _head(outline: Outline, width: int, below: bool) -> tuple[int, int]:
     """Forward and backward of the head for one sequence."""
-    shape, d, c = outline.shape, outline.shape.hidden, outline.labels
+    shape = outline.shape
     if outline.causal_lm:
-        product = 2 * width * d * outline.vocabulary
+        product = 2 * width * shape.hidden * outline.vocabulary
         return product, product * below
-    frozen = 2 * d * d if shape.family == "bert" else 0
-    trained = 2 * (d * c + (d * d if shape.family in ("roberta", "distilbert") else 0))
+    frozen, trained = (
+        sum(2 * math.prod(size) for size in part.values() if len(size) == 2)
+        for part in (tensors.pooler(shape), tensors.class_head(shape, outline.labels))
+    )
     return frozen + trained, frozen * below + 2 * trained
 
 
@@ -70,37 +74,28 @@ def _product(outline: Outline, width: int) -> int:
 def _backward(outline: Outline, width: int, below: bool) -> int:
     """Backward of a layer for one sequence; ``below``: something before the layer is trained, or waits for a gradient."""
     targets = adapted(outline.shape, outline.lora)
-    into, out, inner = _blocks(outline)
-    queries, keys, values = _active(into, targets, below)
+    into = _modules(outline, "query", "key", "value", "qkv")
+    queries, keys, values = (below or any(m.role in (role, "qkv") and m.name in targets for m in into)
+                             for role in ("query", "key", "value"))  # fmt: skip
     total = _gradients(outline, into, targets, below, width)
     total += _product(outline, width) * ((queries or keys) + values + queries + keys)
     flows = queries or keys or values
-    for block in (out, *inner):
+    for role in ("out", "up", "down"):
+        block = _modules(outline, role)
         total += _gradients(outline, block, targets, flows, width)
-        flows = flows or any(name in targets for name, *_ in block)
+        flows = flows or any(each.name in targets for each in block)
     return total
 
 
-def _blocks(outline: Outline) -> tuple[list[Linear], list[Linear], list[list[Linear]]]:
-    """The linear modules of a layer: those before attention, the one behind it, those of the feed-forward block."""
-    linear = outline.shape.linear()
-    if len(linear) == 4:  # queries, keys and values in one
-        return linear[:1], linear[1:2], [linear[2:3], linear[3:]]
-    return linear[:3], linear[3:4], [linear[4:-1], linear[-1:]]
-
-
-def _active(into: list[Linear], targets: Collection[str], below: bool) -> tuple[bool, bool, bool]:
-    """Whether queries, keys and values need a gradient; a fused module makes all three."""
-    found = [below or name in targets for name, *_ in into]
-    queries, keys, values = found if len(found) == 3 else found * 3
-    return queries, keys, values
+def _modules(outline: Outline, *roles: Role) -> list[Linear]:
+    return [each for each in FAMILIES[outline.shape.family].modules(outline.shape) if each.role in roles]
 
 
 def _gradients(outline: Outline, block: list[Linear], targets: Collection[str], flows: bool, width: int) -> int:
     """Gradients of modules side by side, if their input needs one (``flows``), and of their adapters."""
     total, rank = 0, outline.lora.rank
-    for name, i, o in block:
-        total += 2 * width * i * o * flows
-        if name in targets:
-            total += 2 * width * rank * (i * flows + i + o + o)
+    for each in block:
+        total += 2 * width * each.inputs * each.outputs * flows
+        if each.name in targets:
+            total += 2 * width * rank * (each.inputs * flows + each.inputs + each.outputs + each.outputs)
     return total

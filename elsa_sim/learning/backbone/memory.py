@@ -16,16 +16,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from . import tensors
 from .architecture import Architecture
+from .families import FAMILIES
 from .options import LoraOptions, Part, Source, adapted, whole
 
-#: Tensors of size D and of size I per token that a layer keeps for its backward pass.
-KEPT = {"bert": (7.0, 1.0), "roberta": (7.0, 1.0), "distilbert": (7.0, 1.0), "gpt2": (8.0, 4.0),
-        **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "phi3", "olmo2", "gemma2", "gemma3_text"), (9.0, 3.0))}  # fmt: skip
 FLOAT = 4
 
 
@@ -91,7 +89,7 @@ class Outline:
 
     def activations(self, parts: Iterable[Part], batch: int, length: int) -> int:
         """Bytes that autograd keeps of one batch of so many sequences of ``length`` tokens; an estimate."""
-        a, b = KEPT[self.shape.family]
+        a, b = FAMILIES[self.shape.family].kept
         per_token = 0.0
         for part in parts:
             per_token += (part.stop - part.start) * (a * self.shape.hidden + b * self.shape.inner + self.lora.rank)
@@ -125,7 +123,7 @@ class Outline:
         states and their derivative by each module's coefficient, and those derivatives in single and double precision.
         Measured on ``minilm`` (CPU), as growth of the process: 13 % more with 32 texts; 72 MB more with 8, libraries included.
         """
-        (a, b), shape, tokens = KEPT[self.shape.family], self.shape, texts * length
+        (a, b), shape, tokens = FAMILIES[self.shape.family].kept, self.shape, texts * length
         modules = shape.layers * len(adapted(shape, self.lora)) + 1
         live = 2 * FLOAT * (1 + modules) * (a * shape.hidden + b * shape.inner + self.lora.rank)
         derivatives = 3 * FLOAT * modules * shape.hidden
@@ -140,13 +138,10 @@ class Outline:
 @cache
 def _frozen(shape: Architecture) -> tuple[int, int, int]:
     """Frozen parameters below the first layer, of a layer, and above the last one; the token table left out."""
-    one = replace(shape, layers=1)
-    layers, all_of_it = tensors.LAYERS.get(shape.family, "layers."), tensors.body(one)
-    layer = {name: size for name, size in all_of_it.items() if name.startswith(layers)}
-    rest = {name: size for name, size in all_of_it.items() if name not in layer}
-    above = {name: size for name, size in rest.items() if name.startswith(tensors.LAST)} | tensors.pooler(shape)
-    below = {name: size for name, size in rest.items() if name not in above}
-    return _count(below) - shape.vocabulary * shape.hidden, _count(layer), _count(above)
+    family = FAMILIES[shape.family]
+    table = shape.vocabulary * shape.hidden
+    above = _count(family.above(shape)) + _count(family.pooler(shape))
+    return _count(family.below(shape)) - table, _count(family.layer_tensors(shape, 0)), above
 
 
 def _count(sizes: Mapping[str, tensors.Shape]) -> int:

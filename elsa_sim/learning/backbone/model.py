@@ -87,9 +87,8 @@ class Backbone(nn.Module):
         prefix = self.family.layer_prefix
         if name.startswith(prefix):
             return part.start <= int(name[len(prefix) :].split(".", 1)[0]) < part.stop
-        embedding = name.startswith(self.model.base_model_prefix) and not any(  # type: ignore[arg-type]
-            f".{end}." in name for end in ("pooler", "ln_f", "norm")
-        )
+        top = tuple(f"{self.family.prefix}{each}." for each in self.family.tops)
+        embedding = name.startswith(self.family.prefix) and not name.startswith(top)
         return part.first if embedding else part.last
 
     def initial(self) -> dict[str, Tensor]:
@@ -237,7 +236,7 @@ def _inject(model: nn.Module, options: BackboneOptions, targets: tuple[str, ...]
         n for n, _ in model.named_modules() if n.rsplit(".", 1)[-1] in targets and f".{family.layer_path}." in f".{n}"
     ]
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=inner, lora_dropout=0.0,
-                        fan_in_fan_out=_model_type(model) == "gpt2")  # fmt: skip
+                        fan_in_fan_out=family.transposed)  # fmt: skip
     with torch.device("meta") if meta else torch.device("cpu"):
         inject_adapter_in_model(config, model)
     return tuple(n for n, _ in model.named_parameters() if "lora_" in n or n.split(".", 1)[0] in family.classifier)

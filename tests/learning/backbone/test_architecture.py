@@ -11,7 +11,8 @@ from transformers import AutoConfig
 
 from elsa_sim.base.context import Context
 from elsa_sim.base.streams import Streams
-from elsa_sim.learning.backbone.architecture import ALIASES, FIELDS, Architecture, architecture, merged
+from elsa_sim.learning.backbone.architecture import Architecture, architecture, merged
+from elsa_sim.learning.backbone.families import FAMILIES
 from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, locate
 from elsa_sim.learning.backbone.tokenizers import _of, tokenizer_for, vocabulary_for
 from elsa_sim.learning.tasks.base import Texts
@@ -48,15 +49,15 @@ def same(found: Architecture, config: Any) -> None:
     assert found.inner_bias == getattr(config, "mlp_bias", False)
 
 
-@pytest.mark.parametrize("family", FIELDS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_defaults_are_those_of_transformers(family: str) -> None:
     config = AutoConfig.for_model(family)
     same(architecture(family, {}, {}), config)
-    for name, default in FIELDS[family].items():
+    for name, default in FAMILIES[family].fields.items():
         assert hasattr(config, name), name
         if default is not None and name != "sliding_window":
             assert getattr(config, name) == default, name
-    assert config.attribute_map == ALIASES.get(family, {})
+    assert config.attribute_map == FAMILIES[family].aliases
 
 
 @pytest.mark.parametrize(("family", "changes"), CHANGES, ids=str)

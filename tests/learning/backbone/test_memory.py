@@ -11,10 +11,10 @@ from small_models import CASES, CLASSES, CONFIGS, LINEAR, PAD, VOCABULARY, batch
 
 from elsa_sim.base.context import Context
 from elsa_sim.base.streams import Streams
-from elsa_sim.learning.backbone.memory import KEPT, Footprint, Outline
+from elsa_sim.learning.backbone.families import FAMILIES
+from elsa_sim.learning.backbone.memory import Footprint, Outline
 from elsa_sim.learning.backbone.model import Backbone, Objective
 from elsa_sim.learning.backbone.options import (
-    TARGETS,
     BackboneOptions,
     LoraOptions,
     Part,
@@ -84,12 +84,13 @@ def test_default_targets_are_those_of_the_adapters(tmp_path: Path) -> None:
 
     ours = {"distilbert": ("q_lin", "v_lin"), "olmo2": ("q_proj", "v_proj"), "phi3": ("qkv_proj",)}  # peft has none
     for family in CONFIGS:
-        assert TARGETS[family] == tuple(DEFAULTS.get(family) or ours[family])
+        targets = FAMILIES[family].targets
+        assert targets == tuple(DEFAULTS.get(family) or ours[family])
         _, backbone = pair(tmp_path, family, "classification", LoraOptions(rank=1))
         assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in backbone.specs if "lora_" in name} == set(
-            TARGETS[family]
+            targets
         )
-    assert set(KEPT) == set(TARGETS) == set(CONFIGS)
+    assert set(FAMILIES) == set(CONFIGS)
 
 
 def kept_bytes(backbone: Backbone, part: Any, lengths: list[int]) -> int:
