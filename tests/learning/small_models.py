@@ -41,6 +41,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "gemma3_text": {**_LLAMA, "head_dim": HIDDEN // HEADS, "query_pre_attn_scalar": 4, "sliding_window": 3,
                     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
 }  # fmt: skip
+CONFIGS |= {
+    "opt": {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "ffn_dim": INNER,
+            "max_position_embeddings": 32, "init_std": 0.2},
+    "gpt_neox": _BERT,
+    "smollm3": {**_LLAMA, "no_rope_layers": [1, 0, 1]},
+}  # fmt: skip
 #: Every family with every objective it can have.
 CASES: list[tuple[str, Objective]] = [
     *((family, "classification") for family in CONFIGS),
@@ -56,8 +62,10 @@ LINEAR: dict[str, tuple[str, ...]] = {
     "distilbert": ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"),
     "gpt2": ("c_attn", "c_proj", "c_fc"),
     "phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
+    "opt": ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2"),
+    "gpt_neox": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
     **dict.fromkeys(
-        ("llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text"),
+        ("llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text", "smollm3"),
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     ),
 }

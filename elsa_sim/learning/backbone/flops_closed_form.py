@@ -80,8 +80,11 @@ def _backward(outline: Outline, width: int, below: bool) -> int:
     total = _gradients(outline, into, targets, below, width)
     total += _product(outline, width) * ((queries or keys) + values + queries + keys)
     flows = queries or keys or values
-    for role in ("out", "up", "down"):
+    parallel = FAMILIES[outline.shape.family].parallel(outline.shape)
+    roles: tuple[Role, ...] = ("out", "up", "down")
+    for role in roles:
         block = _modules(outline, role)
+        flows = below if role == "up" and parallel else flows
         total += _gradients(outline, block, targets, flows, width)
         flows = flows or any(each.name in targets for each in block)
     return total

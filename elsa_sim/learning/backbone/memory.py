@@ -8,8 +8,8 @@ autograd keeps between the forward and the backward pass of a batch of B sequenc
 with hidden size D, inner size I, adapter rank r, vocabulary V, and per family a and b, the hidden- and inner-sized tensors
 that a layer keeps: attention's inputs and output, those of norms and of the activation function. Attention is taken to be
 computed without keeping its T x T matrix. Frozen linear layers keep nothing, which is why a is small; a layer below the
-first adapter keeps nothing at all, but is counted. Does not count the workspace of single operations, the framework
-itself, or fragmentation.
+first adapter keeps nothing at all, but is counted (of a feed-forward block beside attention, not behind it, the first is
+not). Does not count the workspace of single operations, the framework itself, or fragmentation.
 """
 
 from __future__ import annotations
@@ -94,6 +94,8 @@ class Outline:
         for part in parts:
             per_token += (part.stop - part.start) * (a * self.shape.hidden + b * self.shape.inner + self.lora.rank)
             per_token += self.vocabulary if part.last and self.causal_lm else 0
+            if part.first and part.stop > 0 and FAMILIES[self.shape.family].parallel(self.shape):
+                per_token -= 2 * self.shape.hidden + b * self.shape.inner
         return int(FLOAT * batch * length * per_token)
 
     def training(self, parts: Sequence[Part], batch: int, length: int) -> Footprint:

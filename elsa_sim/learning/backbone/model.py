@@ -185,15 +185,15 @@ class RowLinear(nn.Linear):
     """A linear layer whose weight may be one for all rows [out, in], or one for each row of the batch [B, out, in]."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, T, in] or [B, in] to [B, T, out] or [B, out], in the weight's type."""
+        """[B, T, in], [B * T, in] or [B, in] to [B, T, out], [B * T, out] or [B, out], in the weight's type."""
         input = input.to(self.weight.dtype)
         if self.weight.dim() == 2:
             return super().forward(input)
-        flat = input.dim() == 2
-        x = input[:, None] if flat else input
+        flat = input.dim() == 2  # some modules see the tokens of all rows in one sequence
+        x = input.unflatten(0, (len(self.weight), -1)) if flat else input
         weight = self.weight.transpose(1, 2)
         out = torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], x, weight)
-        return out[:, 0] if flat else out
+        return out.flatten(0, 1) if flat else out
 
 
 def _model(

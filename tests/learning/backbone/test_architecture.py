@@ -10,6 +10,7 @@ from small_models import CASES, CONFIGS, configuration, small
 from transformers import AutoConfig
 
 from elsa_sim.base.context import Context
+from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.streams import Streams
 from elsa_sim.learning.backbone.architecture import Architecture, architecture, merged
 from elsa_sim.learning.backbone.families import FAMILIES
@@ -35,7 +36,7 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
 def same(found: Architecture, config: Any) -> None:
     """Whether transformers reads the same shape."""
     family = found.family
-    inner = {"gpt2": "n_inner", "distilbert": "hidden_dim"}.get(family, "intermediate_size")
+    inner = {"gpt2": "n_inner", "distilbert": "hidden_dim", "opt": "ffn_dim"}.get(family, "intermediate_size")
     assert family == config.model_type
     assert (found.layers, found.hidden, found.heads, found.vocabulary) == (
         config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.vocab_size)  # fmt: skip
@@ -75,6 +76,27 @@ def test_a_configuration_means_what_transformers_takes_it_for(
     assert all(getattr(changed.config, key) == value for key, value in given.items())
 
 
+OBSTACLES: list[tuple[str, dict[str, Any], str, str]] = [
+    ("opt", {"word_embed_proj_dim": 8}, "word_embed_proj_dim", "tokens are embedded in 8 dimensions and projected"),
+    ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention", "a decoder here sees"),
+]
+
+
+@pytest.mark.parametrize(("family", "changes", "key", "message"), OBSTACLES, ids=str)
+def test_what_stands_in_the_way_of_a_cut_is_told(
+    tmp_path: Path, family: str, changes: dict[str, Any], key: str, message: str
+) -> None:
+    folder = configuration(tmp_path / "in", family, **changes)
+    with pytest.raises(InputFaults, match=f"its configuration: {key}: {message}") as caught:
+        locate(BackboneOptions(name=str(folder), weights="random"), Context(Streams(0)))
+    assert caught.value.faults[0].path == "name"
+    good = {name: value for name, value in changes.items() if not isinstance(value, list)}
+    options = BackboneOptions(name=str(configuration(tmp_path / "ok", family)), weights="random", config=good)
+    with pytest.raises(InputFaults, match=message) as caught:
+        locate(options, Context(Streams(0)))
+    assert caught.value.faults[0].path == f"config.{key}"
+
+
 def test_a_field_has_one_name() -> None:
     assert merged("gpt2", {"n_layer": 3}, {"num_hidden_layers": 5}) == {"n_layer": 5}
     assert merged("bert", {"num_hidden_layers": 3}, {}) == {"num_hidden_layers": 3}
@@ -97,7 +119,7 @@ def test_adapters_fit_every_linear_module_of_a_layer(tmp_path: Path, family: str
     assert found == sorted(shape.linear())
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2", "opt"])
 def test_sequences_up_to_the_longest_have_positions(tmp_path: Path, family: str) -> None:
     import torch
 

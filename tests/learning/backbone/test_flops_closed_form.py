@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_models import CASES, CLASSES, LAYERS, LINEAR, VOCABULARY, configuration, small
@@ -34,7 +35,9 @@ def outline(root: Path, family: str, objective: str, targets: tuple[str, ...] | 
 #: Besides the default choice: everything, one module before attention, the one behind it, one of the feed-forward block.
 TARGETS = {"bert": (LINEAR["bert"], ("key",), ("dense",)), "gpt2": (("c_attn", "c_fc"), ("c_proj",), ("c_fc",)),
            "qwen3": (LINEAR["qwen3"], ("k_proj",), ("o_proj",), ("down_proj",)),
-           "phi3": (LINEAR["phi3"], ("o_proj",), ("gate_up_proj",)), "gemma2": (("k_proj",), ("up_proj",))}  # fmt: skip
+           "phi3": (LINEAR["phi3"], ("o_proj",), ("gate_up_proj",)), "gemma2": (("k_proj",), ("up_proj",)),
+           "opt": (LINEAR["opt"], ("k_proj",), ("fc1",)),
+           "gpt_neox": (LINEAR["gpt_neox"], ("dense",), ("dense_h_to_4h",), ("dense_4h_to_h",))}  # fmt: skip
 CHOICES = [(*case, None) for case in CASES] + [
     (f, "classification", each) for f, some in TARGETS.items() for each in some
 ]
@@ -54,6 +57,26 @@ def test_the_formulas_are_the_count(root: Path, family: str, objective: str, tar
                     part,
                     phase,
                 )
+
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("gpt_neox", {"use_parallel_residual": False}),
+    ("opt", {"do_layer_norm_before": False}),
+]
+
+
+@pytest.mark.parametrize(("family", "changes"), VARIANTS, ids=str)
+def test_formulas_follow_the_configuration(tmp_path: Path, family: str, changes: dict[str, Any]) -> None:
+    for targets in (None, *((name,) for name in LINEAR[family])):
+        lora = LoraOptions(rank=2, alpha=3.0, targets=targets)
+        place = configuration(tmp_path / f"{family}-shape", family, **changes)
+        source = locate(BackboneOptions(name=str(place), weights="random", lora=lora), Context(Streams(0)))
+        shape = Outline.of(source, lora, causal_lm=False, labels=CLASSES, vocabulary=VOCABULARY)
+        counter = FlopCounter(small(tmp_path, family, meta=True, rank=2, targets=targets, **changes))
+        for part in PARTS:
+            for phase in ("learn",) if part.last else ("forward", "backward"):
+                told = flops_closed_form.flops(shape, part, "both" if phase == "learn" else phase, 3, 8)
+                assert told == counter.flops(part, phase, 3, 8), (targets, part, phase)
 
 
 def test_an_update_is_counted_per_trained_parameter(root: Path) -> None:

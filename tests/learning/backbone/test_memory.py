@@ -37,6 +37,12 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("qwen3", {"attention_bias": True, "head_dim": 8}),
     ("mistral", {"head_dim": 2, "num_key_value_heads": 4}),
     ("qwen2", {"tie_word_embeddings": True}),
+    ("opt", {"enable_bias": False, "tie_word_embeddings": False}),
+    ("opt", {"layer_norm_elementwise_affine": False}),
+    ("opt", {"do_layer_norm_before": False}),
+    ("opt", {"_remove_final_layer_norm": True}),
+    ("gpt_neox", {"attention_bias": False, "tie_word_embeddings": True}),
+    ("smollm3", {"attention_bias": True, "mlp_bias": True}),
 ]
 
 
@@ -82,7 +88,8 @@ def test_parameters_are_those_of_the_module(
 def test_default_targets_are_those_of_the_adapters(tmp_path: Path) -> None:
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULTS
 
-    ours = {"distilbert": ("q_lin", "v_lin"), "olmo2": ("q_proj", "v_proj"), "phi3": ("qkv_proj",)}  # peft has none
+    ours = {"distilbert": ("q_lin", "v_lin"), "olmo2": ("q_proj", "v_proj"), "phi3": ("qkv_proj",),
+            "smollm3": ("q_proj", "v_proj")}  # fmt: skip # peft has none
     for family in CONFIGS:
         targets = FAMILIES[family].targets
         assert targets == tuple(DEFAULTS.get(family) or ours[family])
@@ -128,7 +135,8 @@ BIG: dict[str, dict[str, Any]] = {
     "mistral": {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16},
     "qwen2": {"hidden_size": 64, "intermediate_size": 192},
     "qwen3": {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16},
-    **{family: {"hidden_size": 64, "intermediate_size": 192} for family in ("olmo2", "phi3")},
+    **{family: {"hidden_size": 64, "intermediate_size": 192} for family in ("olmo2", "phi3", "gpt_neox", "smollm3")},
+    "opt": {"hidden_size": 64, "ffn_dim": 192},
     **{family: {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16} for family in ("gemma2", "gemma3_text")},
 }
 

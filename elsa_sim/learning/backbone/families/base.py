@@ -98,7 +98,7 @@ class Family:
     #: The implementation of attention, as transformers names it; ``eager`` takes masks that are added.
     attention: ClassVar[str] = "sdpa"
     #: Modules of a layer whose input is the residual stream.
-    readers: ClassVar[tuple[str, ...]] = ()
+    readers: tuple[str, ...] = ()
     #: Modules of the classification model that are trained in full, next to the adapters (peft's modules_to_save).
     classifier: ClassVar[tuple[str, ...]] = ("classifier",)
 
@@ -147,6 +147,11 @@ class Family:
     def traits(cls, fields: Mapping[str, Any]) -> dict[str, int]:
         """What shapes depend on in this family alone, from a whole configuration."""
         return {}
+
+    @classmethod
+    def parallel(cls, shape: Architecture) -> bool:
+        """Whether the feed-forward block sees what goes into attention, not what comes out of it."""
+        return False
 
     @classmethod
     def modules(cls, shape: Architecture) -> list[Linear]:

@@ -37,7 +37,7 @@ class Llama(Family):
     tops = ("norm",)
     targets: ClassVar[tuple[str, ...]] = ("q_proj", "v_proj")
     kept = (9.0, 3.0)
-    readers: ClassVar[tuple[str, ...]] = ("input_layernorm", "post_attention_layernorm")
+    readers: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
     classifier = ("score",)
     #: The norms of a layer.
     norm_names: ClassVar[tuple[str, ...]] = ("input_layernorm", "post_attention_layernorm")
