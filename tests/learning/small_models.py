@@ -45,6 +45,7 @@ CONFIGS |= {
     "opt": {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "ffn_dim": INNER,
             "max_position_embeddings": 32, "init_std": 0.2},
     "gpt_neox": _BERT,
+    "modernbert": {**_BERT, "local_attention": 4},
     "smollm3": {**_LLAMA, "no_rope_layers": [1, 0, 1]},
 }  # fmt: skip
 #: Every family with every objective it can have.
@@ -63,6 +64,7 @@ LINEAR: dict[str, tuple[str, ...]] = {
     "gpt2": ("c_attn", "c_proj", "c_fc"),
     "phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
     "opt": ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2"),
+    "modernbert": ("Wqkv", "Wo", "Wi"),
     "gpt_neox": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
     **dict.fromkeys(
         ("llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text", "smollm3"),

@@ -68,8 +68,8 @@ class Outline:
         """Number of frozen parameters of ``parts`` together on one device; what is tied counts once."""
         total, tables = 0, set[str]()
         for part in parts:
-            below, layer, above = _frozen(self.shape)
-            total += (part.stop - part.start) * layer
+            below, layers, above = _frozen(self.shape)
+            total += sum(layers[part.start : part.stop])
             if part.first:
                 total += below
                 tables.add("tokens")
@@ -138,12 +138,13 @@ class Outline:
 
 
 @cache
-def _frozen(shape: Architecture) -> tuple[int, int, int]:
-    """Frozen parameters below the first layer, of a layer, and above the last one; the token table left out."""
+def _frozen(shape: Architecture) -> tuple[int, tuple[int, ...], int]:
+    """Frozen parameters below the first layer, of each layer, and above the last one; the token table left out."""
     family = FAMILIES[shape.family]
     table = shape.vocabulary * shape.hidden
     above = _count(family.above(shape)) + _count(family.pooler(shape))
-    return _count(family.below(shape)) - table, _count(family.layer_tensors(shape, 0)), above
+    layers = tuple(_count(family.layer_tensors(shape, index)) for index in range(shape.layers))
+    return _count(family.below(shape)) - table, layers, above
 
 
 def _count(sizes: Mapping[str, tensors.Shape]) -> int:

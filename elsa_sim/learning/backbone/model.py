@@ -170,7 +170,8 @@ def build(
     if source.adapters is not None and not meta:
         drawn |= set(start_from(model, source.adapters, FAMILIES[_model_type(model)].classifier))
     for name in {name.rpartition(".")[0] for name in trainable}:
-        model.get_submodule(name).__class__ = RowLinear
+        module = model.get_submodule(name)
+        module.__class__ = RowNorm if isinstance(module, nn.LayerNorm) else RowLinear
     if half:
         halve(model, trainable)
     return Backbone(model, trainable, objective, drawn)
@@ -190,10 +191,21 @@ class RowLinear(nn.Linear):
         if self.weight.dim() == 2:
             return super().forward(input)
         flat = input.dim() == 2  # some modules see the tokens of all rows in one sequence
-        x = input.unflatten(0, (len(self.weight), -1)) if flat else input
+        x = input.view(len(self.weight), -1, input.shape[-1]) if flat else input
         weight = self.weight.transpose(1, 2)
         out = torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], x, weight)
         return out.flatten(0, 1) if flat else out
+
+
+class RowNorm(nn.LayerNorm):
+    """A layer norm whose weight may be one for all rows [D], or one for each row of the batch [B, D]."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, D] to [B, D]."""
+        if self.weight.dim() == 1:
+            return super().forward(input)
+        out = nn.functional.layer_norm(input, self.normalized_shape, eps=self.eps) * self.weight
+        return out if self.bias is None else out + self.bias
 
 
 def _model(

@@ -32,7 +32,7 @@ def counted(entry: Entry) -> int:
     fields = dict(entry.config)
     family = fields.pop("model_type")
     key = next(each for each in ("num_hidden_layers", "n_layers", "n_layer") if each in fields)
-    factory = AutoModel if family in (*ENCODERS, "modernbert") else AutoModelForCausalLM
+    factory = AutoModel if family in ENCODERS else AutoModelForCausalLM
     two, three = (_made(factory, AutoConfig.for_model(family, **fields | {key: layers})) for layers in (2, 3))
     return two + (three - two) * (fields[key] - 2)
 

@@ -36,6 +36,7 @@ def outline(root: Path, family: str, objective: str, targets: tuple[str, ...] | 
 TARGETS = {"bert": (LINEAR["bert"], ("key",), ("dense",)), "gpt2": (("c_attn", "c_fc"), ("c_proj",), ("c_fc",)),
            "qwen3": (LINEAR["qwen3"], ("k_proj",), ("o_proj",), ("down_proj",)),
            "phi3": (LINEAR["phi3"], ("o_proj",), ("gate_up_proj",)), "gemma2": (("k_proj",), ("up_proj",)),
+           "modernbert": (LINEAR["modernbert"], ("Wi",), ("Wo",)),
            "opt": (LINEAR["opt"], ("k_proj",), ("fc1",)),
            "gpt_neox": (LINEAR["gpt_neox"], ("dense",), ("dense_h_to_4h",), ("dense_4h_to_h",))}  # fmt: skip
 CHOICES = [(*case, None) for case in CASES] + [

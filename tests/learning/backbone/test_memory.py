@@ -43,6 +43,7 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("opt", {"_remove_final_layer_norm": True}),
     ("gpt_neox", {"attention_bias": False, "tie_word_embeddings": True}),
     ("smollm3", {"attention_bias": True, "mlp_bias": True}),
+    ("modernbert", {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}),
 ]
 
 
@@ -89,7 +90,7 @@ def test_default_targets_are_those_of_the_adapters(tmp_path: Path) -> None:
     from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULTS
 
     ours = {"distilbert": ("q_lin", "v_lin"), "olmo2": ("q_proj", "v_proj"), "phi3": ("qkv_proj",),
-            "smollm3": ("q_proj", "v_proj")}  # fmt: skip # peft has none
+            "smollm3": ("q_proj", "v_proj"), "modernbert": ("Wqkv",)}  # fmt: skip # peft has none
     for family in CONFIGS:
         targets = FAMILIES[family].targets
         assert targets == tuple(DEFAULTS.get(family) or ours[family])
@@ -135,7 +136,10 @@ BIG: dict[str, dict[str, Any]] = {
     "mistral": {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16},
     "qwen2": {"hidden_size": 64, "intermediate_size": 192},
     "qwen3": {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16},
-    **{family: {"hidden_size": 64, "intermediate_size": 192} for family in ("olmo2", "phi3", "gpt_neox", "smollm3")},
+    **{
+        family: {"hidden_size": 64, "intermediate_size": 192}
+        for family in ("olmo2", "phi3", "gpt_neox", "smollm3", "modernbert")
+    },
     "opt": {"hidden_size": 64, "ffn_dim": 192},
     **{family: {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16} for family in ("gemma2", "gemma3_text")},
 }

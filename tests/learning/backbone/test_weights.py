@@ -71,6 +71,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("opt", {"_remove_final_layer_norm": True}),
     ("gpt_neox", {"attention_bias": False, "tie_word_embeddings": True}),
     ("smollm3", {"attention_bias": True, "mlp_bias": True}),
+    ("modernbert", {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}),
 ]
 
 

@@ -28,9 +28,10 @@ from elsa_sim.learning.training import reference
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.*:FutureWarning")  # peft's, in the oracle
 #: Largest relative error of the loss, and of each gradient tensor: |ours - theirs| / |theirs| in the Euclidean norm.
 TOLERANCE = 1e-5
-HEAD = {"distilbert": ["pre_classifier", "classifier"]}
+HEAD = {"distilbert": ["pre_classifier", "classifier"], "modernbert": ["head", "classifier"]}
 #: Default targets of families that peft has none for.
 OURS = {
+    "modernbert": ["Wqkv"],
     "smollm3": ["q_proj", "v_proj"],
     "distilbert": ["q_lin", "v_lin"],
     "olmo2": ["q_proj", "v_proj"],
@@ -197,6 +198,8 @@ def test_sliding_windows_shorter_than_a_sequence(root: Path, family: str, change
         ("gpt_neox", (("attention_bias", False), ("rotary_pct", 1.0))),
         ("opt", (("do_layer_norm_before", False),)),
         ("opt", (("_remove_final_layer_norm", True), ("enable_bias", False))),
+        ("modernbert", (("classifier_pooling", "mean"),)),
+        ("modernbert", (("norm_bias", True), ("classifier_bias", True), ("layer_types", ["full_attention"] * 3))),
         ("smollm3", (("sliding_window", 4), ("use_sliding_window", True), ("no_rope_layers", [1, 0, 0]))),
     ],
     ids=str,

@@ -98,7 +98,7 @@ class Opt(Family):
 
     def embed(self, tokens: Tensor) -> Tensor:
         decoder, positions = self.base.decoder, torch.arange(tokens.shape[1], device=tokens.device)[None]
-        return decoder.embed_tokens(tokens) + decoder.embed_positions(tokens, position_ids=positions)  # type: ignore[no-any-return]
+        return decoder.embed_tokens(tokens) + decoder.embed_positions(tokens, position_ids=positions)
 
     def _normed(self, hidden: Tensor) -> Tensor:
         last = self.base.decoder.final_layer_norm
