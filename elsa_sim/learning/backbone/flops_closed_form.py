@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Literal
 
 from . import tensors
-from .families import FAMILIES, Linear, Role
+from .families import FAMILIES, Linear, Role, Table
 from .memory import Outline
 from .options import Part, adapted
 
@@ -33,7 +33,7 @@ def flops(outline: Outline, part: Part, phase: Literal["forward", "backward", "b
         below = part.stop > 0 if part.first else True
         passes = {"forward": (1, 0), "backward": (0, 1), "both": (1, 1)}[phase]
         total += sum(rows * n * each for n, each in zip(passes, _head(outline, width, below), strict=True))
-    return total
+    return total + layers * _per_batch(outline, phase)
 
 
 def head(outline: Outline, rows: int) -> int:
@@ -59,11 +59,36 @@ def _head(outline: Outline, width: int, below: bool) -> tuple[int, int]:
     return frozen + trained, frozen * below + 2 * trained
 
 
+def _per_batch(outline: Outline, phase: Literal["forward", "backward", "both"]) -> int:
+    """What a layer does once for all rows: it projects tables of positions, which are frozen."""
+    targets, total = adapted(outline.shape, outline.lora), 0
+    for table in FAMILIES[outline.shape.family].tables(outline.shape):
+        if phase != "backward":
+            total += _applied(outline, [table.module], targets, table.rows)
+        if phase != "forward":
+            total += _gradients(outline, [table.module], targets, False, table.rows)
+    return total
+
+
 def _forward(outline: Outline, width: int) -> int:
-    linear, targets = outline.shape.linear(), adapted(outline.shape, outline.lora)
-    dense = sum(2 * width * i * o for _, i, o in linear)
-    lora = sum(2 * width * outline.lora.rank * (i + o) for name, i, o in linear if name in targets)
-    return dense + 2 * _product(outline, width) + lora
+    family, targets = FAMILIES[outline.shape.family], adapted(outline.shape, outline.lora)
+    modules = [each for each in family.modules(outline.shape) if each.role != "position"]
+    met = sum(_meeting(outline, width, table) for table in family.tables(outline.shape))
+    return _applied(outline, modules, targets, width) + 2 * _product(outline, width) + met
+
+
+def _applied(outline: Outline, modules: list[Linear], targets: Collection[str], width: int) -> int:
+    """The products of modules, and of their adapters, with so many inputs."""
+    total, rank = 0, outline.lora.rank
+    for each in modules:
+        total += 2 * width * each.inputs * each.outputs
+        total += 2 * width * rank * (each.inputs + each.outputs) * (each.name in targets)
+    return total
+
+
+def _meeting(outline: Outline, width: int, table: Table) -> int:
+    """The product of the queries or keys of a sequence with a table of positions."""
+    return 2 * width * table.rows * outline.shape.heads * outline.shape.head
 
 
 def _product(outline: Outline, width: int) -> int:
@@ -74,13 +99,18 @@ def _product(outline: Outline, width: int) -> int:
 def _backward(outline: Outline, width: int, below: bool) -> int:
     """Backward of a layer for one sequence; ``below``: something before the layer is trained, or waits for a gradient."""
     targets = adapted(outline.shape, outline.lora)
+    family = FAMILIES[outline.shape.family]
     into = _modules(outline, "query", "key", "value", "qkv")
     queries, keys, values = (below or any(m.role in (role, "qkv") and m.name in targets for m in into)
                              for role in ("query", "key", "value"))  # fmt: skip
-    total = _gradients(outline, into, targets, below, width)
-    total += _product(outline, width) * ((queries or keys) + values + queries + keys)
-    flows = queries or keys or values
-    parallel = FAMILIES[outline.shape.family].parallel(outline.shape)
+    total, scores = _gradients(outline, into, targets, below, width), queries or keys
+    for table in family.tables(outline.shape):
+        moves = table.module.name in targets
+        total += _meeting(outline, width, table) * ((queries if table.met_by == "query" else keys) + moves)
+        scores = scores or moves
+    total += _product(outline, width) * (scores + values + queries + keys)
+    flows = scores or values
+    parallel = family.parallel(outline.shape)
     roles: tuple[Role, ...] = ("out", "up", "down")
     for role in roles:
         block = _modules(outline, role)

@@ -7,9 +7,9 @@ autograd keeps between the forward and the backward pass of a batch of B sequenc
 
 with hidden size D, inner size I, adapter rank r, vocabulary V, and per family a and b, the hidden- and inner-sized tensors
 that a layer keeps: attention's inputs and output, those of norms and of the activation function. Attention is taken to be
-computed without keeping its T x T matrix. Frozen linear layers keep nothing, which is why a is small; a layer below the
-first adapter keeps nothing at all, but is counted (of a feed-forward block beside attention, not behind it, the first is
-not). Does not count the workspace of single operations, the framework itself, or fragmentation.
+computed without keeping its T x T matrix, but by DeBERTa. Frozen linear layers keep nothing, which is why a is small; a
+layer below the first adapter keeps nothing at all, but is counted (of a feed-forward block beside attention, not behind it,
+the first is not). Does not count the workspace of single operations, the framework itself, or fragmentation.
 """
 
 from __future__ import annotations
@@ -66,10 +66,11 @@ class Outline:
 
     def frozen(self, parts: Iterable[Part]) -> int:
         """Number of frozen parameters of ``parts`` together on one device; what is tied counts once."""
-        total, tables = 0, set[str]()
+        total, tables, layered = 0, set[str](), False
         for part in parts:
             below, layers, above = _frozen(self.shape)
             total += sum(layers[part.start : part.stop])
+            layered |= part.start < part.stop
             if part.first:
                 total += below
                 tables.add("tokens")
@@ -77,7 +78,8 @@ class Outline:
                 total += above
                 if self.causal_lm:
                     tables.add("tokens" if self.shape.tied else "head")
-        return total + len(tables) * self.vocabulary * self.shape.hidden
+        shared = _count(FAMILIES[self.shape.family].shared(self.shape)) if layered else 0
+        return total + shared + len(tables) * self.vocabulary * self.shape.hidden
 
     def trained(self, parts: Iterable[Part]) -> int:
         """Number of trained parameters of ``parts``: adapters, and the class head."""
@@ -90,9 +92,11 @@ class Outline:
     def activations(self, parts: Iterable[Part], batch: int, length: int) -> int:
         """Bytes that autograd keeps of one batch of so many sequences of ``length`` tokens; an estimate."""
         a, b = FAMILIES[self.shape.family].kept
+        scores = FAMILIES[self.shape.family].kept_scores * self.shape.heads * length
         per_token = 0.0
         for part in parts:
-            per_token += (part.stop - part.start) * (a * self.shape.hidden + b * self.shape.inner + self.lora.rank)
+            kept = a * self.shape.hidden + b * self.shape.inner + self.lora.rank + scores
+            per_token += (part.stop - part.start) * kept
             per_token += self.vocabulary if part.last and self.causal_lm else 0
             if part.first and part.stop > 0 and FAMILIES[self.shape.family].parallel(self.shape):
                 per_token -= 2 * self.shape.hidden + b * self.shape.inner

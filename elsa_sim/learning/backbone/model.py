@@ -87,7 +87,11 @@ class Backbone(nn.Module):
         prefix = self.family.layer_prefix
         if name.startswith(prefix):
             return part.start <= int(name[len(prefix) :].split(".", 1)[0]) < part.stop
-        top = tuple(f"{self.family.prefix}{each}." for each in self.family.tops)
+        top, shared = (
+            tuple(f"{self.family.prefix}{each}." for each in some) for some in (self.family.tops, self.family.shares)
+        )
+        if name.startswith(shared):
+            return part.start < part.stop
         embedding = name.startswith(self.family.prefix) and not name.startswith(top)
         return part.first if embedding else part.last
 
@@ -191,7 +195,7 @@ class RowLinear(nn.Linear):
         if self.weight.dim() == 2:
             return super().forward(input)
         flat = input.dim() == 2  # some modules see the tokens of all rows in one sequence
-        x = input.view(len(self.weight), -1, input.shape[-1]) if flat else input
+        x = input.view(len(self.weight), -1, input.shape[-1]) if flat else input.expand(len(self.weight), -1, -1)
         weight = self.weight.transpose(1, 2)
         out = torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], x, weight)
         return out.flatten(0, 1) if flat else out

@@ -45,7 +45,7 @@ def body(shape: Architecture) -> dict[str, Shape]:
     for index in range(shape.layers):
         layer = family.layer_tensors(shape, index)
         found |= {f"{family.layer_path}.{index}.{name}": size for name, size in layer.items()}
-    return found | family.above(shape)
+    return found | family.shared(shape) | family.above(shape)
 
 
 def language_head(shape: Architecture) -> dict[str, Shape]:

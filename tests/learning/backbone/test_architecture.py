@@ -78,6 +78,9 @@ def test_a_configuration_means_what_transformers_takes_it_for(
 
 OBSTACLES: list[tuple[str, dict[str, Any], str, str]] = [
     ("opt", {"word_embed_proj_dim": 8}, "word_embed_proj_dim", "tokens are embedded in 8 dimensions and projected"),
+    ("deberta-v2", {"conv_kernel_size": 3}, "conv_kernel_size", "a convolution beside the first layer"),
+    ("deberta-v2", {"attention_head_size": 8}, "attention_head_size", "a width of its own, 8 and not 4"),
+    ("deberta-v2", {"embedding_size": 8}, "embedding_size", "a width of its own, 8 and not 16"),
     ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention", "a decoder here sees"),
 ]
 

@@ -36,6 +36,7 @@ def outline(root: Path, family: str, objective: str, targets: tuple[str, ...] | 
 TARGETS = {"bert": (LINEAR["bert"], ("key",), ("dense",)), "gpt2": (("c_attn", "c_fc"), ("c_proj",), ("c_fc",)),
            "qwen3": (LINEAR["qwen3"], ("k_proj",), ("o_proj",), ("down_proj",)),
            "phi3": (LINEAR["phi3"], ("o_proj",), ("gate_up_proj",)), "gemma2": (("k_proj",), ("up_proj",)),
+           "deberta-v2": (LINEAR["deberta-v2"], ("key_proj",), ("query_proj",), ("dense",)),
            "modernbert": (LINEAR["modernbert"], ("Wi",), ("Wo",)),
            "opt": (LINEAR["opt"], ("k_proj",), ("fc1",)),
            "gpt_neox": (LINEAR["gpt_neox"], ("dense",), ("dense_h_to_4h",), ("dense_4h_to_h",))}  # fmt: skip
@@ -63,14 +64,17 @@ def test_the_formulas_are_the_count(root: Path, family: str, objective: str, tar
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("gpt_neox", {"use_parallel_residual": False}),
     ("opt", {"do_layer_norm_before": False}),
+    ("deberta-v2", {"share_att_key": False, "pos_att_type": ["c2p"]}),
+    ("deberta-v2", {"relative_attention": False}),
 ]
 
 
 @pytest.mark.parametrize(("family", "changes"), VARIANTS, ids=str)
 def test_formulas_follow_the_configuration(tmp_path: Path, family: str, changes: dict[str, Any]) -> None:
-    for targets in (None, *((name,) for name in LINEAR[family])):
+    place = configuration(tmp_path / f"{family}-shape", family, **changes)
+    plain = locate(BackboneOptions(name=str(place), weights="random"), Context(Streams(0)))
+    for targets in (None, *((name,) for name in sorted({name for name, *_ in plain.architecture.linear()}))):
         lora = LoraOptions(rank=2, alpha=3.0, targets=targets)
-        place = configuration(tmp_path / f"{family}-shape", family, **changes)
         source = locate(BackboneOptions(name=str(place), weights="random", lora=lora), Context(Streams(0)))
         shape = Outline.of(source, lora, causal_lm=False, labels=CLASSES, vocabulary=VOCABULARY)
         counter = FlopCounter(small(tmp_path, family, meta=True, rank=2, targets=targets, **changes))

@@ -43,6 +43,8 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
     ("opt", {"_remove_final_layer_norm": True}),
     ("gpt_neox", {"attention_bias": False, "tie_word_embeddings": True}),
     ("smollm3", {"attention_bias": True, "mlp_bias": True}),
+    ("deberta-v2", {"share_att_key": False, "norm_rel_ebd": "none", "position_biased_input": True}),
+    ("deberta-v2", {"relative_attention": False, "position_biased_input": True, "type_vocab_size": 2}),
     ("modernbert", {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}),
 ]
 
@@ -138,7 +140,7 @@ BIG: dict[str, dict[str, Any]] = {
     "qwen3": {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16},
     **{
         family: {"hidden_size": 64, "intermediate_size": 192}
-        for family in ("olmo2", "phi3", "gpt_neox", "smollm3", "modernbert")
+        for family in ("olmo2", "phi3", "gpt_neox", "smollm3", "modernbert", "deberta-v2")
     },
     "opt": {"hidden_size": 64, "ffn_dim": 192},
     **{family: {"hidden_size": 64, "intermediate_size": 192, "head_dim": 16} for family in ("gemma2", "gemma3_text")},

@@ -71,6 +71,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("opt", {"_remove_final_layer_norm": True}),
     ("gpt_neox", {"attention_bias": False, "tie_word_embeddings": True}),
     ("smollm3", {"attention_bias": True, "mlp_bias": True}),
+    ("deberta-v2", {"share_att_key": False, "norm_rel_ebd": "none", "pos_att_type": "p2c|c2p"}),
+    ("deberta-v2", {"relative_attention": False, "position_biased_input": True, "type_vocab_size": 2}),
+    ("deberta-v2", {"position_buckets": -1, "max_relative_positions": 6, "pos_att_type": "c2p|p2c"}),
     ("modernbert", {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}),
 ]
 

@@ -28,7 +28,11 @@ from elsa_sim.learning.training import reference
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.*:FutureWarning")  # peft's, in the oracle
 #: Largest relative error of the loss, and of each gradient tensor: |ours - theirs| / |theirs| in the Euclidean norm.
 TOLERANCE = 1e-5
-HEAD = {"distilbert": ["pre_classifier", "classifier"], "modernbert": ["head", "classifier"]}
+HEAD = {
+    "distilbert": ["pre_classifier", "classifier"],
+    "modernbert": ["head", "classifier"],
+    "deberta-v2": ["pooler", "classifier"],
+}
 #: Default targets of families that peft has none for.
 OURS = {
     "modernbert": ["Wqkv"],
@@ -95,7 +99,7 @@ def oracle(
     targets = list(lora.targets) if lora.targets else OURS.get(family)
     inner = targets
     if targets and "dense" in targets:  # linear modules of that name outside the layers get no adapters
-        inner = r".*\.layers?\.\d+\..*(" + "|".join(targets) + ")"
+        inner = r".*\.layers?\.\d+\.(.*\.)?(" + "|".join(targets) + ")"
     peft = get_peft_model(
         model,
         LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=inner, lora_dropout=0.0,
@@ -198,6 +202,10 @@ def test_sliding_windows_shorter_than_a_sequence(root: Path, family: str, change
         ("gpt_neox", (("attention_bias", False), ("rotary_pct", 1.0))),
         ("opt", (("do_layer_norm_before", False),)),
         ("opt", (("_remove_final_layer_norm", True), ("enable_bias", False))),
+        ("deberta-v2", (("share_att_key", False), ("norm_rel_ebd", "none"), ("position_biased_input", True))),
+        ("deberta-v2", (("pos_att_type", ["c2p"]), ("position_buckets", -1), ("max_relative_positions", 3))),
+        ("deberta-v2", (("pos_att_type", ["p2c"]), ("type_vocab_size", 2))),
+        ("deberta-v2", (("relative_attention", False), ("position_biased_input", True))),
         ("modernbert", (("classifier_pooling", "mean"),)),
         ("modernbert", (("norm_bias", True), ("classifier_bias", True), ("layer_types", ["full_attention"] * 3))),
         ("smollm3", (("sliding_window", 4), ("use_sliding_window", True), ("no_rope_layers", [1, 0, 0]))),

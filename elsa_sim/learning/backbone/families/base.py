@@ -26,8 +26,8 @@ else:
 
 Shape = tuple[int, ...]
 #: What a linear module of a layer does: make queries, keys, values, or all three of them; bring together what attention gives;
-#: lead into the feed-forward block, and out of it.
-Role = Literal["query", "key", "value", "qkv", "out", "up", "down"]
+#: lead into the feed-forward block, and out of it; project a table of positions, not states.
+Role = Literal["query", "key", "value", "qkv", "out", "up", "down", "position"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,17 @@ class Linear:
     def name(self) -> str:
         """Its last name."""
         return self.path.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of relative positions that attention looks at, projected once per batch in every layer."""
+
+    rows: int
+    met_by: Literal["query", "key"]
+    """What is multiplied with it."""
+    module: Linear
+    """What projects it."""
 
 
 def dense(name: str, inputs: int, outputs: int, bias: bool = True) -> dict[str, Shape]:
@@ -89,10 +100,14 @@ class Family:
     layer_path: ClassVar[str] = "layers"
     #: Modules of the base model above the last layer.
     tops: ClassVar[tuple[str, ...]] = ()
+    #: Modules of the base model that every part with a layer holds.
+    shares: ClassVar[tuple[str, ...]] = ()
     #: Modules with adapters where the scenario names none: peft's choice.
     targets: ClassVar[tuple[str, ...]]
     #: Tensors of the hidden and of the inner size per token that a layer keeps for its backward pass (see `memory`).
     kept: ClassVar[tuple[float, float]]
+    #: Matrices T x T per head that it keeps besides.
+    kept_scores: ClassVar[int] = 0
     #: Whether the weights of linear modules are [in, out].
     transposed: ClassVar[bool] = False
     #: The implementation of attention, as transformers names it; ``eager`` takes masks that are added.
@@ -172,6 +187,16 @@ class Family:
     def above(cls, shape: Architecture) -> dict[str, Shape]:
         """The tensors above the last layer without which there is no model."""
         return {}
+
+    @classmethod
+    def shared(cls, shape: Architecture) -> dict[str, Shape]:
+        """The tensors that every layer needs."""
+        return {}
+
+    @classmethod
+    def tables(cls, shape: Architecture) -> list[Table]:
+        """The tables that every layer projects, which are among `shared`."""
+        return []
 
     @classmethod
     def pooler(cls, shape: Architecture) -> dict[str, Shape]:

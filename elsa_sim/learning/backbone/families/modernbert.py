@@ -93,13 +93,13 @@ class ModernBert(Family):
         return {**super().context(hidden, mask), "position_embeddings": rotary}
 
     def layer(self, index: int, hidden: Tensor, context: dict[str, Any]) -> Tensor:
-        kind, allowed = self.config.layer_types[index], context["attention_mask"]
-        if kind == "sliding_attention":
+        reach, allowed = self.config.layer_types[index], context["attention_mask"]
+        if reach == "sliding_attention":
             at = torch.arange(hidden.shape[1], device=hidden.device)
             distance = (at[:, None] - at).abs()
             # No row is empty, not even at padding.
             allowed = allowed & (distance <= self.config.sliding_window) | (distance == 0)
-        rotary = context["position_embeddings"][kind]
+        rotary = context["position_embeddings"][reach]
         return super().layer(index, hidden, {"attention_mask": allowed, "position_embeddings": rotary})
 
     def pool(self, hidden: Tensor, lengths: Tensor) -> Tensor:

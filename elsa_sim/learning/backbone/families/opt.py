@@ -98,11 +98,13 @@ class Opt(Family):
 
     def embed(self, tokens: Tensor) -> Tensor:
         decoder, positions = self.base.decoder, torch.arange(tokens.shape[1], device=tokens.device)[None]
-        return decoder.embed_tokens(tokens) + decoder.embed_positions(tokens, position_ids=positions)
+        embedded: Tensor = decoder.embed_tokens(tokens) + decoder.embed_positions(tokens, position_ids=positions)
+        return embedded
 
     def _normed(self, hidden: Tensor) -> Tensor:
         last = self.base.decoder.final_layer_norm
-        return hidden if last is None else last(hidden)  # type: ignore[no-any-return]
+        normed: Tensor = hidden if last is None else last(hidden)
+        return normed
 
     def classify(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         return self.model.score(self._normed(self.pool(hidden, lengths)))  # type: ignore[operator, no-any-return]
