@@ -40,6 +40,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
                "attn_logit_softcapping": 2.0, "final_logit_softcapping": 1.0},
     "gemma3_text": {**_LLAMA, "head_dim": HIDDEN // HEADS, "query_pre_attn_scalar": 4, "sliding_window": 3,
                     "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    "opt": {"hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS, "ffn_dim": INNER,
+            "max_position_embeddings": 32, "init_std": 0.2},
+    "gpt_neox": _BERT,
+    "deberta-v2": {**_BERT, "relative_attention": True, "position_buckets": 4, "pos_att_type": ["p2c", "c2p"],
+                   "share_att_key": True, "norm_rel_ebd": "layer_norm", "position_biased_input": False,
+                   "type_vocab_size": 0},
+    "modernbert": {**_BERT, "local_attention": 4},
+    "smollm3": {**_LLAMA, "no_rope_layers": [1, 0, 1]},
 }  # fmt: skip
 #: Every family with every objective it can have.
 CASES: list[tuple[str, Objective]] = [
@@ -56,8 +64,12 @@ LINEAR: dict[str, tuple[str, ...]] = {
     "distilbert": ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"),
     "gpt2": ("c_attn", "c_proj", "c_fc"),
     "phi3": ("qkv_proj", "o_proj", "gate_up_proj", "down_proj"),
+    "opt": ("k_proj", "v_proj", "q_proj", "out_proj", "fc1", "fc2"),
+    "deberta-v2": ("query_proj", "key_proj", "value_proj", "dense"),
+    "modernbert": ("Wqkv", "Wo", "Wi"),
+    "gpt_neox": ("query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"),
     **dict.fromkeys(
-        ("llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text"),
+        ("llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text", "smollm3"),
         ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     ),
 }
@@ -85,7 +97,7 @@ def small(
     **changes: Any,
 ) -> Backbone:
     """A small randomly initialised backbone of ``family``."""
-    where = configuration(folder / f"{family}-{abs(hash(tuple(sorted(changes.items()))))}", family, **changes)
+    where = configuration(folder / f"{family}-{abs(hash(str(sorted(changes.items()))))}", family, **changes)
     lora = LoraOptions(rank=rank, alpha=3.0, targets=targets)
     options = BackboneOptions(name=str(where), weights="random", lora=lora)
     return made(options, objective, pad=PAD.get(family, 0), meta=meta, seed=seed)

@@ -18,6 +18,7 @@ from ...base import files
 from ...base.errors import Fault, InputFaults
 from . import tensors
 from .architecture import Architecture
+from .families import FAMILIES
 from .options import ADAPTER_CONFIG, MOST_JSON, LoraOptions, Source, adapted
 
 VALUES = "adapter_model.safetensors"
@@ -98,7 +99,7 @@ def expected(shape: Architecture, targets: Sequence[str], rank: int) -> dict[str
     for name, size in tensors.body(shape).items():
         module, _, leaf = name.rpartition(".")
         if leaf == "weight" and len(size) == 2 and module.rpartition(".")[2] in targets:
-            outputs, inputs = size[::-1] if shape.family == "gpt2" else size
+            outputs, inputs = size[::-1] if FAMILIES[shape.family].transposed else size
             found[f"{begin}{module}.lora_A.weight"] = (rank, inputs)
             found[f"{begin}{module}.lora_B.weight"] = (outputs, rank)
     return found

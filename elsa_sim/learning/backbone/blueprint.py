@@ -60,15 +60,18 @@ class Formulas:
 
     def __init__(self, blueprint: Blueprint) -> None:
         self._sizes = blueprint.sizes
-        self._row = cache(self._of_one)
+        self._rows = cache(self._of_one_and_two)
 
     def flops(self, part: Part, phase: Phase, rows: int, width: int) -> int:
         """FLOPs of a phase of ``part`` on a padded batch [rows, width]; ``learn`` is forward, loss and backward."""
-        return rows * self._row(part, phase, width)
+        one, two = self._rows(part, phase, width)
+        return one + (rows - 1) * (two - one)
 
     def head(self, rows: int) -> tuple[int, int]:
         """Outputs of the head, and its FLOPs on representations [rows, D]."""
         return self._sizes.outputs, flops_closed_form.head(self._sizes, rows)
 
-    def _of_one(self, part: Part, phase: Phase, width: int) -> int:
-        return flops_closed_form.flops(self._sizes, part, "both" if phase == "learn" else phase, 1, width)
+    def _of_one_and_two(self, part: Part, phase: Phase, width: int) -> tuple[int, int]:
+        passes: Literal["forward", "backward", "both"] = "both" if phase == "learn" else phase
+        one, two = (flops_closed_form.flops(self._sizes, part, passes, rows, width) for rows in (1, 2))
+        return one, two

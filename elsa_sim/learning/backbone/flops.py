@@ -5,7 +5,8 @@ products and attention; element-wise operations are not counted). So the count f
 weights without a weight gradient, and an input gradient only where one is needed.
 
 The FLOPs of a transformer on a padded batch [B, T] are B times a polynomial of degree two in T (attention is quadratic,
-everything else at most linear). Three counts give that polynomial exactly, so no shape needs a count of its own.
+everything else at most linear), and what is done once per batch (positions that all rows share). Three counts give that
+polynomial exactly, and a fourth the rest, so no shape needs a count of its own.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ class FlopCounter:
         self._adapters = backbone.initial()
         self._counts = cache(self._counted)
         self._row = cache(self._interpolated)
+        self._once = cache(self._per_batch)
 
     def flops(self, part: Part, phase: Phase, rows: int, width: int) -> int:
         """FLOPs of a phase of ``part`` on a padded batch [rows, width]; ``learn`` is forward, loss and backward."""
-        return rows * self._row(part, phase, width)
+        once = self._once(part, phase)
+        return once + rows * (self._row(part, phase, width) - once)
 
     def _interpolated(self, part: Part, phase: Phase, width: int) -> int:
         total = Fraction(0)
@@ -48,6 +51,11 @@ class FlopCounter:
                     weight *= Fraction(width - j, i - j)
             total += weight * count
         return int(total)
+
+    def _per_batch(self, part: Part, phase: Phase) -> int:
+        """What does not depend on rows."""
+        width = _WIDTHS[0]
+        return 2 * self._counts(part, phase)[0] - self.count(part, phase, 2, width)
 
     def _counted(self, part: Part, phase: Phase) -> tuple[int, ...]:
         return tuple(self.count(part, phase, 1, width) for width in _WIDTHS)

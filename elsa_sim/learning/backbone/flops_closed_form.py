@@ -8,10 +8,12 @@ checkpointing a backward pass begins with one more forward pass of its layers. C
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Literal
 
-from .architecture import Linear
+from . import tensors
+from .families import FAMILIES, Linear, Role, Table
 from .memory import Outline
 from .options import Part, adapted
 
@@ -33,7 +35,8 @@ def flops(outline: Outline, part: Part, phase: Literal["forward", "backward", "b
         below = part.stop > 0 if part.first else True
         passes = {"forward": (1, 0), "backward": (0, 1), "both": (1, 1)}[phase]
         total += sum(rows * n * each for n, each in zip(passes, _head(outline, width, below), strict=True))
-    return total
+    again = outline.numbers.recomputed and phase != "forward"
+    return total + layers * (_per_batch(outline, phase) + again * _per_batch(outline, "forward"))
 
 
 def head(outline: Outline, rows: int) -> int:
@@ -48,20 +51,47 @@ def update(outline: Outline, parts: Sequence[Part]) -> float:
 
 def _head(outline: Outline, width: int, below: bool) -> tuple[int, int]:
     """Forward and backward of the head for one sequence."""
-    shape, d, c = outline.shape, outline.shape.hidden, outline.labels
+    shape = outline.shape
     if outline.causal_lm:
-        product = 2 * width * d * outline.vocabulary
+        product = 2 * width * shape.hidden * outline.vocabulary
         return product, product * below
-    frozen = 2 * d * d if shape.family == "bert" else 0
-    trained = 2 * (d * c + (d * d if shape.family in ("roberta", "distilbert") else 0))
+    frozen, trained = (
+        sum(2 * math.prod(size) for size in part.values() if len(size) == 2)
+        for part in (tensors.pooler(shape), tensors.class_head(shape, outline.labels))
+    )
     return frozen + trained, frozen * below + 2 * trained
 
 
+def _per_batch(outline: Outline, phase: Literal["forward", "backward", "both"]) -> int:
+    """What a layer does once for all rows: it projects tables of positions, which are frozen."""
+    targets, total = adapted(outline.shape, outline.lora), 0
+    for table in FAMILIES[outline.shape.family].tables(outline.shape):
+        if phase != "backward":
+            total += _applied(outline, [table.module], targets, table.rows)
+        if phase != "forward":
+            total += _gradients(outline, [table.module], targets, False, table.rows)
+    return total
+
+
 def _forward(outline: Outline, width: int) -> int:
-    linear, targets = outline.shape.linear(), adapted(outline.shape, outline.lora)
-    dense = sum(2 * width * i * o for _, i, o in linear)
-    lora = sum(2 * width * outline.lora.rank * (i + o) for name, i, o in linear if name in targets)
-    return dense + 2 * _product(outline, width) + lora
+    family, targets = FAMILIES[outline.shape.family], adapted(outline.shape, outline.lora)
+    modules = [each for each in family.modules(outline.shape) if each.role != "position"]
+    met = sum(_meeting(outline, width, table) for table in family.tables(outline.shape))
+    return _applied(outline, modules, targets, width) + 2 * _product(outline, width) + met
+
+
+def _applied(outline: Outline, modules: list[Linear], targets: Collection[str], width: int) -> int:
+    """The products of modules, and of their adapters, with so many inputs."""
+    total, rank = 0, outline.lora.rank
+    for each in modules:
+        total += 2 * width * each.inputs * each.outputs
+        total += 2 * width * rank * (each.inputs + each.outputs) * (each.name in targets)
+    return total
+
+
+def _meeting(outline: Outline, width: int, table: Table) -> int:
+    """The product of the queries or keys of a sequence with a table of positions."""
+    return 2 * width * table.rows * outline.shape.heads * outline.shape.head
 
 
 def _product(outline: Outline, width: int) -> int:
@@ -72,29 +102,36 @@ def _product(outline: Outline, width: int) -> int:
 def _backward(outline: Outline, width: int, below: bool) -> int:
     """Backward of a layer for one sequence; ``below``: something before the layer is trained, or waits for a gradient."""
     targets = adapted(outline.shape, outline.lora)
-    into, out, inner = outline.shape.blocks()
-    queries, keys, values = _active(into, targets, below)
-    total = _gradients(outline, into, targets, below, width)
-    total += _product(outline, width) * ((queries or keys) + values + queries + keys)
-    flows = queries or keys or values
-    for block in (out, *inner):
+    family = FAMILIES[outline.shape.family]
+    into = _modules(outline, "query", "key", "value", "qkv")
+    queries, keys, values = (below or any(m.role in (role, "qkv") and m.name in targets for m in into)
+                             for role in ("query", "key", "value"))  # fmt: skip
+    total, scores = _gradients(outline, into, targets, below, width), queries or keys
+    for table in family.tables(outline.shape):
+        moves = table.module.name in targets
+        total += _meeting(outline, width, table) * ((queries if table.met_by == "query" else keys) + moves)
+        scores = scores or moves
+    total += _product(outline, width) * (scores + values + queries + keys)
+    flows = scores or values
+    parallel = family.parallel(outline.shape)
+    roles: tuple[Role, ...] = ("out", "up", "down")
+    for role in roles:
+        block = _modules(outline, role)
+        flows = below if role == "up" and parallel else flows
         total += _gradients(outline, block, targets, flows, width)
-        flows = flows or any(name in targets for name, *_ in block)
+        flows = flows or any(each.name in targets for each in block)
     return total
 
 
-def _active(into: list[Linear], targets: Collection[str], below: bool) -> tuple[bool, bool, bool]:
-    """Whether queries, keys and values need a gradient; a fused module makes all three."""
-    found = [below or name in targets for name, *_ in into]
-    queries, keys, values = found if len(found) == 3 else found * 3
-    return queries, keys, values
+def _modules(outline: Outline, *roles: Role) -> list[Linear]:
+    return [each for each in FAMILIES[outline.shape.family].modules(outline.shape) if each.role in roles]
 
 
 def _gradients(outline: Outline, block: list[Linear], targets: Collection[str], flows: bool, width: int) -> int:
     """Gradients of modules side by side, if their input needs one (``flows``), and of their adapters."""
     total, rank = 0, outline.lora.rank
-    for name, i, o in block:
-        total += 2 * width * i * o * flows
-        if name in targets:
-            total += 2 * width * rank * (i * flows + i + o + o)
+    for each in block:
+        total += 2 * width * each.inputs * each.outputs * flows
+        if each.name in targets:
+            total += 2 * width * rank * (each.inputs * flows + each.inputs + each.outputs + each.outputs)
     return total

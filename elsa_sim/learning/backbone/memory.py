@@ -2,7 +2,7 @@
 
 Weights, adapters, gradients and optimizer moments are exact: frozen weights are of the backbone's type or quantised, all that is
 trained is float32. Activations are what autograd keeps between the forward and the backward pass of a batch of sequences, counted
-in tensors per layer (:class:`Kept`): with adapters on the usual modules they are within some percent of what PyTorch keeps on a
+in tensors per layer (`Family.kept`): with adapters on the usual modules they are within some percent of what PyTorch keeps on a
 processor (tests). A language model's head keeps its logits once more, in float32. Frozen linear layers keep nothing; a layer below
 the first adapter is counted like the others. With gradient checkpointing what enters each layer is kept, and one layer's tensors.
 
@@ -14,43 +14,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from ..execution.work import TensorSpec
 from . import tensors
 from .architecture import Architecture
+from .families import FAMILIES
 from .numbers import FLOAT, SINGLE, Numbers
 from .options import LoraOptions, Part, Source, adapted, whole
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Tensors that a layer keeps for its backward pass, per token, besides queries, keys, values and what attention gives."""
-
-    norms: float
-    """Of size D, in the backbone's type: what enters layer norms."""
-    single: float
-    """Of size D, always float32: what enters RMS norms."""
-    inner: float
-    """Of size I: around the activation function."""
-    before: bool = True
-    """The first thing in a layer is a norm."""
-    normed: bool = False
-    """Queries and keys are normed, in float32."""
-    scores: int = 0
-    """Bytes per head and pair of tokens, where attention is not fused."""
-
-
-KEPT = {
-    **dict.fromkeys(("bert", "roberta", "distilbert"), Kept(2, 0, 1, before=False)),
-    "gpt2": Kept(2, 0, 4),
-    **dict.fromkeys(("llama", "mistral", "qwen2", "phi3"), Kept(0, 2, 3)),
-    "qwen3": Kept(0, 2, 3, normed=True),
-    "olmo2": Kept(0, 2, 3, before=False, normed=True),
-    "gemma2": Kept(0, 4, 3, scores=8),
-    "gemma3_text": Kept(0, 4, 3, normed=True),
-}
 
 
 @dataclass(frozen=True)
@@ -106,10 +78,11 @@ class Outline:
 
     def frozen(self, parts: Iterable[Part]) -> int:
         """Number of frozen parameters of ``parts`` together on one device; what is tied counts once."""
-        total, tables = 0, set[str]()
+        total, tables, layered = 0, set[str](), False
         for part in parts:
-            below, layer, above = _frozen(self.shape)
-            total += (part.stop - part.start) * layer
+            below, layers, above = _frozen(self.shape)
+            total += sum(layers[part.start : part.stop])
+            layered |= part.start < part.stop
             if part.first:
                 total += below
                 tables.add("tokens")
@@ -117,7 +90,8 @@ class Outline:
                 total += above
                 if self.causal_lm:
                     tables.add("tokens" if self.shape.tied else "head")
-        return total + len(tables) * self.vocabulary * self.shape.hidden
+        shared = _count(FAMILIES[self.shape.family].shared(self.shape)) if layered else 0
+        return total + shared + len(tables) * self.vocabulary * self.shape.hidden
 
     def weights(self, parts: Sequence[Part]) -> int:
         """Bytes of the frozen weights of ``parts`` together on one device."""
@@ -144,24 +118,29 @@ class Outline:
 
     def _layer(self, length: int) -> float:
         """Bytes that autograd keeps of a layer per token of sequences of ``length``."""
-        shape, size, kept = self.shape, self.numbers.size, KEPT[self.shape.family]
+        shape, size, kept = self.shape, self.numbers.size, FAMILIES[self.shape.family].kept
         d, q, k = shape.hidden, shape.heads * shape.head, shape.key_heads * shape.head
         total = size * (kept.norms * d + kept.inner * shape.inner) + FLOAT * (kept.single * d + kept.normed * (q + k))
-        if kept.scores:
-            total += size * 3 * q + kept.scores * shape.heads * length
+        if kept.scores or kept.typed_scores:  # and the mask
+            total += size * 3 * q + length * (1 + shape.heads * (FLOAT * kept.scores + size * kept.typed_scores))
         else:  # with a sum per head, and the mask as numbers
             total += size * (4 * q + length) + FLOAT * shape.heads
-        if len(shape.linear()) == 4 and shape.longest is None and q == k:  # values are a view of all three, which stay
+        total += size * shape.heads * sum(table.rows for table in FAMILIES[shape.family].tables(shape))
+        fused = any(module.role == "qkv" for module in FAMILIES[shape.family].modules(shape))
+        if fused and shape.longest is None and q == k:  # values are a view of all three, which stay
             total += size * (q + k)
         return total + self._adapted()
 
     def _ends(self, part: Part) -> int:
         """Bytes per token that autograd keeps of a part besides those of its layers."""
-        kept, d = KEPT[self.shape.family], self.shape.hidden
+        kept, d = FAMILIES[self.shape.family].kept, self.shape.hidden
         norm, total = (self.numbers.size if kept.norms else FLOAT) * d, 0
         if part.first:  # nothing below asks for a gradient, so the first norm keeps nothing
             layers = part.start < part.stop and not self.numbers.recomputed
             total -= layers * (norm * kept.before + FLOAT * kept.normed * self.shape.key_heads * self.shape.head)
+            ahead = {m.name for m in FAMILIES[self.shape.family].modules(self.shape) if m.role in ("up", "down")}
+            beside = FAMILIES[self.shape.family].parallel(self.shape) and not ahead & {*adapted(self.shape, self.lora)}
+            total -= layers * beside * int(self.numbers.size * kept.inner * self.shape.inner)
         else:  # states as they come, and where they belong in the padded batch
             total += self.numbers.size * d + 32
         if part.last and not (self.causal_lm or self.shape.decoder or tensors.pooler(self.shape)):
@@ -172,10 +151,11 @@ class Outline:
 
     def _adapted(self) -> int:
         """Bytes per token that the adapters of a layer keep: what enters A, which in float32 is there once, and what enters B."""
-        (into, out, inner), targets, total = self.shape.blocks(), adapted(self.shape, self.lora), 0
-        for block in (into, out, *inner):
-            sizes = [i for name, i, _ in block if name in targets]
-            there = not sizes or (block is out and not KEPT[self.shape.family].scores)  # what attention gives
+        family, targets, total = FAMILIES[self.shape.family], adapted(self.shape, self.lora), 0
+        for roles in (("query", "key", "value", "qkv"), ("out",), ("up",), ("down",)):
+            sizes = [m.inputs for m in family.modules(self.shape) if m.role in roles and m.name in targets]
+            fused = not (family.kept.scores or family.kept.typed_scores)  # what attention gives is kept anyway
+            there = not sizes or (fused and roles == ("out",)) or (family.kept.enters and roles == ("down",))
             total += FLOAT * len(sizes) * self.lora.rank
             total += FLOAT * sum(sizes) if self.numbers.size < FLOAT else FLOAT * (0 if there else max(sizes))
         return total
@@ -218,15 +198,13 @@ class Outline:
 
 
 @cache
-def _frozen(shape: Architecture) -> tuple[int, int, int]:
-    """Frozen parameters below the first layer, of a layer, and above the last one; the token table left out."""
-    one = replace(shape, layers=1)
-    layers, all_of_it = tensors.LAYERS.get(shape.family, "layers."), tensors.body(one)
-    layer = {name: size for name, size in all_of_it.items() if name.startswith(layers)}
-    rest = {name: size for name, size in all_of_it.items() if name not in layer}
-    above = {name: size for name, size in rest.items() if name.startswith(tensors.LAST)} | tensors.pooler(shape)
-    below = {name: size for name, size in rest.items() if name not in above}
-    return _count(below) - shape.vocabulary * shape.hidden, _count(layer), _count(above)
+def _frozen(shape: Architecture) -> tuple[int, tuple[int, ...], int]:
+    """Frozen parameters below the first layer, of each layer, and above the last one; the token table left out."""
+    family = FAMILIES[shape.family]
+    table = shape.vocabulary * shape.hidden
+    above = _count(family.above(shape)) + _count(family.pooler(shape))
+    layers = tuple(_count(family.layer_tensors(shape, index)) for index in range(shape.layers))
+    return _count(family.below(shape)) - table, layers, above
 
 
 def _count(sizes: Mapping[str, tensors.Shape]) -> int:

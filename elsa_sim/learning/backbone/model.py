@@ -25,6 +25,7 @@ from .numbers import Numbers
 from .options import DECODERS, BackboneOptions, Part, Source, adapted
 from .precision import halve
 from .quantized import quantize
+from .rows import RowLinear, RowNorm
 from .tensors import class_rows
 
 Objective = Literal["classification", "causal_lm"]
@@ -99,9 +100,12 @@ class Backbone(nn.Module):
         prefix = self.family.layer_prefix
         if name.startswith(prefix):
             return part.start <= int(name[len(prefix) :].split(".", 1)[0]) < part.stop
-        embedding = name.startswith(self.model.base_model_prefix) and not any(  # type: ignore[arg-type]
-            f".{end}." in name for end in ("pooler", "ln_f", "norm")
+        top, shared = (
+            tuple(f"{self.family.prefix}{each}." for each in some) for some in (self.family.tops, self.family.shares)
         )
+        if name.startswith(shared):
+            return part.start < part.stop
+        embedding = name.startswith(self.family.prefix) and not name.startswith(top)
         return part.first if embedding else part.last
 
     def initial(self) -> dict[str, Tensor]:
@@ -200,7 +204,8 @@ def build(
         trainable = _inject(model, options, adapted(source.architecture, options.lora), meta)
     drawn = missing if source.location is not None else {name for name, _ in model.named_parameters()}
     for name in {name.rpartition(".")[0] for name in trainable}:
-        model.get_submodule(name).__class__ = RowLinear
+        module = model.get_submodule(name)
+        module.__class__ = RowNorm if isinstance(module, nn.LayerNorm) else RowLinear
     _store(model, trainable, options.numbers)
     if source.adapters is not None and not meta:
         drawn |= set(start_from(model, source.adapters, FAMILIES[_model_type(model)].classifier))
@@ -212,21 +217,6 @@ def build(
 def factory(objective: Objective) -> Any:
     """The class of transformers' that makes models for an objective."""
     return AutoModelForSequenceClassification if objective == "classification" else AutoModelForCausalLM
-
-
-class RowLinear(nn.Linear):
-    """A linear layer whose weight may be one for all rows [out, in], or one for each row of the batch [B, out, in]."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """[B, T, in] or [B, in] to [B, T, out] or [B, out], in the weight's type."""
-        input = input.to(self.weight.dtype)
-        if self.weight.dim() == 2:
-            return super().forward(input)
-        flat = input.dim() == 2
-        x = input[:, None] if flat else input
-        weight = self.weight.transpose(1, 2)
-        out = torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], x, weight)
-        return out[:, 0] if flat else out
 
 
 def _model(
@@ -279,7 +269,7 @@ def _inject(model: nn.Module, options: BackboneOptions, targets: tuple[str, ...]
         n for n, _ in model.named_modules() if n.rsplit(".", 1)[-1] in targets and f".{family.layer_path}." in f".{n}"
     ]
     config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=inner, lora_dropout=0.0,
-                        fan_in_fan_out=_model_type(model) == "gpt2")  # fmt: skip
+                        fan_in_fan_out=family.transposed)  # fmt: skip
     with torch.device("meta") if meta else torch.device("cpu"):
         inject_adapter_in_model(config, model)
     return tuple(n for n, _ in model.named_parameters() if "lora_" in n or n.split(".", 1)[0] in family.classifier)

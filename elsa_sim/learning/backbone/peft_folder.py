@@ -108,7 +108,7 @@ class PeftFolder:
                 lora_dropout=0.0,
                 target_modules=self._targets(base),
                 modules_to_save=self._saved,
-                fan_in_fan_out=backbone.family.config.model_type == "gpt2",
+                fan_in_fan_out=backbone.family.transposed,
                 base_model_name_or_path=self.base,
             )
             return get_peft_model(base, config)

@@ -205,5 +205,9 @@ class _Weights:
 
 
 def _modern(name: str) -> str:
-    """The name of a tensor as it is written today; old files of BERT call a norm's weight gamma and its bias beta."""
+    """The name of a tensor as it is written today.
+
+    Old files of BERT call a norm's weight gamma and its bias beta; those of GPT-NeoX call the head embed_out.
+    """
+    name = re.sub(r"^embed_out\.", "lm_head.", name)
     return re.sub(r"(?<=LayerNorm\.)(gamma|beta)$", lambda old: {"gamma": "weight", "beta": "bias"}[old[0]], name)

@@ -10,8 +10,10 @@ from small_models import CASES, CONFIGS, configuration, small
 from transformers import AutoConfig
 
 from elsa_sim.base.context import Context
+from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.streams import Streams
-from elsa_sim.learning.backbone.architecture import ALIASES, FIELDS, Architecture, architecture, merged
+from elsa_sim.learning.backbone.architecture import Architecture, architecture, merged
+from elsa_sim.learning.backbone.families import FAMILIES
 from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, locate
 from elsa_sim.learning.backbone.tokenizers import _of, tokenizer_for, vocabulary_for
 from elsa_sim.learning.tasks.base import Texts
@@ -34,7 +36,7 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
 def same(found: Architecture, config: Any) -> None:
     """Whether transformers reads the same shape."""
     family = found.family
-    inner = {"gpt2": "n_inner", "distilbert": "hidden_dim"}.get(family, "intermediate_size")
+    inner = {"gpt2": "n_inner", "distilbert": "hidden_dim", "opt": "ffn_dim"}.get(family, "intermediate_size")
     assert family == config.model_type
     assert (found.layers, found.hidden, found.heads, found.vocabulary) == (
         config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.vocab_size)  # fmt: skip
@@ -48,15 +50,15 @@ def same(found: Architecture, config: Any) -> None:
     assert found.inner_bias == getattr(config, "mlp_bias", False)
 
 
-@pytest.mark.parametrize("family", FIELDS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_defaults_are_those_of_transformers(family: str) -> None:
     config = AutoConfig.for_model(family)
     same(architecture(family, {}, {}), config)
-    for name, default in FIELDS[family].items():
+    for name, default in FAMILIES[family].fields.items():
         assert hasattr(config, name), name
         if default is not None and name != "sliding_window":
             assert getattr(config, name) == default, name
-    assert config.attribute_map == ALIASES.get(family, {})
+    assert config.attribute_map == FAMILIES[family].aliases
 
 
 @pytest.mark.parametrize(("family", "changes"), CHANGES, ids=str)
@@ -72,6 +74,30 @@ def test_a_configuration_means_what_transformers_takes_it_for(
     changed = locate(BackboneOptions(name=str(folder), weights="random", config=given), Context(Streams(0)))
     same(changed.architecture, changed.config)
     assert all(getattr(changed.config, key) == value for key, value in given.items())
+
+
+OBSTACLES: list[tuple[str, dict[str, Any], str, str]] = [
+    ("opt", {"word_embed_proj_dim": 8}, "word_embed_proj_dim", "tokens are embedded in 8 dimensions and projected"),
+    ("deberta-v2", {"conv_kernel_size": 3}, "conv_kernel_size", "a convolution beside the first layer"),
+    ("deberta-v2", {"attention_head_size": 8}, "attention_head_size", "a width of its own, 8 and not 4"),
+    ("deberta-v2", {"embedding_size": 8}, "embedding_size", "a width of its own, 8 and not 16"),
+    ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention", "a decoder here sees"),
+]
+
+
+@pytest.mark.parametrize(("family", "changes", "key", "message"), OBSTACLES, ids=str)
+def test_what_stands_in_the_way_of_a_cut_is_told(
+    tmp_path: Path, family: str, changes: dict[str, Any], key: str, message: str
+) -> None:
+    folder = configuration(tmp_path / "in", family, **changes)
+    with pytest.raises(InputFaults, match=f"its configuration: {key}: {message}") as caught:
+        locate(BackboneOptions(name=str(folder), weights="random"), Context(Streams(0)))
+    assert caught.value.faults[0].path == "name"
+    good = {name: value for name, value in changes.items() if not isinstance(value, list)}
+    options = BackboneOptions(name=str(configuration(tmp_path / "ok", family)), weights="random", config=good)
+    with pytest.raises(InputFaults, match=message) as caught:
+        locate(options, Context(Streams(0)))
+    assert caught.value.faults[0].path == f"config.{key}"
 
 
 def test_a_field_has_one_name() -> None:
@@ -96,7 +122,7 @@ def test_adapters_fit_every_linear_module_of_a_layer(tmp_path: Path, family: str
     assert found == sorted(shape.linear())
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2", "opt"])
 def test_sequences_up_to_the_longest_have_positions(tmp_path: Path, family: str) -> None:
     import torch
 

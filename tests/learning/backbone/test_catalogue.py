@@ -14,7 +14,7 @@ from elsa_sim.base.context import Context
 from elsa_sim.base.errors import InputFaults, ScenarioError
 from elsa_sim.base.streams import Streams
 from elsa_sim.learning.backbone import options
-from elsa_sim.learning.backbone.architecture import DECODERS, ENCODERS
+from elsa_sim.learning.backbone.architecture import DECODERS, ENCODERS, architecture
 from elsa_sim.learning.backbone.catalogue import Entry, entries, told
 from elsa_sim.learning.backbone.memory import Outline
 from elsa_sim.learning.backbone.options import BUILT_IN, BackboneOptions, LoraOptions, locate, whole
@@ -32,7 +32,7 @@ def counted(entry: Entry) -> int:
     fields = dict(entry.config)
     family = fields.pop("model_type")
     key = next(each for each in ("num_hidden_layers", "n_layers", "n_layer") if each in fields)
-    factory = AutoModel if family in (*ENCODERS, "modernbert") else AutoModelForCausalLM
+    factory = AutoModel if family in ENCODERS else AutoModelForCausalLM
     two, three = (_made(factory, AutoConfig.for_model(family, **fields | {key: layers})) for layers in (2, 3))
     return two + (three - two) * (fields[key] - 2)
 
@@ -65,7 +65,7 @@ def test_shapes_are_read_as_transformers_reads_them(name: str) -> None:
 def test_names_are_of_nothing_else_and_families_are_known() -> None:
     assert not entries().keys() & {*BUILT_IN, "minilm"}
     for entry in entries().values():
-        assert (entry.config["model_type"] in (*ENCODERS, *DECODERS)) == (not entry.missing)
+        assert entry.missing or entry.config["model_type"] in (*ENCODERS, *DECODERS)
         assert "/" in entry.hub
 
 
@@ -76,6 +76,14 @@ def test_what_is_told_of_an_entry() -> None:
     assert told(entries()["distilbert-base"]).startswith("distilbert, 66.36 million parameters, 6 layers, width 768")
     assert "about 3.88 billion parameters (of the text part alone" in told(entries()["gemma-3-4b"])
     assert "cannot be cut yet" in told(entries()["phi-2"])
+
+
+@pytest.mark.parametrize("name", [name for name, entry in entries().items() if entry.missing])
+def test_what_is_said_to_be_missing_is_missing(name: str) -> None:
+    family = str(entries()[name].config["model_type"])
+    if family in (*ENCODERS, *DECODERS):
+        with pytest.raises(InputFaults):
+            architecture(family, entries()[name].config, {})
 
 
 def test_one_that_cannot_be_cut_says_why() -> None:

@@ -126,7 +126,8 @@ def test_positions_of_a_roberta_are_counted_from_its_own_padding_token(tmp_path:
     assert abs(loss - plain_loss(plain, rows, given.labels)) > 5e-4
 
 
-@pytest.mark.parametrize("family", ["bert", "distilbert", "gpt2", "llama", "mistral", "qwen2", "qwen3"])
+@pytest.mark.parametrize("family", ["bert", "distilbert", "gpt2", "llama", "mistral", "qwen2", "qwen3", "opt", "gpt_neox",
+                                    "smollm3"])  # fmt: skip
 def test_a_checkpoint_without_a_padding_token_stays_without(tmp_path: Path, family: str) -> None:
     plain, backbone = checkpoint(tmp_path, family, "classification", None)
     assert backbone.family.config.pad_token_id is None

@@ -50,12 +50,18 @@ def test_every_trained_and_every_frozen_tensor_is_in_exactly_one_part(tmp_path: 
     backbone = small(tmp_path, family, objective, meta=True, targets=LINEAR[family], tie_word_embeddings=False)
     trained = sum(spec.nbytes for spec in backbone.specs.values())
     frozen = sum(p.numel() * 4 for p in backbone.model.parameters()) - trained
+    shares = tuple(f"{backbone.family.prefix}{each}." for each in backbone.family.shares)
+    shared = sum(p.numel() * 4 for name, p in backbone.model.named_parameters() if name.startswith(shares))
     assert trained > 0
+    assert (shared > 0) == bool(shares)
     for p, q in CUTS:
         parts = three_parts(LAYERS, p, q)
         names = [name for part in parts for name in backbone.names(part)]
         assert sorted(names) == sorted(backbone.specs)
-        assert sum(backbone.bytes(part) for part in parts) == frozen
+        again = (
+            sum(part.start < part.stop for part in parts) - 1
+        )  # a table that all layers look at is in each such part
+        assert sum(backbone.bytes(part) for part in parts) == frozen + again * shared
         per_layer = {len([n for n in names if f".{i}." in n.split("lora_")[0]]) for i in range(LAYERS)}
         assert len(per_layer) == 1, "layers have equal numbers of adapters"
     assert backbone.names(whole(LAYERS)) == tuple(backbone.specs)
@@ -253,7 +259,7 @@ def test_lora_targets_that_do_not_exist_are_named_with_those_that_do(tmp_path: P
 
 
 def test_an_encoder_models_no_language() -> None:
-    with pytest.raises(InputFaults, match="'tiny-bert' is an encoder; causal_lm needs one of gpt2"):
+    with pytest.raises(InputFaults, match=r"'tiny-bert' is an encoder; causal_lm needs one of .*gpt2, llama"):
         made(BackboneOptions(name="tiny-bert"), "causal_lm")
 
 

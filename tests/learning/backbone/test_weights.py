@@ -66,6 +66,15 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"attention_bias": True, "mlp_bias": True}),
     ("qwen3", {"attention_bias": True, "tie_word_embeddings": True}),
     ("gpt2", {"n_inner": None}),
+    ("opt", {"enable_bias": False, "tie_word_embeddings": False}),
+    ("opt", {"do_layer_norm_before": False, "layer_norm_elementwise_affine": False}),
+    ("opt", {"_remove_final_layer_norm": True}),
+    ("gpt_neox", {"attention_bias": False, "tie_word_embeddings": True}),
+    ("smollm3", {"attention_bias": True, "mlp_bias": True}),
+    ("deberta-v2", {"share_att_key": False, "norm_rel_ebd": "none", "pos_att_type": "p2c|c2p"}),
+    ("deberta-v2", {"relative_attention": False, "position_biased_input": True, "type_vocab_size": 2}),
+    ("deberta-v2", {"position_buckets": -1, "max_relative_positions": 6, "pos_att_type": "c2p|p2c"}),
+    ("modernbert", {"attention_bias": True, "mlp_bias": True, "norm_bias": True, "classifier_bias": True}),
 ]
 
 
@@ -115,6 +124,17 @@ def test_a_body_without_its_prefix_is_complete_and_what_will_be_drawn_is_noted(t
     assert found[0] == "the checkpoint has no class head for this task: a fresh one is drawn from the seed"
     assert (len(found) == 2 and "no pooler" in found[1]) if family == "bert" else len(found) == 1
     made(BackboneOptions(name=str(folder)), "classification")
+
+
+def test_the_old_name_of_a_head_is_known(tmp_path: Path) -> None:
+    """Pythia's files have the head of GPT-NeoX as embed_out."""
+    folder = checkpoint(tmp_path, "gpt_neox", AutoModelForCausalLM)
+    weights = load_file(folder / SINGLE)
+    old = {name.replace("lm_head.", "embed_out."): tensor for name, tensor in weights.items()}
+    save_file(old, folder / SINGLE, {"format": "pt"})
+    assert ("embed_out.weight" in old, notes(folder, causal_lm=True)) == (True, ())
+    backbone = made(BackboneOptions(name=str(folder)), "causal_lm")
+    assert torch.equal(backbone.model.lm_head.weight, old["embed_out.weight"])
 
 
 def test_old_names_of_a_norm_are_known(tmp_path: Path) -> None:

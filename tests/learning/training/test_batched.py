@@ -8,7 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
-from small_models import CASES, HIDDEN, LAYERS, PAD, batch_of, made, perturbed, small
+from small_models import CASES, HIDDEN, LAYERS, LINEAR, PAD, batch_of, made, perturbed, small
 from torch import Tensor
 
 from elsa_sim.learning.backbone.model import Backbone, Objective
@@ -80,10 +80,13 @@ def checked(calls: Calls, part: Part, saved: list[batched.SavedActivations], ord
             same(adapters[name][place], each)
 
 
+@pytest.mark.parametrize("every_linear", [False, True], ids=["default-targets", "every-linear"])
 @pytest.mark.parametrize(("family", "objective"), CASES)
-def test_each_call_gets_what_the_reference_gives_it(tmp_path: Path, family: str, objective: Objective) -> None:
+def test_each_call_gets_what_the_reference_gives_it(
+    tmp_path: Path, family: str, objective: Objective, every_linear: bool
+) -> None:
     pad = PAD.get(family, 0)
-    calls = Calls(small(tmp_path, family, objective), pad)
+    calls = Calls(small(tmp_path, family, objective, targets=LINEAR[family] if every_linear else None), pad)
     bottom, middle, top = three_parts(LAYERS, 1, 1)
     with patch.object(batched, "CHUNK", {"cpu": 12 * HIDDEN}):
         for part in (bottom, middle):

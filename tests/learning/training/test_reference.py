@@ -19,6 +19,7 @@ from small_models import CASES, CLASSES, LAYERS, LINEAR, PAD, batch_of, configur
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from elsa_sim.learning.backbone.architecture import DECODERS
 from elsa_sim.learning.backbone.model import Backbone, Objective
 from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, Part, three_parts, whole
 from elsa_sim.learning.tasks.data import Batch
@@ -27,9 +28,19 @@ from elsa_sim.learning.training import reference
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.*:FutureWarning")  # peft's, in the oracle
 #: Largest relative error of the loss, and of each gradient tensor: |ours - theirs| / |theirs| in the Euclidean norm.
 TOLERANCE = 1e-5
-HEAD = {"distilbert": ["pre_classifier", "classifier"]}
+HEAD = {
+    "distilbert": ["pre_classifier", "classifier"],
+    "modernbert": ["head", "classifier"],
+    "deberta-v2": ["pooler", "classifier"],
+}
 #: Default targets of families that peft has none for.
-OURS = {"distilbert": ["q_lin", "v_lin"], "olmo2": ["q_proj", "v_proj"], "phi3": ["qkv_proj"]}
+OURS = {
+    "modernbert": ["Wqkv"],
+    "smollm3": ["q_proj", "v_proj"],
+    "distilbert": ["q_lin", "v_lin"],
+    "olmo2": ["q_proj", "v_proj"],
+    "phi3": ["qkv_proj"],
+}
 CUTS = [(p, q) for p in range(LAYERS) for q in range(LAYERS - p)]
 LENGTHS = [7, 3, 1 + 8, 4]
 
@@ -88,7 +99,7 @@ def oracle(
     targets = list(lora.targets) if lora.targets else OURS.get(family)
     inner = targets
     if targets and "dense" in targets:  # linear modules of that name outside the layers get no adapters
-        inner = r".*\.layer\.\d+\..*(" + "|".join(targets) + ")"
+        inner = r".*\.layers?\.\d+\.(.*\.)?(" + "|".join(targets) + ")"
     peft = get_peft_model(
         model,
         LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=inner, lora_dropout=0.0,
@@ -182,6 +193,34 @@ def test_sliding_windows_shorter_than_a_sequence(root: Path, family: str, change
     backbone, theta, batch, expected = case(root, family, "causal_lm", False, changes)
     assert error(full.loss, expected.loss) > 1e-3, "the window changes nothing"
     check(split_step(backbone, three_parts(LAYERS, 1, 1), theta, batch), expected)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("gpt_neox", (("use_parallel_residual", False),)),
+        ("gpt_neox", (("attention_bias", False), ("rotary_pct", 1.0))),
+        ("opt", (("do_layer_norm_before", False),)),
+        ("opt", (("_remove_final_layer_norm", True), ("enable_bias", False))),
+        ("deberta-v2", (("share_att_key", False), ("norm_rel_ebd", "none"), ("position_biased_input", True))),
+        ("deberta-v2", (("pos_att_type", ["c2p"]), ("position_buckets", -1), ("max_relative_positions", 3))),
+        ("deberta-v2", (("pos_att_type", ["p2c"]), ("type_vocab_size", 2))),
+        ("deberta-v2", (("relative_attention", False), ("position_biased_input", True))),
+        ("modernbert", (("classifier_pooling", "mean"),)),
+        ("modernbert", (("norm_bias", True), ("classifier_bias", True), ("layer_types", ["full_attention"] * 3))),
+        ("smollm3", (("sliding_window", 4), ("use_sliding_window", True), ("no_rope_layers", [1, 0, 0]))),
+    ],
+    ids=str,
+)
+def test_variants_of_an_architecture(root: Path, family: str, changes: tuple[tuple[str, Any], ...]) -> None:
+    objective: Objective = "causal_lm" if family in DECODERS else "classification"
+    usual = case(root, family, objective, True)[3]
+    folder = str(abs(hash(str(changes))))
+    (root / folder).mkdir(exist_ok=True)
+    backbone, theta, batch, expected = case.__wrapped__(root / folder, family, objective, True, changes)
+    assert error(usual.loss, expected.loss) > 1e-4, "it changes nothing"
+    for p, q in CUTS:
+        check(split_step(backbone, three_parts(LAYERS, p, q), theta, batch), expected)
 
 
 def test_tied_heads_are_one_weight(root: Path) -> None:
