@@ -44,6 +44,18 @@ def test_what_lies_along_the_directions_changes_no_other_token_and_passes(tmp_pa
     assert passed > 0.1, "the stream carries it on"
 
 
+def test_a_table_of_positions_is_read_as_it_is(tmp_path: Path) -> None:
+    """What attention reads of states without V is what it read before, whatever its table of positions has along V."""
+    plain, backbone = small(tmp_path, "deberta-v2"), small(tmp_path, "deberta-v2")
+    v, lengths, part = directions(backbone.hidden), torch.tensor([6]), Part("part", 0, 1)
+    backbone.family.readers = backbone.family.readers[:3]  # the feed-forward block sees states that have V again
+    leave_unread(backbone, v, range(1))
+    x = torch.randn(1, 6, backbone.hidden, generator=torch.Generator().manual_seed(2))
+    x = x - (x @ v) @ v.t()
+    with torch.no_grad():
+        torch.testing.assert_close(backbone.forward(part, x, lengths), plain.forward(part, x, lengths))
+
+
 def test_only_the_layers_that_are_named_leave_it_unread(tmp_path: Path) -> None:
     plain, backbone = small(tmp_path, "bert"), small(tmp_path, "bert")
     leave_unread(backbone, directions(backbone.hidden), range(1, LAYERS))
