@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -10,14 +11,18 @@ import pytest
 import torch
 from in_process import InProcess
 from resumed import assert_same, killed_after
+from small_models import CASES, LAYERS, LINEAR, PAD, batch_of, configuration, made, perturbed
 from small_runs import HIDDEN, known, loaded, played, quick
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from elsa_sim.base.errors import ScenarioError
+from elsa_sim.learning.backbone.model import Objective
 from elsa_sim.learning.backbone.numbers import Numbers
+from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, three_parts, whole
 from elsa_sim.learning.backbone.quantized import NF4, dense_state, quantize
 from elsa_sim.learning.execution.pools import POOLS
+from elsa_sim.learning.training import batched, reference
 from elsa_sim.run import checks, resuming, simulation, understood
 
 FEDAVG = "protocol={kind: fedavg, rounds: 2, local_steps: 2, lr: 5.0e-3}"
@@ -94,21 +99,21 @@ def test_the_sixteen_values_are_quantiles_of_a_normal_distribution() -> None:
 @pytest.mark.parametrize("conv", [False, True])
 def test_a_product_and_its_gradient_are_those_of_the_whole_weights(how: str, conv: bool) -> None:
     _, layer = stored(how, 24, 16, conv)
-    whole, bias = layer.dense(torch.float32), layer.bias.detach()  # type: ignore[operator, union-attr]
+    dense, bias = layer.dense(torch.float32), layer.bias.detach()  # type: ignore[operator, union-attr]
     for dtype in (torch.float32, torch.bfloat16):
         x, seen = torch.randn(2, 3, 16).to(dtype).requires_grad_(), list[torch.Tensor]()
         layer.bias.data = bias.to(dtype)  # type: ignore[union-attr]
         with torch.autograd.graph.saved_tensors_hooks(seen.append, lambda t: t):
             out = layer(x)
         assert not seen, "weights are made whole again, not kept"
-        out, expected = layer(x), nn.functional.linear(x, whole.to(dtype), bias.to(dtype))
+        out, expected = layer(x), nn.functional.linear(x, dense.to(dtype), bias.to(dtype))
         slope = torch.randn_like(expected)
         (ours,), (theirs,) = (torch.autograd.grad(each, x, slope) for each in (out, expected))
         close = {} if dtype == torch.float32 else {"rtol": 2e-2, "atol": 2e-2}
         torch.testing.assert_close(out, expected, **close)  # type: ignore[arg-type]
         torch.testing.assert_close(ours, theirs, **close)  # type: ignore[arg-type]
     layer.bias.data = bias  # type: ignore[union-attr]
-    assert torch.equal(dense_state(nn.ModuleList([layer]))["0.weight"], whole.t() if conv else whole)
+    assert torch.equal(dense_state(nn.ModuleList([layer]))["0.weight"], dense.t() if conv else dense)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -224,3 +229,41 @@ def test_products_in_half_precision_are_for_float32_weights(kind: str) -> None:
     with pytest.raises(ScenarioError, match=r"execution\.precision: is for products of float32 weights"):
         checks.check(loaded(FEDAVG, KINDS[kind], "execution.precision=bfloat16"))
     checks.check(loaded(FEDAVG, KINDS["again"], "execution.precision=bfloat16"))
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"dtype": "bfloat16", "quantize": "int8"}, {"gradient_checkpointing": True}], ids=str
+)
+@pytest.mark.parametrize(("family", "objective"), CASES)
+def test_every_family_cut_is_the_family_uncut(
+    tmp_path: Path, family: str, objective: Objective, numbers: dict[str, Any]
+) -> None:
+    """States in half precision, quantised weights, layers computed again: loss and gradients, one call and two as one."""
+    lora = LoraOptions(rank=2, targets=LINEAR[family])
+    options = BackboneOptions(name=str(configuration(tmp_path, family)), weights="random", lora=lora, **numbers)
+    backbone, batch = made(options, objective, pad=PAD.get(family, 0)), batch_of([5, 9, 7])
+    adapters, tokens = perturbed(backbone.initial(), scale=0.05), torch.from_numpy(batch.tokens)
+    labels = torch.from_numpy(batch.labels) if objective == "classification" and batch.labels is not None else None
+    first, middle, last = three_parts(LAYERS, 1, 1)
+    one, kept = reference.forward(backbone, first, adapters, tokens, batch.lengths)
+    two, also = reference.forward(backbone, middle, adapters, one, batch.lengths)
+    assert one.dtype == two.dtype == backbone.dtype
+    value, gradient, found = reference.learn(backbone, last, adapters, two, batch.lengths, tokens, labels)
+    assert gradient is not None
+    gradient, more = reference.backward(also, gradient)
+    assert gradient is not None
+    found |= more | reference.backward(kept, gradient)[1]
+    whole_value, _, expected = reference.learn(backbone, whole(LAYERS), adapters, tokens, batch.lengths, tokens, labels)
+    close = {"rtol": 1e-5, "atol": 1e-6} if backbone.dtype == torch.float32 else {"rtol": 1e-2, "atol": 1e-3}
+    torch.testing.assert_close(value, whole_value, **close)
+    for name, slope in expected.items():
+        assert float((found[name] - slope).norm()) <= close["rtol"] * float(slope.norm()) + 1e-6, name
+    stacks = {name: torch.stack([each, each]) for name, each in adapters.items()}
+    packed = torch.cat([torch.from_numpy(row[:n]) for row, n in zip(batch.tokens, batch.lengths, strict=True)])
+    twice = None if labels is None else torch.cat([labels, labels])
+    values, _, sums = batched.learn(backbone, whole(LAYERS), stacks, torch.cat([packed, packed]),
+                                    [batch.lengths, batch.lengths], torch.cat([packed, packed]), twice)  # fmt: skip
+    torch.testing.assert_close(values[1], value, rtol=10 * close["rtol"], atol=close["atol"])
+    for name, slope in expected.items():
+        apart = float((sums[name][1] - slope).norm())
+        assert apart <= (1e-4 if backbone.dtype == torch.float32 else 0.1) * float(slope.norm()) + 1e-5, name
