@@ -19,6 +19,7 @@ from ..protocols.base import Protocol
 from ..scenario.model import Scenario
 from ..topology import Topology
 
+_HELP = "give more, train fewer layers there, or a smaller task.batch_size; backbone.dtype, quantize and gradient_checkpointing need less"
 #: What a device holds, its footprint, and the number of copies of what is trained.
 Need: TypeAlias = tuple[str, Footprint, int]
 
@@ -107,5 +108,5 @@ def too_large(needs: Mapping[str, Need], devices: Mapping[str, DeviceOptions]) -
         yield Fault(
             "",
             f"{what} on {listed(names, quoted=True)} takes {total} bytes ({parts}); memory is {memory:.0f} bytes "
-            f"({format_bytes(int(memory))}); give more, train fewer layers there, or a smaller task.batch_size",
+            f"({format_bytes(int(memory))}); {_HELP}",
         )
