@@ -19,7 +19,10 @@ from ..protocols.base import Protocol
 from ..scenario.model import Scenario
 from ..topology import Topology
 
-_HELP = "give more, train fewer layers there, or a smaller task.batch_size; backbone.dtype, quantize and gradient_checkpointing need less"
+_HELP = (
+    "give more, train fewer layers there, or a smaller task.batch_size; "
+    "backbone.dtype, quantize and gradient_checkpointing take less"
+)
 #: What a device holds, its footprint, and the number of copies of what is trained.
 Need: TypeAlias = tuple[str, Footprint, int]
 
