@@ -169,19 +169,23 @@ def _play(world: World, plan: checks.Plan) -> None:
     process = world.spawn(plan.scenario.protocol.run(world))
     limit = plan.scenario.stop.sim_time
     over = process if limit is None else process | world.env.timeout(limit)
+    env, log, step = world.env, world.event_log, world.env.step
     ended, idle = 0, 0
-    while over.callbacks is not None:
-        ended, idle = (ended, idle + 1) if world.event_log.ended == ended else (world.event_log.ended, 0)
-        try:
-            if idle > STUCK:
+    try:
+        while over.callbacks is not None:
+            idle += 1
+            if log.ended != ended:
+                ended, idle = log.ended, 0
+            elif idle > STUCK:
                 raise simpy.core.EmptySchedule
-            world.env.step()
-        except simpy.core.EmptySchedule:
-            raise RunFailed(
-                f"nothing happens any more at {world.now:g} s, and training has not ended; {_waits(world)}"
-            ) from None
-        if world.now > LATEST:
-            raise RunFailed(f"the run has passed {LATEST:g} s, some thirty years of simulated time; {_waits(world)}")
+            step()
+            if env.now > LATEST:
+                what = f"the run has passed {LATEST:g} s, some thirty years of simulated time"
+                raise RunFailed(f"{what}; {_waits(world)}")
+    except simpy.core.EmptySchedule:
+        raise RunFailed(
+            f"nothing happens any more at {world.now:g} s, and training has not ended; {_waits(world)}"
+        ) from None
 
 
 def _waits(world: World) -> str:

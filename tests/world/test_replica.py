@@ -95,7 +95,7 @@ def test_who_is_interrupted_while_waiting_is_waited_for_no_more(when: float) -> 
 
     def member(name: str, seconds: float) -> Process:
         try:
-            yield from turn.during(work(name, seconds))
+            yield from turn.during(partial(work, name, seconds))
         except simpy.Interrupt:
             order.append(f"{name} gave up")
 

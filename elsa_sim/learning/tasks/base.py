@@ -15,6 +15,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -59,7 +60,7 @@ class Split:
         """The token ids of one sample, a view."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens per sample, special tokens included."""
         return np.diff(self.offsets)
