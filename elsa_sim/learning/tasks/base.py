@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,6 +249,21 @@ class Task(Component):
         raise NotImplementedError
 
 
+#: Texts that are tokenised at a time: what a tokenizer tells of each takes far more memory than its token ids.
+_AT_ONCE = 4096
+
+
+def _encoded(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, longest: int) -> Iterator[list[int]]:
+    """The token ids of each text, with special tokens, cut to ``longest``."""
+    for start in range(0, len(texts), _AT_ONCE):
+        some = list(texts[start : start + _AT_ONCE])
+        plain = {"padding": False, "return_attention_mask": False, "return_token_type_ids": False}
+        first = tokenizer(some[0], truncation=True, max_length=longest, **plain)["input_ids"]  # sets what is cut
+        yield first
+        for encoding in tokenizer.backend_tokenizer.encode_batch_fast(some[1:]):
+            yield encoding.ids
+
+
 def tokenize(texts: Texts, tokenizer: PreTrainedTokenizerFast, task: Task) -> Dataset:
     """Token ids of all texts with the tokenizer's special tokens, cut to ``task.max_length``, without padding.
 
@@ -266,30 +281,25 @@ def tokenize(texts: Texts, tokenizer: PreTrainedTokenizerFast, task: Task) -> Da
     shortest = 2 if task.objective == "causal_lm" else special + 1
 
     def packed(part: TextSplit, name: str) -> Split:
-        samples: list[list[int]] = (
-            tokenizer(
-                part.texts,
-                truncation=True,
-                max_length=task.max_length,
-                padding=False,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-            )["input_ids"]
-            if part.texts
-            else []
-        )
-        if eos is not None:
-            for sample in samples:
-                if len(sample) < task.max_length and (not sample or sample[-1] != eos):
-                    sample.append(eos)
-        short = [i for i, sample in enumerate(samples) if len(sample) < shortest]
+        lengths: list[int] = []
+
+        def tokens() -> Iterator[int]:
+            for sample in _encoded(part.texts, tokenizer, task.max_length):
+                yield from sample
+                ended = eos is None or len(sample) >= task.max_length or (sample and sample[-1] == eos)
+                if not ended:
+                    yield cast("int", eos)
+                lengths.append(len(sample) + (not ended))
+
+        ids = np.fromiter(tokens(), dtype=np.int32)
+        short = [i for i, length in enumerate(lengths) if length < shortest]
         if short:
             raise fault(
                 "",
                 f"{len(short)} {name} texts have too few tokens to learn from; the first is "
                 f"{part.texts[short[0]][:40]!r}; remove them",
             )
-        return Split.of(samples, part.labels, part.columns)
+        return Split(ids, np.cumsum([0, *lengths], dtype=np.int64), part.labels, part.columns)
 
     candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
     pad = next(int(token) for token in candidates if token is not None)
