@@ -32,7 +32,7 @@ class Presence:
     """Whether a device, or a link, is there, by all its downtimes together."""
 
     def __init__(self, downtimes: Sequence[Iterator[Interval]]) -> None:
-        self._ahead = _union(heapq.merge(*downtimes))
+        self._ahead = _union(heapq.merge(*downtimes)) if downtimes else iter(())
         self._starts: list[float] = []
         self._ends: list[float] = []
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import simpy
 
@@ -15,8 +14,7 @@ from .options import DeviceOptions
 from .slots import Slots
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(NamedTuple):
     """A piece of work: when it queued, started and ended (s), and the energy of its slot (J).
 
     ``status`` is ``lost`` if the device went away before the end, or for good before the start.

@@ -68,7 +68,8 @@ def run(
         KeyboardInterrupt: passed on after the run directory was completed.
     """
     loaded = loaded_from(scenario, overrides)
-    plan = checks.check(loaded)
+    with seldom_collecting():
+        plan = checks.check(loaded)
     with Shield() as shield, shown(loaded.scenario.name, observer, progress) as watching:
         if folder is None:
             return replace(play(loaded, plan, None, shield, watching), scenario=dump.plain(loaded))
@@ -109,7 +110,7 @@ def play(
     except OSError as error:
         raise refused(error) from None
     try:
-        with _threads(plan.scenario.execution), shield.lowered():
+        with _threads(plan.scenario.execution), shield.lowered(), seldom_collecting():
             _simulate(loaded, ending, observer or Observer(), times)
     except InputError as error:
         if ending.world is None:
@@ -122,7 +123,8 @@ def play(
             ending.world.executor.close()
     math_s = times.earlier.math_s + (ending.world.executor.math_s if ending.world else 0.0)
     host = {"wall_s": times.wall_s, "math_s": math_s, "peak_rss_bytes": closing.peak_rss_bytes()}
-    return closing.close(ending, folder, host, times.seconds)
+    with seldom_collecting():
+        return closing.close(ending, folder, host, times.seconds)
 
 
 def _simulate(loaded: Loaded, ending: Ending, observer: Observer, times: HostTimes) -> None:

@@ -229,11 +229,11 @@ class Ref:
 
     def pick(self, names: Iterable[str]) -> Ref:
         """A handle on the part of a mapping that has ``names``, e.g. the adapters of one part of the model."""
-        if not isinstance(self.spec, Mapping):
+        whole = self.spec
+        if not isinstance(whole, Mapping):
             raise TypeError("only a mapping of names to tensors can be picked from")
-        wanted = [name for name in names if name in self.spec]
-        spec = {name: self.spec[name] for name in wanted}
-        return _derived(Pick(tuple(wanted)), [self], spec)
+        spec = {name: whole[name] for name in names if name in whole}
+        return _derived(Pick(tuple(spec)), [self], spec)
 
     @classmethod
     def merge(cls, parts: Sequence[Ref]) -> Ref:
@@ -262,8 +262,9 @@ def union(*values: Mapping[str, Any]) -> tuple[dict[str, Any]]:
 
 
 def _derived(function: Callable[..., Sequence[Any]], sources: Sequence[Ref], spec: Spec) -> Ref:
-    if any(source.runner is None and not source.ready for source in sources):
-        return Ref(spec)  # timing only
+    for source in sources:
+        if source.runner is None and not source.ready:
+            return Ref(spec)  # timing only
     runner = next((source.runner for source in sources if source.runner is not None), None)
     if runner is not None:
         return runner.derive(function, sources, spec)

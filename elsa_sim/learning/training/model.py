@@ -6,9 +6,8 @@ Every method builds a :class:`Work` whose shapes and FLOPs are known; nothing ru
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from ..backbone.model import Backbone
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """The adapters of one part in training, at one place: values, optimizer moments, and where training began."""
 
     part: Part
