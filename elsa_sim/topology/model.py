@@ -244,7 +244,9 @@ class Topology:
         for name in names:
             start = name if name in themselves else self._gateway(name)  # what hangs off one node has the same nearest
             if start not in known:
-                known[start] = start if start in themselves else min(among, key=lambda each: self.remoteness(start, each))
+                known[start] = (
+                    start if start in themselves else min(among, key=lambda each: self.remoteness(start, each))
+                )
             found[name] = known[start]
         return found
 

@@ -89,7 +89,10 @@ def link_faults(table: pa.Table, world: World) -> list[str]:
     cuts = np.searchsorted(of[by_route], np.arange(len(routes.dictionary) + 1))
     count = (cuts[1:] - cuts[:-1])[route_of]
     first = np.repeat(cuts[route_of] - np.cumsum(count) + count, count)
-    mine, link_of, latencies = by_route[first + np.arange(len(first))], *(np.repeat(x, count) for x in (link_of, latencies))
+    mine, link_of, latencies = (
+        by_route[first + np.arange(len(first))],
+        *(np.repeat(x, count) for x in (link_of, latencies)),
+    )
     kept = size[mine] > 0
     mine, link_of, begin = mine[kept], link_of[kept], (start[mine] + latencies)[kept]
     order = np.lexsort((mine, begin, link_of))

@@ -191,7 +191,9 @@ def _bare(spec: Any) -> Any:
 
 def test_several_at_once_are_all_named(monkeypatch: Patch) -> None:
     monkeypatch.setattr(event_log, "ByteCounters", partial(event_log.ByteCounters, received=Leaky()))
-    change_rows(monkeypatch, lambda row: row.update(t_end_s=row["t_start_s"] - 1.0) if row["kind"] == "aggregation" else None)
+    change_rows(
+        monkeypatch, lambda row: row.update(t_end_s=row["t_start_s"] - 1.0) if row["kind"] == "aggregation" else None
+    )
     with pytest.raises(InvariantViolation) as caught:
         played(TIMING)
     assert "bytes of kind 'activation'" in str(caught.value)
