@@ -196,8 +196,8 @@ def build(
     from ..devices import Device
     from ..learning.backbone.tokenizers import tokenizer_for
     from ..learning.misbehaviour.base import MisbehavingClient
-    from ..learning.tasks.base import tokenize
     from ..learning.tasks.data import Batches, collate
+    from ..learning.tasks.tokenising import tokenize
     from ..network import Network
     from ..wireless import Radio
     from ..world.client import Client, SplitClient

@@ -19,9 +19,10 @@ from elsa_sim.base.context import Context
 from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.registry import choice, discover
 from elsa_sim.base.streams import Streams
-from elsa_sim.learning.tasks.base import Dataset, Split, Task, Texts, TextSplit, tokenize
+from elsa_sim.learning.tasks.base import Dataset, Split, Task, Texts, TextSplit
 from elsa_sim.learning.tasks.hub import Hub
 from elsa_sim.learning.tasks.synthetic import Synthetic
+from elsa_sim.learning.tasks.tokenising import tokenize
 
 ROOT = Path(__file__).parents[3]
 CONTEXT = Context(Streams(7))
