@@ -1,7 +1,7 @@
 """The slots of a device: what finds none free waits in the order of asking.
 
 A `simpy.Resource` does the same at three times the cost, which a run of millions of pieces of work notices; events come in
-the same order. Tested in tests/devices/test_device.py.
+the same order.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Slots:
         later.succeed()
 
     def _grant(self, _: Any = None) -> None:
-        while self._free and self._waiting:
+        """The first who waits gets a slot, if one is free; for each slot that is given back there is a call."""
+        if self._free and self._waiting:
             self._free -= 1
             self._waiting.popleft().succeed()
