@@ -21,8 +21,9 @@ from transformers import AutoModelForSequenceClassification
 from workloads import LORA, MAX_LENGTH, load
 
 from elsa_sim.learning.backbone.tokenizers import tokenizer_for
-from elsa_sim.learning.tasks.base import Dataset, tokenize
+from elsa_sim.learning.tasks.base import Dataset
 from elsa_sim.learning.tasks.data import Batch, Batches, in_chunks
+from elsa_sim.learning.tasks.tokenising import tokenize
 from elsa_sim.run import checks
 from elsa_sim.world.evaluation import TOKENS
 

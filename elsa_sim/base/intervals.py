@@ -32,7 +32,7 @@ class Presence:
     """Whether a device, or a link, is there, by all its downtimes together."""
 
     def __init__(self, downtimes: Sequence[Iterator[Interval]]) -> None:
-        self._ahead = _union(heapq.merge(*downtimes))
+        self._ahead = _union(heapq.merge(*downtimes)) if downtimes else iter(())
         self._starts: list[float] = []
         self._ends: list[float] = []
 
@@ -46,11 +46,15 @@ class Presence:
 
     def back(self, now: float) -> float:
         """``now`` if it is there, else when it is back (s; infinite if never)."""
+        if self._starts and now < self._starts[0]:  # nearly always, where hardly anything goes away
+            return now
         i = self._read(now)
         return self._ends[i] if self._starts[i] <= now else now
 
     def leaves(self, now: float) -> float:
         """When it goes away next, ``now`` or before if it is away (s; infinite if never)."""
+        if self._starts and now < self._starts[0]:
+            return self._starts[0]
         return self._starts[self._read(now)]
 
     def intervals(self) -> Iterator[Interval]:

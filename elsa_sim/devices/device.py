@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import simpy
 
 from ..base.intervals import Interval, Presence
 from ..base.streams import Streams
 from .options import DeviceOptions
+from .slots import Slots
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(NamedTuple):
     """A piece of work: when it queued, started and ended (s), and the energy of its slot (J).
 
     ``status`` is ``lost`` if the device went away before the end, or for good before the start.
@@ -38,13 +37,15 @@ class Device:
         self.options = options
         self.busy_s = 0.0
         """Slot-seconds of finished work."""
+        self.booked_s = 0.0
+        """What of it is due to the work that ended last, well or not."""
         self.lost = 0
         """Pieces of work that were lost because the device went away."""
         self.presence = Presence(
             [d.intervals(streams.numpy("downtime", name, i)) for i, d in enumerate(options.downtimes)]
         )
         self._factors = [s.start(streams.numpy("straggler", name, i)) for i, s in enumerate(options.stragglers)]
-        self._slots = simpy.Resource(env, options.slots)
+        self._slots = Slots(env, options.slots)
         self._started: list[float] = []
         self._most = 0
 
@@ -59,6 +60,8 @@ class Device:
 
     def slowdown(self) -> float:
         """The factor on the compute time of a piece of work that starts now; drawn anew for each."""
+        if not self._factors:
+            return self.options.slowdown
         return self.options.slowdown * math.prod(factor(self.env.now) for factor in self._factors)
 
     def duration(self, flops: float, slowdown: float | None = None) -> float:
@@ -72,30 +75,40 @@ class Device:
         Work waits for a device that is away, and is lost if the device goes away while it is done. Interrupting the
         waiting process gives the slot back; the work is then lost.
         """
-        queued = self.env.now
-        with self._slots.request() as slot:
+        env, started, booked = self.env, self._started, 0.0
+        queued = env.now
+        slot = self._slots.request()
+        try:
             yield slot
-            back = self.presence.back(self.env.now)
+            start = env.now
+            back = self.presence.back(start)
             if back == math.inf:
                 self.lost += 1
-                return Execution(queued, self.env.now, self.env.now, 0.0, "lost")
-            if back > self.env.now:
-                yield self.env.timeout(back - self.env.now)
-            start = self.env.now
+                return Execution(queued, start, start, 0.0, "lost")
+            if back > start:
+                yield env.timeout(back - start)
+                start = env.now
             slowdown = self.slowdown()
             length = self.duration(flops, slowdown)
             left = self.presence.leaves(start) - start
-            self._started.append(start)
-            self._most = max(self._most, len(self._started))
+            started.append(start)
+            if len(started) > self._most:
+                self._most = len(started)
             try:
-                yield self.env.timeout(min(length, left))
+                yield env.timeout(min(length, left))
             finally:
-                self._started.remove(start)
-                self.busy_s += self.env.now - start
+                started.remove(start)
+                before = self.busy_s
+                self.busy_s += env.now - start
+                booked = self.busy_s - before
+        finally:
+            self._slots.give_back(slot)
+            self.booked_s = booked
+        end = env.now
         if left < length:
             self.lost += 1
-        energy = (self.env.now - start) * self.options.power.working / self.options.slots
-        return Execution(queued, start, self.env.now, energy, "lost" if left < length else "ok", slowdown)
+        energy = (end - start) * self.options.power.working / self.options.slots
+        return Execution(queued, start, end, energy, "lost" if left < length else "ok", slowdown)
 
     def energy_j(self, until_s: float | None = None) -> dict[str, float]:
         """Joules from time 0 to ``until_s`` (now): ``compute`` (work under way included) and ``idle``.

@@ -6,9 +6,10 @@ import heapq
 import itertools
 import math
 import typing
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -240,9 +241,17 @@ class Channels:
     def _of(self, node: str, now: float) -> dict[int, float]:
         """The channels of the links of a node, with the bandwidth of ``now`` (bit/s)."""
         found: dict[int, float] = {}
+        for timed in self._links_at[node]:
+            found |= self._now(timed, now)
+        return found
+
+    @cached_property
+    def _links_at(self) -> defaultdict[str, list[_Timed]]:
+        """Node -> its links."""
+        found: defaultdict[str, list[_Timed]] = defaultdict(list)
         for timed in itertools.chain(self._timed, self._steady):
-            if node in (timed.link.u, timed.link.v):
-                found |= self._now(timed, now)
+            found[timed.link.u].append(timed)
+            found[timed.link.v].append(timed)
         return found
 
     def next_change(self, now: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING
 
 from ..transports import Connection, Transport
@@ -94,7 +93,7 @@ class Line:
     __slots__ = ("begun", "broken", "connection", "opens", "queue", "ready")
 
     def __init__(self, connection: Connection, now: float) -> None:
-        self.queue: deque[Transfer] = deque()
+        self.queue: list[Transfer] = []
         self.begun: Transfer | None = None
         """The message of which bytes are on their way."""
         self.ready: set[Transfer] = set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import simpy
 
@@ -12,8 +12,7 @@ from .connections import Line
 from .fluid import Flow
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """How a transfer ended.
 
     ``sent_bytes`` is what the sender put on its wire in all ``attempts``, packets sent again because of loss included;

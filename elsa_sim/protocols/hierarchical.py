@@ -59,7 +59,8 @@ class Hierarchical(TieredProtocol):
         The ``profiler`` is asked ``every`` so many rounds, beginning with the first; the ``judge`` looks at all that clients
         send. Clients of an edge server that is away when a round begins go to the ``next`` best one, or ``wait``.
         """
-        theta, trust = world.model.initial(), Trust(profiler, judge)
+        theta = world.model.initial()
+        trust = Trust(profiler, judge, {client.name: client.weight for client in world.clients})
         if world.evaluate(theta, round=0):
             return
         for g in range(1, self.rounds + 1):
@@ -120,7 +121,7 @@ class Hierarchical(TieredProtocol):
         self, world: World, trust: Trust, theta: Ref, arrived: Mapping[str, Ref], standing: Ref | None
     ) -> Work:
         """What an edge server makes of its clients' adapters, which it has judged."""
-        samples, weights = {client.name: client.weight for client in world.clients}, trust.weights
+        samples, weights = trust.samples, trust.weights
         if weights is None:
             masses: Any = [samples[name] for name in arrived]
         else:
@@ -129,7 +130,7 @@ class Hierarchical(TieredProtocol):
 
     def _merged(self, world: World, trust: Trust, theta: Ref, shares: Sequence[tuple[Ref, Sequence[str]]]) -> Work:
         """What the cloud makes of the adapters of edge servers, each with the clients that took part."""
-        samples, weights = {client.name: client.weight for client in world.clients}, trust.weights
+        samples, weights = trust.samples, trust.weights
         contributions, members = zip(*shares, strict=True)
         if weights is None:
             masses: Any = [sum(samples[name] for name in names) for names in members]
@@ -144,6 +145,8 @@ class Trust:
 
     profiler: ClientProfiler | None
     judge: UpdateJudge | None
+    samples: Mapping[str, float]
+    """Client -> its number of samples |D_n|."""
 
     @property
     def weights(self) -> AggregationWeights | None:

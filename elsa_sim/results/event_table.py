@@ -51,6 +51,11 @@ SCHEMA = pa.schema(
         ("metrics", pa.string()),
     ]
 )
+#: Column -> what it holds where a row says nothing.
+EMPTY: dict[str, Any] = {field.name: {pa.string(): "", pa.float64(): 0.0}.get(field.type, 0) for field in SCHEMA}
+EMPTY["status"] = "ok"
+#: Columns of which every row says something.
+ALWAYS = frozenset({"t_start_s", "t_end_s", "kind", "node"})
 STREAM, TABLE = "events.arrows", "events.parquet"
 BATCH = 8192
 Kind = Literal["compute", "transfer", "aggregation", "evaluation", "fault", "handover", "assignment", "update", "idle"]
@@ -64,7 +69,7 @@ class Recorder:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self.rows = 0
-        self._pending: list[tuple[Any, ...]] = []
+        self._pending: list[dict[str, Any]] = []
         self._digests = _Digests()
         self._kept: list[pa.RecordBatch] = []
         self._whole = True  # no batch was written in part
@@ -94,38 +99,36 @@ class Recorder:
         metrics: Mapping[str, Any] | None = None,
     ) -> None:
         """Append one row."""
-        text = "" if metrics is None else json.dumps(metrics, sort_keys=True)
-        self._pending.append(
-            (
-                t_start_s,
-                t_end_s,
-                kind,
-                node,
-                peer,
-                round,
-                step,
-                bytes,
-                flops,
-                energy_j,
-                peer_energy_j,
-                wasted_bytes,
-                attempts,
-                detail,
-                status,
-                route,
-                text,
-            )
-        )
+        self.append({
+            "kind": kind, "t_start_s": t_start_s, "t_end_s": t_end_s, "node": node, "peer": peer, "round": round, "step": step,
+            "bytes": bytes, "flops": flops, "energy_j": energy_j, "peer_energy_j": peer_energy_j, "wasted_bytes": wasted_bytes,
+            "attempts": attempts, "detail": detail, "status": status, "route": route, "metrics": metrics,
+        })  # fmt: skip
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Append one row, which nobody changes from now on; columns that it lacks are empty.
+
+        Raises:
+            TypeError: it has a column that the table does not have, or lacks one that every row has.
+        """
+        if not row.keys() <= EMPTY.keys() or not row.keys() >= ALWAYS:
+            wrong = (row.keys() - EMPTY.keys()) or (ALWAYS - row.keys())
+            raise TypeError(f"a row of the event table has the columns {', '.join(EMPTY)}; look at {', '.join(wrong)}")
+        if "metrics" in row:
+            metrics = row["metrics"]
+            row["metrics"] = "" if metrics is None else json.dumps(metrics, sort_keys=True)
+        self._pending.append(row)
         if len(self._pending) >= BATCH:
             self.flush()
 
     def flush(self) -> None:
         """Write the rows added so far; when this is called changes neither the table nor its digests."""
-        if not self._pending:
+        rows = self._pending
+        if not rows:
             return
-        columns = zip(*self._pending, strict=True)
+        columns = ([row.get(name, empty) for row in rows] for name, empty in EMPTY.items())
         batch = pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
-        self.rows += len(self._pending)
+        self.rows += len(rows)
         self._pending = []
         self._digests.update(batch)
         if self._writer is not None:

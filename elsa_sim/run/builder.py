@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -196,8 +196,8 @@ def build(
     from ..devices import Device
     from ..learning.backbone.tokenizers import tokenizer_for
     from ..learning.misbehaviour.base import MisbehavingClient
-    from ..learning.tasks.base import tokenize
     from ..learning.tasks.data import Batches, collate
+    from ..learning.tasks.tokenising import tokenize
     from ..network import Network
     from ..wireless import Radio
     from ..world.client import Client, SplitClient
@@ -232,17 +232,20 @@ def build(
     names = plan.topology.names("client")
     data = replace(data, train=_as_held(data, dict(zip(names, plan.samples, strict=True)), plan))
 
+    divided = cache(partial(pattern.divide, model.layers))
+
     def misbehaviour(name: str) -> MisbehavingClient | None:
         behaviour = plan.unreliable.get(name)
         return None if behaviour is None else MisbehavingClient(behaviour, name, streams)
 
     def client(index: int, name: str, samples: npt.NDArray[np.int64]) -> Client:
-        batches = Batches(data.train, samples, size, data.pad_id, streams.numpy("batches", index))
+        rng = streams.numpy("batches", index)
+        batches = Batches(data.train, samples, size, data.pad_id, rng, outlines=timing)
         held = (index, name, plan.edge_of.get(name, ""), samples, batches, misbehaviour(name))
         cut = (plan.cuts or {}).get(name)
         if cut is None:
             return Client(*held)
-        return SplitClient(*held, pattern=pattern, parts=pattern.divide(model.layers, cut.p, cut.q))
+        return SplitClient(*held, pattern=pattern, parts=divided(cut.p, cut.q))
 
     clients = [client(i, name, samples) for i, (name, samples) in enumerate(zip(names, plan.samples, strict=True))]
     pool = client(0, plan.topology.cloud, np.arange(len(data.train), dtype=np.int64))

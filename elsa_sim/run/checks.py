@@ -195,7 +195,7 @@ def nearest(topology: Topology) -> dict[str, str]:
     edges = topology.names("edge") or topology.names("cloud")
     if len(edges) == 1:
         return dict.fromkeys(topology.names("client"), edges[0])
-    return {client: topology.nearest(client, edges) for client in topology.names("client")}
+    return topology.nearest_of(topology.names("client"), edges)
 
 
 #: How often cuts and rates of wireless clients are brought in line with each other, at most.

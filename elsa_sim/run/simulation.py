@@ -68,7 +68,8 @@ def run(
         KeyboardInterrupt: passed on after the run directory was completed.
     """
     loaded = loaded_from(scenario, overrides)
-    plan = checks.check(loaded)
+    with seldom_collecting():
+        plan = checks.check(loaded)
     with Shield() as shield, shown(loaded.scenario.name, observer, progress) as watching:
         if folder is None:
             return replace(play(loaded, plan, None, shield, watching), scenario=dump.plain(loaded))
@@ -109,7 +110,7 @@ def play(
     except OSError as error:
         raise refused(error) from None
     try:
-        with _threads(plan.scenario.execution), shield.lowered():
+        with _threads(plan.scenario.execution), shield.lowered(), seldom_collecting():
             _simulate(loaded, ending, observer or Observer(), times)
     except InputError as error:
         if ending.world is None:
@@ -122,7 +123,8 @@ def play(
             ending.world.executor.close()
     math_s = times.earlier.math_s + (ending.world.executor.math_s if ending.world else 0.0)
     host = {"wall_s": times.wall_s, "math_s": math_s, "peak_rss_bytes": closing.peak_rss_bytes()}
-    return closing.close(ending, folder, host, times.seconds)
+    with seldom_collecting():
+        return closing.close(ending, folder, host, times.seconds)
 
 
 def _simulate(loaded: Loaded, ending: Ending, observer: Observer, times: HostTimes) -> None:
@@ -169,19 +171,23 @@ def _play(world: World, plan: checks.Plan) -> None:
     process = world.spawn(plan.scenario.protocol.run(world))
     limit = plan.scenario.stop.sim_time
     over = process if limit is None else process | world.env.timeout(limit)
+    env, log, step = world.env, world.event_log, world.env.step
     ended, idle = 0, 0
-    while over.callbacks is not None:
-        ended, idle = (ended, idle + 1) if world.event_log.ended == ended else (world.event_log.ended, 0)
-        try:
-            if idle > STUCK:
+    try:
+        while over.callbacks is not None:
+            idle += 1
+            if log.ended != ended:
+                ended, idle = log.ended, 0
+            elif idle > STUCK:
                 raise simpy.core.EmptySchedule
-            world.env.step()
-        except simpy.core.EmptySchedule:
-            raise RunFailed(
-                f"nothing happens any more at {world.now:g} s, and training has not ended; {_waits(world)}"
-            ) from None
-        if world.now > LATEST:
-            raise RunFailed(f"the run has passed {LATEST:g} s, some thirty years of simulated time; {_waits(world)}")
+            step()
+            if env.now > LATEST:
+                what = f"the run has passed {LATEST:g} s, some thirty years of simulated time"
+                raise RunFailed(f"{what}; {_waits(world)}")
+    except simpy.core.EmptySchedule:
+        raise RunFailed(
+            f"nothing happens any more at {world.now:g} s, and training has not ended; {_waits(world)}"
+        ) from None
 
 
 def _waits(world: World) -> str:

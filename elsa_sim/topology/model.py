@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.errors import InputError
+from ..base.listing import listed
 from .options import Duplex, LinkOptions, Profile
 
 Role = Literal["cloud", "edge", "client", "router"]
@@ -180,8 +181,8 @@ class Topology:
         return link.up if link.u == a else link.down
 
     @cached_property
-    def _nearest(self) -> dict[tuple[str, tuple[str, ...]], str]:
-        """By where a node is attached, and the candidates."""
+    def _nearest(self) -> dict[tuple[str, ...], dict[str, str]]:
+        """By the candidates, and where a node is attached."""
         return {}
 
     @cached_property
@@ -228,14 +229,26 @@ class Topology:
         Raises:
             InputError: there is no candidate, or no route to one.
         """
-        if name in candidates:
-            return name
-        if not candidates:
-            raise InputError(f"there is nothing that could be nearest to {name!r}")
-        start, among = self._gateway(name), tuple(candidates)  # what hangs off one node has the same nearest
-        if (start, among) not in self._nearest:
-            self._nearest[start, among] = min(among, key=lambda each: self.remoteness(start, each))
-        return self._nearest[start, among]
+        return self.nearest_of([name], candidates)[name]
+
+    def nearest_of(self, names: Sequence[str], candidates: Sequence[str]) -> dict[str, str]:
+        """Each of ``names`` -> the nearest of ``candidates``, as :meth:`nearest`.
+
+        Raises:
+            InputError: there is no candidate, or no route to one.
+        """
+        among, found = tuple(candidates), {}
+        if not among:
+            raise InputError(f"there is nothing that could be nearest to {listed(names, quoted=True)}")
+        known, themselves = self._nearest.setdefault(among, {}), frozenset(among)
+        for name in names:
+            start = name if name in themselves else self._gateway(name)  # what hangs off one node has the same nearest
+            if start not in known:
+                known[start] = (
+                    start if start in themselves else min(among, key=lambda each: self.remoteness(start, each))
+                )
+            found[name] = known[start]
+        return found
 
     def _find(self, src: str, dst: str) -> tuple[str, ...]:
         rank = {"cloud": 0, "edge": 1, "router": 2, "client": 3}

@@ -52,16 +52,18 @@ class Carrier:
             raise Lost(f"{what} ({delivery.reason})")
 
     def _delivered(self, entry: int, kind: str, size: int, delivery: Delivery) -> None:
-        byte_counters = self.event_log.byte_counters
-        (byte_counters.received if delivery.status == "ok" else byte_counters.aborted)[kind] += size
-        spent, received = self._energy(delivery)
-        facts: dict[str, Any] = {"status": delivery.status, "route": ">".join(delivery.route)}
-        facts |= {"wasted_bytes": round(delivery.wasted_bytes), "attempts": delivery.attempts}
-        if delivery.status != "ok":
-            facts["metrics"] = {"reason": delivery.reason}
-        self.event_log.end(entry, energy_j=spent + received, peer_energy_j=received, **facts)
-
-    def _energy(self, delivery: Delivery) -> tuple[float, float]:
-        """Energy of sender and receiver while bits of the message flow, in J."""
-        sender, receiver = (self.devices[name].options.power for name in (delivery.src, delivery.dst))
-        return sender.transmit * delivery.sending_s, receiver.receive * delivery.receiving_s
+        ok = delivery.status == "ok"
+        byte_counters, devices = self.event_log.byte_counters, self.devices
+        (byte_counters.received if ok else byte_counters.aborted)[kind] += size
+        sent = devices[delivery.src].options.power.transmit * delivery.sending_s  # while bits flow, in J
+        received = devices[delivery.dst].options.power.receive * delivery.receiving_s
+        self.event_log.end(
+            entry,
+            status=delivery.status,
+            route=">".join(delivery.route),
+            wasted_bytes=round(delivery.wasted_bytes),
+            attempts=delivery.attempts,
+            metrics=None if ok else {"reason": delivery.reason},
+            energy_j=sent + received,
+            peer_energy_j=received,
+        )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..base.tiers import TIER
 from .carrier import Carrier
 from .codec_pipeline import CodecPipeline
+from .coding import tensors_of
 from .computing import Computing
 from .verb import Verb
 
@@ -37,6 +38,10 @@ class Channel:
         Raises:
             Lost: the network gave the message up, or a device went away with its share of the work.
         """
+        if not self.pipeline.touches(kind):
+            size = sum(spec.nbytes for spec in tensors_of(value.spec).values()) + attached
+            yield from self.carrier.carry(source, target, size, kind, round, step)
+            return value
         up = TIER[self.roles[source]] < TIER[self.roles[target]]
         transmission = self.pipeline.prepare(source, target, value, kind, up=up, round=round, attached=attached)
 

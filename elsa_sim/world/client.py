@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,18 +44,18 @@ class SplitClient(Client):
     parts: tuple[Part, ...]
     """All parts of the model, from the input to the head."""
 
-    @property
+    @cached_property
     def own(self) -> tuple[Part, ...]:
         """The parts that it holds and trains."""
         return self.pattern.held(self.parts, "client")
 
-    @property
+    @cached_property
     def served(self) -> Part:
         """The part that its server trains."""
         (part,) = self.pattern.held(self.parts, "server")
         return part
 
-    @property
+    @cached_property
     def cuts(self) -> tuple[int, int]:
         """Transformer layers below the first cut, and below the second (all of them where there is none)."""
         return self.served.start, self.served.stop

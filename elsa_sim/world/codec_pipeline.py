@@ -56,6 +56,10 @@ class CodecPipeline:
         if self.public is not None:
             self.public.refer(adapters, round)
 
+    def touches(self, kind: str) -> bool:
+        """Whether messages of a kind pass codecs, or say something to those of others; all others cross as they are."""
+        return bool(self.chains.get(kind)) or (kind == "adapters" and bool(self.chains.get("activation")))
+
     def prepare(
         self,
         source: str,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 import simpy
 
 from ..base.errors import Lost
-from ..devices import Device, Execution
+from ..devices import Device
 from .event_log import EventLog
 from .replica import Lineage
 from .verb import Verb
@@ -34,13 +33,18 @@ class Computing:
         Raises:
             Lost: the device went away, and the work with it.
         """
-        log = self.event_log
+        log, device = self.event_log, self.devices[node]
         entry = log.begin(kind=kind, node=node, round=round, step=step, flops=work.flops, detail=work.label)
-        execution, interrupt = yield from self._hold(self.devices[node], work.flops)
-        spent: dict[str, Any] = {"t_start_s": execution.t_start_s, "energy_j": execution.energy_j}
-        if interrupt is not None:
-            log.end(entry, **spent, status="aborted", metrics={"reason": str(interrupt.cause)})
-            raise interrupt
+        try:
+            execution = yield from device.compute(work.flops)
+        except simpy.Interrupt as interrupt:
+            now = float(log.env.now)  # the slot is given back, and its time booked
+            start = max(0.0, now - device.booked_s)
+            energy = (now - start) * device.options.power.working / device.options.slots
+            lost: dict[str, Any] = {"status": "aborted", "metrics": {"reason": str(interrupt.cause)}}
+            log.end(entry, t_start_s=start, energy_j=energy, **lost)
+            raise
+        spent = {"t_start_s": execution.t_start_s, "energy_j": execution.energy_j}
         if execution.status != "ok":
             log.end(entry, **spent, status="aborted", metrics={"reason": "the device went away"})
             raise Lost(f"{node} went away at {float(log.env.now):g} s and lost its work {work.label}")
@@ -48,23 +52,3 @@ class Computing:
         self.lineage.ended(node, work, float(log.env.now))
         log.end(entry, **spent)
         return outputs
-
-    def _hold(self, device: Device, flops: float) -> Verb:
-        """Hold the device for some work; returns the :class:`Execution`, and the interruption that ended it early."""
-        env = self.event_log.env
-        held = device.compute(flops)
-        event = next(held)
-        while True:
-            try:
-                value = yield event
-            except simpy.Interrupt as interrupt:
-                queued, before = float(env.now), device.busy_s
-                with suppress(simpy.Interrupt):
-                    held.throw(interrupt)
-                start = max(0.0, env.now - (device.busy_s - before))  # the slot is given back, and its time booked
-                energy = (env.now - start) * device.options.power.working / device.options.slots
-                return Execution(queued, start, float(env.now), energy, "lost"), interrupt
-            try:
-                event = held.send(value)
-            except StopIteration as end:
-                return end.value, None

@@ -22,8 +22,10 @@ class ByteCounters:
     aborted: Counter[str] = field(default_factory=Counter)
 
 
-#: Kinds of rows that are work or transfers.
-TAKES_TIME = frozenset({"compute", "aggregation", "transfer"})
+#: Kinds of rows that are work on a device.
+WORK = frozenset({"compute", "aggregation"})
+#: Those and transfers.
+TAKES_TIME = WORK | {"transfer"}
 
 
 class EventLog:
@@ -44,27 +46,31 @@ class EventLog:
         """Begin an entry with the columns of its ``row``; returns its number."""
         self._entries += 1
         self.begun += row["kind"] in TAKES_TIME
-        self.in_flight[self._entries] = {"t_start_s": float(self.env.now), **row}
+        row["t_start_s"] = float(self.env.now)
+        self.in_flight[self._entries] = row
         return self._entries
 
     def end(self, entry: int, **facts: Any) -> None:
         """End an entry now; ``facts`` are further columns of its row, or replace earlier ones."""
-        row = self.in_flight.pop(entry) | facts
-        self.ended += row["kind"] in TAKES_TIME
-        if row["kind"] in ("compute", "aggregation"):
+        row = self.in_flight.pop(entry)
+        row.update(facts)
+        kind = row["kind"]
+        self.ended += kind in TAKES_TIME
+        if kind in WORK:
             self._worked[row["node"]] += row.get("energy_j", 0.0)
-        self.recorder.add(row.pop("kind"), row.pop("t_start_s"), float(self.env.now), row.pop("node"), **row)
+        row["t_end_s"] = float(self.env.now)
+        self.recorder.append(row)
 
     def close(self, devices: Mapping[str, Device]) -> None:
         """Close the log: list what is still under way, and the energy of idle time."""
         now = float(self.env.now)
-        working = Counter(row["node"] for row in self.in_flight.values() if row["kind"] in ("compute", "aggregation"))
+        working = Counter(row["node"] for row in self.in_flight.values() if row["kind"] in WORK)
         energy = {name: device.energy_j(now) for name, device in devices.items()}
         share = {
             node: max(0.0, energy[node]["compute"] - self._worked[node]) / count for node, count in working.items()
         }
         for entry, row in list(self.in_flight.items()):
-            spent = {"energy_j": share[row["node"]]} if row["kind"] in ("compute", "aggregation") else {}
+            spent = {"energy_j": share[row["node"]]} if row["kind"] in WORK else {}
             self.end(entry, status="in_flight", **spent)
         for name in devices:
             self.recorder.add("idle", 0.0, now, name, energy_j=energy[name]["idle"], detail="idle power")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -67,34 +68,50 @@ def link_faults(table: pa.Table, world: World) -> list[str]:
         rows["bytes"].to_numpy(),
         not world.network.options.model.store_and_forward,
     )
-    crossed: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    links: dict[tuple[str, str], int] = {}
+    capacities: list[float] = []
+    crossed: list[tuple[int, int, float]] = []  # (route, link, latency of the route)
     for i, route in enumerate(routes.dictionary.to_pylist()):
         hops = list(pairwise(route.split(">")))
-        links = [world.network.topology.link(u, v) for u, v in hops]
-        latency = sum(link.latency for link in links) if whole and not any(link.jitter for link in links) else 0.0
-        for hop in hops:
-            crossed.setdefault(hop, []).append((i, latency))
+        on = [world.network.topology.link(u, v) for u, v in hops]
+        latency = sum(link.latency for link in on) if whole and not any(link.jitter for link in on) else 0.0
+        for (u, v), link in zip(hops, on, strict=True):
+            if world.radio is not None and (u in world.radio or v in world.radio):
+                continue  # what the air carries changes with place and time; the engine watches it
+            if (u, v) not in links:
+                links[u, v] = len(links)
+                capacities.append(link.most_from(u))
+            crossed.append((i, links[u, v], latency))
+    if not crossed:
+        return []
+    route_of, link_of, latencies = (np.array(column) for column in zip(*crossed, strict=True))
     by_route = np.argsort(of, kind="stable")
     cuts = np.searchsorted(of[by_route], np.arange(len(routes.dictionary) + 1))
-    wrong = []
-    for (u, v), uses in crossed.items():
-        if world.radio is not None and (u in world.radio or v in world.radio):
-            continue  # what the air carries changes with place and time; the engine watches it
-        mine = np.concatenate([by_route[cuts[i] : cuts[i + 1]] for i, _ in uses])
-        begin = start[mine] + np.repeat([latency for _, latency in uses], [cuts[i + 1] - cuts[i] for i, _ in uses])
-        mine, begin = mine[size[mine] > 0], begin[size[mine] > 0]
-        if not len(mine):
-            continue
-        order = np.lexsort((mine, begin))
-        begin, until, load = begin[order], np.maximum.accumulate(end[mine][order]), size[mine][order]
-        first = np.flatnonzero(np.concatenate([[True], begin[1:] > until[:-1]]))  # where a pause has ended
-        last = np.concatenate([first[1:] - 1, [len(begin) - 1]])
-        link = world.network.topology.link(u, v)
-        capacity = link.most_from(u)
-        could = capacity / 8.0 * (until[last] - begin[first])
-        over = np.add.reduceat(load, first) > could * (1.0 + 1e-6) + 1.0
-        if over.any():
-            i = int(np.argmax(over))
-            wrong.append(f"the link {u}>{v} carried {np.add.reduceat(load, first)[i]} B between {begin[first[i]]:g} s and "
-                         f"{until[last[i]]:g} s, more than its {capacity:g} bit/s")  # fmt: skip
+    count = (cuts[1:] - cuts[:-1])[route_of]
+    first = np.repeat(cuts[route_of] - np.cumsum(count) + count, count)
+    mine, link_of, latencies = (
+        by_route[first + np.arange(len(first))],
+        *(np.repeat(x, count) for x in (link_of, latencies)),
+    )
+    kept = size[mine] > 0
+    mine, link_of, begin = mine[kept], link_of[kept], (start[mine] + latencies)[kept]
+    order = np.lexsort((mine, begin, link_of))
+    mine, link_of, begin = mine[order], link_of[order], begin[order]
+    if not len(mine):
+        return []
+    until, load = pd.Series(end[mine]).groupby(link_of).cummax().to_numpy(), size[mine]
+    fresh = (link_of[1:] != link_of[:-1]) | (begin[1:] > until[:-1])  # another link, or a pause has ended
+    first = np.flatnonzero(np.concatenate([[True], fresh]))
+    last = np.concatenate([first[1:] - 1, [len(begin) - 1]])
+    could = np.array(capacities)[link_of[first]] / 8.0 * (until[last] - begin[first])
+    carried = np.add.reduceat(load, first)
+    over = carried > could * (1.0 + 1e-6) + 1.0
+    names, wrong, told = list(links), [], set[int]()
+    for i in np.flatnonzero(over).tolist():
+        which = int(link_of[first[i]])
+        if which not in told:
+            told.add(which)
+            u, v = names[which]
+            wrong.append(f"the link {u}>{v} carried {carried[i]} B between {begin[first[i]]:g} s and "
+                         f"{until[last[i]]:g} s, more than its {capacities[which]:g} bit/s")  # fmt: skip
     return wrong

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from typing import TYPE_CHECKING
 
 import simpy
 
 if TYPE_CHECKING:
-    from ..learning.execution.work import Ref, Work
+    from ..learning.execution.work import Work
     from ..learning.training.model import Trained
     from .verb import Verb
 
@@ -28,24 +27,27 @@ class Turn:
         self._taken = False
         self._waiting: deque[simpy.Event] = deque()
 
-    def during(self, work: Verb) -> Verb:
+    def during(self, work: Callable[[], Verb]) -> Verb:
         """Run ``work`` when it is its turn; returns its result. The next one's turn comes when it has ended, or failed."""
         if self._taken:
-            mine = self.env.event()
-            self._waiting.append(mine)
-            try:
-                yield mine
-            except BaseException:
-                if mine.triggered:  # interrupted when its turn had come
-                    self._next()
-                else:
-                    self._waiting.remove(mine)
-                raise
+            yield from self._come()
         self._taken = True
         try:
-            return (yield from work)
+            return (yield from work())
         finally:
             self._next()
+
+    def _come(self) -> Verb:
+        mine = self.env.event()
+        self._waiting.append(mine)
+        try:
+            yield mine
+        except BaseException:
+            if mine.triggered:  # interrupted when its turn had come
+                self._next()
+            else:
+                self._waiting.remove(mine)
+            raise
 
     def _next(self) -> None:
         self._taken = bool(self._waiting)
@@ -72,17 +74,14 @@ class Replica:
 
     def read(self, work: Callable[[Trained], Verb]) -> Verb:
         """Run ``work`` on the part, which stays as it is; returns its result."""
-        return (yield from self._turn.during(self._reading(work)))
+        return self._turn.during(lambda: work(self._trained))
 
     def step(self, work: Callable[[Trained], Verb]) -> Verb:
         """Run ``work`` on the part; it returns its result and the part after it. Returns the result.
 
         Work that is lost leaves the part as it was.
         """
-        return (yield from self._turn.during(self._stepping(work)))
-
-    def _reading(self, work: Callable[[Trained], Verb]) -> Verb:
-        return (yield from work(self._trained))
+        return self._turn.during(lambda: self._stepping(work))
 
     def _stepping(self, work: Callable[[Trained], Verb]) -> Verb:
         result, self._trained = yield from work(self._trained)
@@ -95,16 +94,15 @@ class Lineage:
     def __init__(self) -> None:
         self.wrong: list[str] = []
         """Steps that were lost, as violated invariants."""
-        self._replaced: WeakSet[Ref] = WeakSet()
 
     def ended(self, node: str, work: Work, now: float) -> None:
         """Work has ended on a device."""
-        before: Any = work.trains
+        before = work.trains
         if before is None:
             return
-        if before in self._replaced and len(self.wrong) < 10:
+        if before.replaced and len(self.wrong) < 10:
             self.wrong.append(
                 f"a step was lost: {work.label} on {node}, ended at {now:g} s, began from adapters that another step had "
                 "replaced meanwhile; train what several clients share with world.replica.Replica.step"
             )
-        self._replaced.add(before)
+        before.replaced = True

@@ -55,8 +55,8 @@ def wait_until_online(world: World, nodes: Sequence[str]) -> Verb:
 
 def _insist_on_clients(world: World, round: int) -> None:
     """A deadline ends a round in which nobody is, but a run of such rounds has no result."""
-    names = [client.name for client in world.clients]
-    if all(world.devices[name].presence.back(world.now) == math.inf for name in names):
+    if all(world.devices[client.name].presence.back(world.now) == math.inf for client in world.clients):
+        names = [client.name for client in world.clients]
         raise RunFailed(
             f"at {world.now:g} s, all clients are gone for good: {listed(names)}; nothing is left to train in round {round}"
         )

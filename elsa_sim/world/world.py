@@ -106,6 +106,7 @@ class World:
         self.env, self.topology, self.network = infrastructure.env, infrastructure.topology, infrastructure.network
         self.devices, self.radio = infrastructure.devices, infrastructure.radio
         self.clients, self.pool, self.model = tuple(federation.clients), federation.pool, federation.model
+        self._named = {client.name: client for client in self.clients}
         self.executor, self.public, self.tokenizer = federation.executor, federation.public, federation.tokenizer
         self.pipeline, self.recorder, self.progress = pipeline, instruments.recorder, progress
         self.cloud: str = self.topology.names("cloud")[0]
@@ -157,7 +158,7 @@ class World:
 
     def assign(self, client: str, edge: str) -> None:
         """Have the edge server ``edge`` serve ``client`` from the next round on."""
-        (found,) = (each for each in self.clients if each.name == client)
+        found = self._named[client]
         found.edge, found.assigned = edge, True
 
     def compute(

@@ -24,6 +24,7 @@ from elsa_sim.devices import (
     Scripted,
     Throttling,
 )
+from elsa_sim.devices.slots import Slots
 from elsa_sim.topology import Link, Node, Topology
 
 
@@ -98,7 +99,7 @@ def test_interrupted_work_gives_its_slot_back() -> None:
 def test_check_sees_a_device_that_does_two_things_at_once() -> None:
     env = simpy.Environment()
     worker = device(env)
-    worker._slots = simpy.Resource(env, 2)  # broken on purpose
+    worker._slots = Slots(env, 2)  # broken on purpose
     run(env, worker, [100.0, 100.0])
     assert len(worker.check()) == 2
 

@@ -273,3 +273,13 @@ def test_a_row_that_is_no_row_is_refused() -> None:
         recorder.flush()
     with pytest.raises(TypeError):
         recorder.add(**ROW, unknown=3)
+
+
+@pytest.mark.parametrize(("row", "told"), [({"colour": "red"}, "colour"), ({}, "node")])
+def test_a_row_with_a_column_that_there_is_not_or_without_one_that_there_must_be(
+    row: dict[str, Any], told: str
+) -> None:
+    always = {"kind": "fault", "t_start_s": 0.0, "t_end_s": 1.0, "node": "a"}
+    given = always | row if row else {name: always[name] for name in ("kind", "t_start_s", "t_end_s")}
+    with pytest.raises(TypeError, match=f"look at {told}$"):
+        Recorder().append(given)

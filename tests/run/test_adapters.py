@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from elsa_sim.base.errors import RunFailed, ScenarioError
 from elsa_sim.base.units import format_bytes
 from elsa_sim.learning.execution.work import Ref
-from elsa_sim.learning.tasks import base
+from elsa_sim.learning.tasks import tokenising
 from elsa_sim.learning.tasks.data import in_chunks
 from elsa_sim.results import manifest
 from elsa_sim.results.metrics import Results, load
@@ -55,13 +55,13 @@ VALUES, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 def kept(*changes: str) -> tuple[Results, Any]:
     """A run with a folder, and the data that it was tested on."""
     seen = []
-    tokenize = base.tokenize
+    tokenize = tokenising.tokenize
 
     def watched(*args: Any) -> Any:
         seen.append(tokenize(*args))
         return seen[-1]
 
-    with quick(), patch.object(base, "tokenize", watched):
+    with quick(), patch.object(tokenising, "tokenize", watched):
         results = simulation.run(loaded(*changes), Path(mkdtemp()) / "run")
     return results, seen[0]
 

@@ -26,6 +26,7 @@ from elsa_sim.world.evaluation import Evaluation
 from elsa_sim.world.invariants import event_log_faults, invariants
 
 Patch = pytest.MonkeyPatch
+Row = dict[str, Any]
 TIMING = "execution.mode=timing"
 
 
@@ -77,11 +78,11 @@ def test_adapters_that_are_not_finite(monkeypatch: Patch) -> None:
 def test_a_device_that_does_two_things_on_one_slot(monkeypatch: Patch) -> None:
     from elsa_sim.devices import device
 
-    class Generous(simpy.Resource):  # type: ignore[misc]
-        def __init__(self, env: simpy.Environment, capacity: int) -> None:
-            super().__init__(env, capacity + 1)
+    class Generous(device.Slots):
+        def __init__(self, env: simpy.Environment, count: int) -> None:
+            super().__init__(env, count + 1)
 
-    monkeypatch.setattr(device.simpy, "Resource", Generous)
+    monkeypatch.setattr(device, "Slots", Generous)
     fails("device edge0 did 2 things on 1 slots", TIMING, "devices.edge.speed=10 MFLOP/s")
 
 
@@ -116,46 +117,51 @@ def test_a_link_over_its_capacity_in_the_fast_solver(monkeypatch: Patch) -> None
     assert played("network.model=ideal", *shared).summary["invariants"] == "hold"  # no contention: on purpose
 
 
+def change_rows(monkeypatch: Patch, change: Callable[[Row], None]) -> None:
+    """Have every row of the event table changed before it is written."""
+    append = Recorder.append
+
+    def changed(self: Recorder, row: Row) -> None:
+        change(row)
+        append(self, row)
+
+    monkeypatch.setattr(Recorder, "append", changed)
+
+
 def test_time_that_runs_backwards(monkeypatch: Patch) -> None:
-    add = Recorder.add
+    def backwards(row: Row) -> None:
+        row["t_end_s"] -= 0.02 if row["kind"] == "transfer" else 0.0
 
-    def backwards(self: Recorder, kind: Any, start: float, end: float, node: str, **facts: Any) -> None:
-        add(self, kind, start, end - 0.02 if kind == "transfer" else end, node, **facts)
-
-    monkeypatch.setattr(Recorder, "add", backwards)
+    change_rows(monkeypatch, backwards)
     fails(r"time runs backwards: row \d+ starts at .* s and ends at .* s", TIMING)
 
 
 def test_rows_that_are_out_of_order(monkeypatch: Patch) -> None:
-    add = Recorder.add
+    def earlier(row: Row) -> None:
+        shift = min(row["t_start_s"], 0.02) if row["kind"] == "transfer" else 0.0
+        row.update(t_start_s=row["t_start_s"] - shift, t_end_s=row["t_end_s"] - shift)
 
-    def earlier(self: Recorder, kind: Any, start: float, end: float, node: str, **facts: Any) -> None:
-        shift = min(start, 0.02) if kind == "transfer" else 0.0
-        add(self, kind, start - shift, end - shift, node, **facts)
-
-    monkeypatch.setattr(Recorder, "add", earlier)
+    change_rows(monkeypatch, earlier)
     fails(r"time runs backwards: row \d+ ends at .* s, after one that ends at", TIMING)
 
 
 def test_a_clock_that_is_not_a_number(monkeypatch: Patch) -> None:
-    add = Recorder.add
-    monkeypatch.setattr(Recorder, "add", lambda self, kind, start, end, node, **facts: add(
-        self, kind, start, float("nan") if kind == "aggregation" else end, node, **facts))  # fmt: skip
+    change_rows(monkeypatch, lambda row: row.update(t_end_s=float("nan")) if row["kind"] == "aggregation" else None)
     fails("the event table has a time that is not a finite number", TIMING)
 
 
 @pytest.mark.parametrize("lost", ["compute", "transfer", "aggregation"])
 def test_what_was_begun_and_never_ends(monkeypatch: Patch, lost: str) -> None:
-    add = Recorder.add
+    append = Recorder.append
     dropped: list[str] = []
 
-    def forgetful(self: Recorder, kind: Any, *args: Any, **facts: Any) -> None:
-        if kind == lost and not dropped:
-            dropped.append(kind)
+    def forgetful(self: Recorder, row: Row) -> None:
+        if row["kind"] == lost and not dropped:
+            dropped.append(row["kind"])
         else:
-            add(self, kind, *args, **facts)
+            append(self, row)
 
-    monkeypatch.setattr(Recorder, "add", forgetful)
+    monkeypatch.setattr(Recorder, "append", forgetful)
     fails(r"(\d+) transfers and pieces of work were begun, \d+ ended, were aborted or are in flight", TIMING)
 
 
@@ -185,9 +191,9 @@ def _bare(spec: Any) -> Any:
 
 def test_several_at_once_are_all_named(monkeypatch: Patch) -> None:
     monkeypatch.setattr(event_log, "ByteCounters", partial(event_log.ByteCounters, received=Leaky()))
-    add: Callable[..., None] = Recorder.add
-    monkeypatch.setattr(Recorder, "add", lambda self, kind, start, end, node, **facts: add(
-        self, kind, start, start - 1.0 if kind == "aggregation" else end, node, **facts))  # fmt: skip
+    change_rows(
+        monkeypatch, lambda row: row.update(t_end_s=row["t_start_s"] - 1.0) if row["kind"] == "aggregation" else None
+    )
     with pytest.raises(InvariantViolation) as caught:
         played(TIMING)
     assert "bytes of kind 'activation'" in str(caught.value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any, Literal
 from unittest.mock import patch
@@ -95,7 +95,7 @@ def test_who_is_interrupted_while_waiting_is_waited_for_no_more(when: float) -> 
 
     def member(name: str, seconds: float) -> Process:
         try:
-            yield from turn.during(work(name, seconds))
+            yield from turn.during(partial(work, name, seconds))
         except simpy.Interrupt:
             order.append(f"{name} gave up")
 
@@ -188,8 +188,8 @@ def test_with_a_replica_no_step_is_lost(mode: str) -> None:
 def test_the_invariant_sees_shipped_protocols_without_their_turns() -> None:
     """SplitFed V2 with a turn that lets everybody in at once."""
 
-    def at_once(self: Turn, work: Verb) -> Verb:
-        return (yield from work)
+    def at_once(self: Turn, work: Callable[[], Verb]) -> Verb:
+        return (yield from work())
 
     change = ("protocol={kind: splitfed_v2, rounds: 1, local_steps: 4}", "devices.cloud.speed=0.2 GFLOP/s")
     assert played(*change).summary["invariants"] == "hold"

@@ -172,7 +172,7 @@ class TimingOnly(Executor):
 
     def finish(self, work: Work) -> tuple[Ref, ...]:
         """Handles without values."""
-        return tuple(Ref(spec) for spec in work.outputs)
+        return tuple([Ref(spec) for spec in work.outputs])
 
     def read(self, what: str, function: Callable[[], T]) -> T | None:
         """Nothing."""

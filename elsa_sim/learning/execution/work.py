@@ -16,6 +16,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 ITEM_SIZE = {
@@ -38,7 +39,7 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: str = "float32"
 
-    @property
+    @cached_property
     def numel(self) -> int:
         """Number of elements."""
         count = 1
@@ -46,7 +47,7 @@ class TensorSpec:
             count *= size
         return count
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """Size of the dense buffer, in bytes."""
         return self.numel * ITEM_SIZE[self.dtype]
@@ -179,7 +180,7 @@ def origin_of(nodes: Sequence[Node]) -> Origin | None:
 class Ref:
     """A handle on a value that exists in simulated time; its content is the executor's business."""
 
-    __slots__ = ("__weakref__", "_ready", "_value", "node", "origin", "runner", "spec")
+    __slots__ = ("__weakref__", "_ready", "_value", "node", "origin", "replaced", "runner", "spec")
 
     def __init__(self, spec: Spec, node: Node | None = None) -> None:
         self.spec = spec
@@ -189,6 +190,8 @@ class Ref:
         self.runner: Runner | None = None if node is None else node.runner
         #: How to compute a value again that stays in its process; only where somebody may have to.
         self.origin: Origin | None = None
+        #: Whether an optimizer step that has ended began from it; see :class:`elsa_sim.world.replica.Lineage`.
+        self.replaced = False
         self._value: Any = None
         self._ready = False
 
@@ -226,11 +229,11 @@ class Ref:
 
     def pick(self, names: Iterable[str]) -> Ref:
         """A handle on the part of a mapping that has ``names``, e.g. the adapters of one part of the model."""
-        if not isinstance(self.spec, Mapping):
+        whole = self.spec
+        if not isinstance(whole, Mapping):
             raise TypeError("only a mapping of names to tensors can be picked from")
-        wanted = [name for name in names if name in self.spec]
-        spec = {name: self.spec[name] for name in wanted}
-        return _derived(Pick(tuple(wanted)), [self], spec)
+        spec = {name: whole[name] for name in names if name in whole}
+        return _derived(Pick(tuple(spec)), [self], spec)
 
     @classmethod
     def merge(cls, parts: Sequence[Ref]) -> Ref:
@@ -259,8 +262,9 @@ def union(*values: Mapping[str, Any]) -> tuple[dict[str, Any]]:
 
 
 def _derived(function: Callable[..., Sequence[Any]], sources: Sequence[Ref], spec: Spec) -> Ref:
-    if any(source.runner is None and not source.ready for source in sources):
-        return Ref(spec)  # timing only
+    for source in sources:
+        if source.runner is None and not source.ready:
+            return Ref(spec)  # timing only
     runner = next((source.runner for source in sources if source.runner is not None), None)
     if runner is not None:
         return runner.derive(function, sources, spec)
@@ -268,7 +272,7 @@ def _derived(function: Callable[..., Sequence[Any]], sources: Sequence[Ref], spe
     return Ref.of(value, spec)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)  # frozen in spirit: that would double the time it takes to make one
 class Work:
     """A pure function to run on some device.
 

@@ -15,6 +15,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -59,7 +60,7 @@ class Split:
         """The token ids of one sample, a view."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
-    @property
+    @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens per sample, special tokens included."""
         return np.diff(self.offsets)
@@ -244,53 +245,5 @@ class Task(Component):
         return None if own is None else Vocabulary(len(own), int(own.num_special_tokens_to_add()))
 
     def counted(self, texts: Texts, vocabulary: int) -> Dataset:
-        """What :func:`tokenize` would give, of a task without texts; tokens are of so many kinds."""
+        """What :func:`.tokenising.tokenize` would give, of a task without texts; tokens are of so many kinds."""
         raise NotImplementedError
-
-
-def tokenize(texts: Texts, tokenizer: PreTrainedTokenizerFast, task: Task) -> Dataset:
-    """Token ids of all texts with the tokenizer's special tokens, cut to ``task.max_length``, without padding.
-
-    For ``causal_lm`` the tokenizer's end-of-text token, where it has one, closes every text that was not cut: a cut
-    text has not ended. A tokenizer without a padding token pads with its end-of-text token, else with 0; padded
-    positions are masked by length, so the choice changes no result.
-
-    Raises:
-        InputFaults: ``max_length`` leaves no room beside the special tokens, or texts become too short to learn from
-            (no token at all, or a single one for ``causal_lm``, which has nothing to predict).
-    """
-    special = int(tokenizer.num_special_tokens_to_add())
-    task.fits(special)
-    eos: int | None = tokenizer.eos_token_id if task.objective == "causal_lm" else None
-    shortest = 2 if task.objective == "causal_lm" else special + 1
-
-    def packed(part: TextSplit, name: str) -> Split:
-        samples: list[list[int]] = (
-            tokenizer(
-                part.texts,
-                truncation=True,
-                max_length=task.max_length,
-                padding=False,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-            )["input_ids"]
-            if part.texts
-            else []
-        )
-        if eos is not None:
-            for sample in samples:
-                if len(sample) < task.max_length and (not sample or sample[-1] != eos):
-                    sample.append(eos)
-        short = [i for i, sample in enumerate(samples) if len(sample) < shortest]
-        if short:
-            raise fault(
-                "",
-                f"{len(short)} {name} texts have too few tokens to learn from; the first is "
-                f"{part.texts[short[0]][:40]!r}; remove them",
-            )
-        return Split.of(samples, part.labels, part.columns)
-
-    candidates = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
-    pad = next(int(token) for token in candidates if token is not None)
-    train, test, public = packed(texts.train, "train"), packed(texts.test, "test"), packed(texts.public, "public")
-    return Dataset(train, test, texts.labels, len(tokenizer), pad, public)

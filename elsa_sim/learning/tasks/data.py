@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from .base import Split
 
 IntArray = npt.NDArray[np.int64]
+_NO_TOKEN = np.zeros((), dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +28,7 @@ class Batch:
         """(B, T)."""
         return self.tokens.shape[0], self.tokens.shape[1]
 
-    @property
+    @cached_property
     def valid(self) -> int:
         """Number of valid tokens n."""
         return int(self.lengths.sum())
@@ -50,6 +52,14 @@ def collate(split: Split, indices: npt.NDArray[np.integer], pad_id: int) -> Batc
     return Batch(tokens, lengths, labels)
 
 
+def outlined(split: Split, indices: npt.NDArray[np.integer]) -> Batch:
+    """What :func:`collate` gives, with a zero in the place of every token: where nothing is computed, nobody reads them."""
+    lengths = split.lengths[indices]
+    tokens = np.broadcast_to(_NO_TOKEN, (len(lengths), int(lengths.max())))
+    labels = None if split.labels is None else split.labels[indices]
+    return Batch(tokens, lengths, labels)
+
+
 def joined(batches: Sequence[Batch]) -> Batch:
     """One batch of the samples of several, in their order, padded (with token 0) to the longest of all."""
     lengths = np.concatenate([batch.lengths for batch in batches])
@@ -67,9 +77,17 @@ class Batches(Iterator[Batch]):
     """An endless stream of shuffled batches over ``indices``; an incomplete batch at an epoch's end is left out."""
 
     def __init__(
-        self, split: Split, indices: npt.NDArray[np.integer], size: int, pad_id: int, rng: np.random.Generator
+        self,
+        split: Split,
+        indices: npt.NDArray[np.integer],
+        size: int,
+        pad_id: int,
+        rng: np.random.Generator,
+        *,
+        outlines: bool = False,
     ) -> None:
-        self.split, self.indices, self.pad_id, self.rng = split, indices, pad_id, rng
+        """With ``outlines``, batches have no tokens; see :func:`outlined`."""
+        self.split, self.indices, self.pad_id, self.rng, self.outlines = split, indices, pad_id, rng, outlines
         self.size = min(size, len(indices))
         self._order = indices[:0]
 
@@ -77,7 +95,7 @@ class Batches(Iterator[Batch]):
         if len(self._order) < self.size:
             self._order = self.rng.permutation(self.indices)
         taken, self._order = self._order[: self.size], self._order[self.size :]
-        return collate(self.split, taken, self.pad_id)
+        return outlined(self.split, taken) if self.outlines else collate(self.split, taken, self.pad_id)
 
 
 def in_chunks(split: Split, tokens: int, pad_id: int) -> Iterator[Batch]:

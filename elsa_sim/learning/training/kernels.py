@@ -1,5 +1,7 @@
 """The arithmetic of training as kernels: what one call computes, and many calls of different clients as one.
 
+Nobody changes a kernel; that is not enforced, as it would double the time it takes to make one.
+
 One call is the reference pass (:mod:`.reference`); many calls are a batched one (:mod:`.batched`): they share the frozen
 backbone and bring adapters of their own.
 """
@@ -32,7 +34,7 @@ Calls: TypeAlias = Sequence[tuple[Any, Sequence[Any]]]
 _KEPT = 18
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Pass(Kernel):
     """A pass through a part of ``backbone`` of a batch of sequences of ``lengths``."""
 
@@ -86,7 +88,7 @@ class Infer(Pass):
         return self.backbone.call(adapters, self.part, x, torch.from_numpy(self.lengths).to(self.backbone.device))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class EvaluateBatch(Infer):
     """(adapters, token ids or packed states [n, D]) -> loss of the batch, predicted classes [B] (``None`` for a decoder)."""
 
@@ -101,7 +103,7 @@ class EvaluateBatch(Infer):
         return float(loss), predicted
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class TrainingPass(Pass):
     """A pass that ends with an optimizer step."""
 
@@ -138,7 +140,7 @@ class Backward(TrainingPass):
         return result
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Learn(TrainingPass):
     """(adapters, moments, anchor, token ids or packed states [n, D]) -> gradient of the input, adapters, moments, loss."""
 
@@ -167,7 +169,7 @@ class Learn(TrainingPass):
         return [(i, *values, loss) for i, values, loss in zip(to_inputs, after, losses, strict=True)]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LearnJointly(Learn):
     """(adapters, moments, anchor, packed states [n_k, D] of K clients) -> K gradients [n_k, D], adapters, moments, loss.
 

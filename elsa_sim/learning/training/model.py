@@ -6,9 +6,8 @@ Every method builds a :class:`Work` whose shapes and FLOPs are known; nothing ru
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, cast
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from ..backbone.model import Backbone
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """The adapters of one part in training, at one place: values, optimizer moments, and where training began."""
 
     part: Part
@@ -52,6 +50,8 @@ class Model:
         self.dtype = str(backbone.dtype).removeprefix("torch.")
         self.whole = whole(backbone.layers)
         self._numel = cache(lambda names: sum(self.specs[name].numel for name in names))
+        #: Shape and type of so many packed tokens' hidden states.
+        self.states = cache(lambda count: TensorSpec((count, self.hidden), self.dtype))
 
     def optimizer(self, lr: float, weight_decay: float, proximal: float = 0.0) -> Optimizer:
         """AdamW with these options."""
@@ -67,10 +67,6 @@ class Model:
             return Ref(dict(self.specs))
         return Ref.of(self.backbone.initial(), dict(self.specs))
 
-    def states(self, count: int) -> TensorSpec:
-        """Shape and type of ``count`` packed tokens' hidden states."""
-        return TensorSpec((count, self.hidden), self.dtype)
-
     def names(self, parts: Iterable[Part]) -> tuple[str, ...]:
         """Names of the trained tensors in any of ``parts``."""
         return tuple(name for part in parts for name in self.backbone.names(part))
@@ -85,8 +81,9 @@ class Model:
 
         Outputs: packed states [n, D]; the saved activations.
         """
-        flops = self.counter.flops(trained.part, "forward", len(lengths), int(lengths.max()))
-        outputs: tuple[Spec, ...] = (self.states(int(lengths.sum())), LOCAL)
+        longest, total = _extent(lengths)
+        flops = self.counter.flops(trained.part, "forward", len(lengths), longest)
+        outputs: tuple[Spec, ...] = (self.states(total), LOCAL)
         kernel = Forward(self.backbone, trained.part, lengths)
         return Work(f"{trained.part.name}.forward", kernel, (trained.adapters, x), outputs, flops)
 
@@ -96,7 +93,7 @@ class Model:
         Outputs: gradient of the packed input [n, D] (``None`` for token ids); updated adapters; moments.
         """
         flops = self.update_flops(trained, optimizer)
-        flops += self.counter.flops(trained.part, "backward", len(lengths), int(lengths.max()))
+        flops += self.counter.flops(trained.part, "backward", len(lengths), _extent(lengths)[0])
         outputs = (None if trained.part.first else gradient.spec, trained.adapters.spec, None)
         inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), saved, gradient)
         kernel = Backward(self.backbone, trained.part, lengths, optimizer)
@@ -244,6 +241,17 @@ class Model:
         """Operations of one optimizer step on a part."""
         each = FLOPS_PER_PARAMETER + (PROXIMAL_FLOPS if optimizer.proximal else 0)
         return float(each * self._numel(tuple(_shapes(trained.adapters))))
+
+
+def _extent(lengths: np.ndarray) -> tuple[int, int]:
+    """The longest of some sequences, and the tokens of all; asked for in every pass of a batch."""
+    return _extent_of(lengths.dtype.char, lengths.tobytes())
+
+
+@lru_cache(maxsize=4096)
+def _extent_of(kind: str, raw: bytes) -> tuple[int, int]:
+    lengths = np.frombuffer(raw, dtype=kind)
+    return int(lengths.max()), int(lengths.sum())
 
 
 def _anchor(trained: Trained, optimizer: Optimizer) -> Ref | None:

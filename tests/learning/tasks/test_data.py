@@ -112,3 +112,15 @@ def test_an_endless_stream() -> None:
     assert len(list(islice(source, 100))) == 100
     with pytest.raises(IndexError):
         collate(SPLIT, np.array([40]), PAD)
+
+
+def test_outlines_are_the_same_batches_without_tokens() -> None:
+    """Where nothing is computed: the same samples are drawn, with their lengths and labels, and nobody pads."""
+    whole = batches(np.arange(40), 8)
+    bare = Batches(SPLIT, np.arange(40), 8, PAD, np.random.default_rng(1), outlines=True)
+    for one, other in islice(zip(whole, bare, strict=True), 12):
+        assert (one.shape, one.valid) == (other.shape, other.valid)
+        np.testing.assert_array_equal(one.lengths, other.lengths)
+        np.testing.assert_array_equal(one.labels, other.labels)
+        assert one.lengths.dtype == other.lengths.dtype
+        assert not other.tokens.any()

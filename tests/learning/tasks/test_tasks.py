@@ -19,9 +19,11 @@ from elsa_sim.base.context import Context
 from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.registry import choice, discover
 from elsa_sim.base.streams import Streams
-from elsa_sim.learning.tasks.base import Dataset, Split, Task, Texts, TextSplit, tokenize
+from elsa_sim.learning.tasks import tokenising
+from elsa_sim.learning.tasks.base import Dataset, Split, Task, Texts, TextSplit
 from elsa_sim.learning.tasks.hub import Hub
 from elsa_sim.learning.tasks.synthetic import Synthetic
+from elsa_sim.learning.tasks.tokenising import tokenize
 
 ROOT = Path(__file__).parents[3]
 CONTEXT = Context(Streams(7))
@@ -261,3 +263,17 @@ def test_public_texts_are_set_apart() -> None:
             assert sorted(texts.public.texts + texts.train.texts) == sorted(plain.train.texts)
     with pytest.raises(InputFaults, match="leave none"):
         Synthetic(train_size=60, test_size=9, public=60).read(context)
+
+
+@pytest.mark.parametrize("objective", ["classification", "causal_lm"])
+def test_tokens_do_not_depend_on_how_many_texts_are_tokenised_at_a_time(
+    objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"objective": objective, "max_length": 9, "length": [3, 20]}
+    whole, _, _ = tokenised(**options)
+    monkeypatch.setattr(tokenising, "_AT_ONCE", 3)
+    pieces, _, _ = tokenised(**options)
+    for one, other in ((whole.train, pieces.train), (whole.test, pieces.test)):
+        np.testing.assert_array_equal(one.ids, other.ids)
+        np.testing.assert_array_equal(one.offsets, other.offsets)
+        assert one.lengths.max() == 9
