@@ -1,12 +1,12 @@
-"""How host time and memory grow with clients, layers and tokens, in real arithmetic and in timing mode: a table and a figure.
+"""How host time and memory grow with layers and tokens, in real arithmetic and in timing mode: a table and a figure.
 
     python benchmarks/growth.py --figure docs/measurements/growth.png
-    python benchmarks/growth.py --over layers tokens --mode timing
+    python benchmarks/growth.py --over layers --mode timing
 
-Hierarchical split training (``elsa``), one round of one step. ``clients``: those of scale.py, ``tiny-bert``. Layers and tokens: 8
-clients and 2 edge servers; in real arithmetic a ``tiny-bert`` of 4 layers on texts of 32 tokens, batches of 8, with more layers or
-longer texts; in timing mode a Llama 3.1 8B of 32 layers on 512 tokens. Each point is the median of several processes of their
-own, in turns; CPU time and peak memory are those of the whole process, start and writing included.
+Hierarchical split training (``elsa``), one round of one step of 8 clients and 2 edge servers. In real arithmetic a ``tiny-bert`` of 4
+layers on texts of 32 tokens, batches of 8, with more layers or longer texts; in timing mode a Llama 3.1 8B of 32 layers on 512
+tokens. Each point is the median of several processes of their own, in turns; CPU time and peak memory are those of the whole
+process, start and writing included. Growth with clients: scale.py.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import measuring
-import scale
 
 POINTS = {
-    "clients": {"real": [10, 100, 1000, 10_000], "timing": [10, 100, 1000, 10_000, 100_000]},
     "layers": {"real": [3, 8, 16, 32, 64], "timing": [3, 8, 16, 32, 64, 128]},
     "tokens": {"real": [16, 64, 128, 256, 512], "timing": [16, 64, 256, 1024, 4096, 16_384, 131_072]},
 }
@@ -35,8 +33,6 @@ def scenario_of(over: str, mode: str, size: int, folder: Path) -> Any:
     from elsa_sim.scenario import model
     from elsa_sim.scenario.document import Document
 
-    if over == "clients":
-        return scale.scenario_of(mode, size, 1, "batched", 1)
     layers, tokens = (size, 0) if over == "layers" else (0, size)
     data: dict[str, Any] = {
         "name": "growth",
@@ -76,7 +72,7 @@ def draw(found: dict[tuple[str, str], list[tuple[int, float, float]]], path: Pat
 
     names = list(dict.fromkeys(over for over, _ in found))
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, len(names), figsize=(2.5 * len(names), 4.0), sharex="col", layout="constrained")
+        figure, axes = plt.subplots(2, len(names), figsize=(3.4 * len(names), 4.2), sharex="col", layout="constrained")
         for column, over in enumerate(names):
             for mode, (marker, colour, label) in LOOKS.items():
                 points = found.get((over, mode), [])
@@ -88,7 +84,7 @@ def draw(found: dict[tuple[str, str], list[tuple[int, float, float]]], path: Pat
                 if column == 0:
                     axes[row, column].set_ylabel(text)
                 finish(axes[row, column], "both")
-            axes[1, column].set_xlabel({"clients": "Clients", "layers": "Layers", "tokens": "Tokens per text"}[over])
+            axes[1, column].set_xlabel({"layers": "Layers", "tokens": "Tokens per text"}[over])
         axes[0, 0].legend(loc="upper left", frameon=False)
         figure.savefig(path, dpi=200)
 
