@@ -3,7 +3,7 @@
     python benchmarks/growth.py --figure docs/measurements/growth.png
     python benchmarks/growth.py --over layers --mode timing
 
-Hierarchical split training (``elsa``), one round of one step of 8 clients and 2 edge servers. In real arithmetic a ``tiny-bert`` of 4
+Hierarchical split training (``elsa``), a round of one step of 8 clients and 2 edge servers. In real arithmetic a ``tiny-bert`` of 4
 layers on texts of 32 tokens, batches of 8, with more layers or longer texts; in timing mode a Llama 3.1 8B of 32 layers on 512
 tokens. Each point is the median of several processes of their own, in turns; CPU time and peak memory are those of the whole
 process, start and writing included. Growth with clients: scale.py.
