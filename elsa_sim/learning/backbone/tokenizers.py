@@ -42,7 +42,7 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
             raise InputFaults(
                 [Fault("name", f"the backbone's tokenizer cannot be loaded: {reason}{_WITHOUT}")]
             ) from None
-        if len(tokenizer) <= len(tokenizer.all_special_ids):  # what transformers makes of a folder without its files
+        if {*tokenizer.get_vocab().values()} <= {*tokenizer.all_special_ids}:  # as made of a folder without its files
             message = f"{source.tokenizer} holds no vocabulary of a tokenizer; add its files, such as tokenizer.json{_WITHOUT}"
             raise InputFaults([Fault("name", message)])
         _fits(max(tokenizer.get_vocab().values()) + 1, source)

@@ -259,7 +259,7 @@ def test_lora_targets_that_do_not_exist_are_named_with_those_that_do(tmp_path: P
 
 
 def test_an_encoder_models_no_language() -> None:
-    with pytest.raises(InputFaults, match=r"'tiny-bert' is an encoder; causal_lm needs one of .*gpt2, llama"):
+    with pytest.raises(InputFaults, match=r"'tiny-bert' is an encoder; causal_lm needs one of .*gpt2, gpt_neox, llama"):
         made(BackboneOptions(name="tiny-bert"), "causal_lm")
 
 
