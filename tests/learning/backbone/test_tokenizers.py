@@ -17,9 +17,10 @@ from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.streams import Streams
 from elsa_sim.learning.backbone.options import BackboneOptions, Source, locate
 from elsa_sim.learning.backbone.tokenizers import LEARNED_VOCABULARY, SPECIAL, learned, tokenizer_for, vocabulary_for
-from elsa_sim.learning.tasks.base import Texts, TextSplit, tokenize
+from elsa_sim.learning.tasks.base import Texts, TextSplit
 from elsa_sim.learning.tasks.synthetic import Synthetic
 from elsa_sim.learning.tasks.text_file import TextFile
+from elsa_sim.learning.tasks.tokenising import tokenize
 
 CONTEXT = Context(Streams(0))
 MAKE = """
