@@ -2,6 +2,8 @@
 
 Calls must be pure, or able to go on where they were stopped. They are tasks of Ray without Ray's own retries, which tell nobody,
 and which repeat without end what was killed for lack of memory. A call that raises is not done again: its exception comes back.
+
+Tested in tests/cluster/test_laws.py.
 """
 
 from __future__ import annotations
@@ -27,8 +29,10 @@ from .interrupts import SIGNALS
 TRIES = 3
 #: How often it is looked whether the cluster is there, while nothing ends (s).
 EVERY = 1.0
+#: How long the head may take to say which nodes there are (s).
+ANSWER = 5.0
 #: Ray ends a process whose cluster has not answered for so long (s), without a word; its default, 60, is soon after we say so.
-RECONNECT = ("RAY_gcs_rpc_server_reconnect_timeout_s", "600")
+RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
 
 
 class Late(RunFailed):
@@ -79,6 +83,7 @@ class Cluster:
                 raise InputError(f"{asked}: no cluster can be used there: {_why(error)}") from None
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         self._head = (host.strip("[]"), int(port))
+        self._asking: tuple[threading.Thread, list[dict[str, Any]]] | None = None
         self._remote = ray.remote(max_retries=0)(_attempt)
 
     def play(
@@ -119,7 +124,6 @@ class Cluster:
             while waiting:
                 wait = EVERY if timeout_s is None else min(EVERY, max(0.0, begun + timeout_s - time.monotonic()))
                 ready, _ = ray.wait(list(waiting), num_returns=1, timeout=wait)
-                now = time.monotonic()
                 if ready:
                     call = waiting.pop(ready[0])
                     if self._ended(call, ready[0]):
@@ -129,7 +133,7 @@ class Cluster:
                         begin(call)
                         crowded = True
                     well, begun = time.monotonic(), time.monotonic() if crowded else begun
-                elif timeout_s is not None and now >= begun + timeout_s:
+                elif timeout_s is not None and time.monotonic() >= begun + timeout_s:
                     raise Late(list(waiting.values()))
                 else:
                     well = self._look(cpus, gpus, well)
@@ -174,12 +178,25 @@ class Cluster:
         return True
 
     def _nodes(self) -> list[dict[str, float]] | None:
-        """What the nodes have that are alive; ``None`` where the head does not answer (Ray itself would wait for it)."""
+        """What the nodes have that are alive; ``None`` where the head does not answer.
+
+        Ray waits for a head without an end and heeds no interrupt meanwhile, so a thread asks it.
+        """
         try:
             socket.create_connection(self._head, EVERY).close()
         except OSError:
             return None
-        return [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        if self._asking is None:
+            found: list[dict[str, Any]] = []
+            thread = threading.Thread(target=lambda: found.extend(self.ray.nodes()), daemon=True)
+            self._asking = thread, found
+            thread.start()
+        thread, found = self._asking
+        thread.join(ANSWER)
+        if thread.is_alive():
+            return None
+        self._asking = None
+        return [node["Resources"] for node in found if node["Alive"]]
 
     def _look(self, cpus: int, gpus: int, well: float) -> float:
         """When the cluster last was one that can play calls, given when it was before."""
@@ -208,8 +225,9 @@ class Cluster:
 
 def _imported(asked: str) -> Any:
     try:
-        import ray
-        import ray.util.scheduling_strategies
+        with _patient():  # it is read then, and once more when a connection is made
+            import ray
+            import ray.util.scheduling_strategies
     except ImportError:
         raise InputError(f"{asked}: ray is not installed; pip install 'elsa-sim[ray]'") from None
     return ray
@@ -243,15 +261,13 @@ def _signals_kept() -> Iterator[None]:
 @contextmanager
 def _patient() -> Iterator[None]:
     """Have Ray not end this process before it can say that its cluster is gone."""
-    name, seconds = RECONNECT
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = seconds
+    stated = RECONNECT in os.environ
+    os.environ.setdefault(RECONNECT, "600")
     try:
         yield
     finally:
-        del os.environ[name]
+        if not stated:
+            del os.environ[RECONNECT]
 
 
 def _room(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: int) -> float:

@@ -2,7 +2,7 @@
 
 Both give the cells back as they end. A cell that fails does not stop the others, and neither does one whose process dies.
 
-Tested in tests/study/test_play.py.
+Tested in tests/study/test_play.py and tests/cluster/test_studies.py.
 """
 
 from __future__ import annotations

@@ -14,12 +14,14 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from in_process import InProcess
 from ray_cluster import TwoNodes, alive, dies, eventually, here, lingers, raises, two_nodes
 from small_runs import loaded
 
-from elsa_sim.base.cluster import TRIES, Call, Cluster, Late
+from elsa_sim.base.cluster import TRIES, Call, Cluster, Late, _usable
 from elsa_sim.base.errors import InputError, RunFailed
 from elsa_sim.learning.execution import pools
 from elsa_sim.run import simulation
@@ -37,7 +39,16 @@ def nodes() -> Iterator[TwoNodes]:
 
 
 @pytest.fixture(scope="module")
-def cluster(nodes: TwoNodes) -> Iterator[Cluster]:
+def terminated() -> Iterator[list[int]]:
+    """What SIGTERM does: a number more."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    yield came
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def cluster(nodes: TwoNodes, terminated: list[int]) -> Iterator[Cluster]:
     cluster = Cluster(nodes.address, "a test")
     yield cluster
     cluster.close()
@@ -65,17 +76,10 @@ def kill_when_it_computes(nodes: TwoNodes, folder: Path) -> None:
     (folder / "linger").unlink()
 
 
-def test_signals_are_left_as_they_were(cluster: Cluster) -> None:
+def test_signals_are_left_as_they_were(cluster: Cluster, terminated: list[int]) -> None:
     """Ray itself would have SIGTERM end the process."""
-    before = signal.getsignal(signal.SIGTERM)
-    came: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
-    try:
-        os.kill(os.getpid(), signal.SIGTERM)
-        eventually(lambda: came, 5.0)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert before in (signal.SIG_DFL, signal.default_int_handler)
+    os.kill(os.getpid(), signal.SIGTERM)
+    eventually(lambda: len(terminated) == 1, 5.0)
 
 
 def test_calls_run_side_by_side_and_what_they_raise_comes_back_at_once(
@@ -137,7 +141,8 @@ def test_a_run_whose_node_is_killed_has_the_results_of_local_workers(
     monkeypatch.setattr(pools, "_computed", partial(lingers, str(tmp_path), pools._computed))
     workers = "execution={workers: 2, cluster: %s}"
     theirs = simulation.run(loaded(workers % "ray"))
-    ours = simulation.run(loaded(workers % "local"))
+    with patch.dict(pools.POOLS, local=InProcess):
+        ours = simulation.run(loaded(workers % "local"))
     assert len(flushes) > 3
     assert theirs.summary["notes"] == [
         *ours.summary["notes"],
@@ -147,8 +152,23 @@ def test_a_run_whose_node_is_killed_has_the_results_of_local_workers(
         assert theirs.summary[name] == ours.summary[name]
 
 
-def test_a_cluster_that_is_gone_is_told(nodes: TwoNodes, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last test: it takes the head away."""
+def test_a_head_that_takes_a_connection_and_says_nothing_is_not_waited_for(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr("elsa_sim.base.cluster.ANSWER", 0.1)
+        patched.setattr(cluster.ray, "nodes", lambda: silent.wait(60.0) and [])
+        assert cluster._nodes() is None
+        silent.set()
+        eventually(lambda: cluster._nodes() == [], 5.0)
+    assert cluster._nodes()
+
+
+def test_a_cluster_that_is_gone_is_told(
+    nodes: TwoNodes, cluster: Cluster, terminated: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last test with the cluster: it takes the head away."""
     monkeypatch.setattr(cluster, "empty_s", 2.0)
     with pytest.raises(RunFailed, match="no node of the Ray cluster has had 7 processors for 2 s"):
         list(cluster.play(abs, [Call((1,))], cpus=7))
@@ -161,6 +181,17 @@ def test_a_cluster_that_is_gone_is_told(nodes: TwoNodes, cluster: Cluster, monke
     with pytest.raises(RunFailed, match=gone):
         list(cluster.play(abs, [Call((1,))]))
     with pytest.raises(InputError, match=r"a test: no cluster can be used there: 127\.0\.0\.1:\d+ does not answer"):
-        from elsa_sim.base.cluster import _usable
-
         _usable(nodes.address, "a test")
+    cluster.close()
+    os.kill(os.getpid(), signal.SIGTERM)
+    eventually(lambda: len(terminated) == 2, 5.0)
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "auto", None])
+def test_ray_client_is_refused(monkeypatch: pytest.MonkeyPatch, address: str | None) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:1")
+    with pytest.raises(
+        InputError, match=r"a test: ray://127\.0\.0\.1:1 is no HOST:PORT; start on a node of the cluster"
+    ):
+        _usable(address, "a test")
+    _usable("local", "a test")
