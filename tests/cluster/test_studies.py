@@ -64,12 +64,16 @@ def ended(study: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def test_a_cell_whose_node_is_killed_is_gone_on_with(nodes: TwoNodes, tmp_path: Path) -> None:
-    written(tmp_path, SMALL, TEXT.replace("rounds: 2", "rounds: 40") + "checkpoint: {every: 5}\n")
-    text = (tmp_path / "grid.yaml").read_text().replace("kind: fedavg, rounds: 2", "kind: fedavg, rounds: 40")
+    written(tmp_path, SMALL, TEXT.replace("rounds: 2", "rounds: 80") + "checkpoint: {every: 5}\n")
+    text = (tmp_path / "grid.yaml").read_text().replace("kind: fedavg, rounds: 2", "kind: fedavg, rounds: 80")
     (tmp_path / "grid.yaml").write_text(text)
     study = begun(tmp_path, "--out", "theirs", "--ray", "auto")
-    under_way = "cells/*.partial/checkpoint/round-5"
-    eventually(lambda: len(list((tmp_path / "theirs").glob(under_way))) == 2 or study.poll() is not None)
+    checkpoints = "cells/*.partial/checkpoint/round-*"  # of both cells, one on each node
+    eventually(
+        lambda: (
+            len({path.parts[-3] for path in (tmp_path / "theirs").glob(checkpoints)}) == 2 or study.poll() is not None
+        )
+    )
     assert study.poll() is None, study.communicate()[1]
     nodes.kill("second")
     assert ended(study)[0] == 0
