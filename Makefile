@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kill kills fuzz emulate referee clean
+.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kill kills fuzz ray emulate referee clean
 
 demo: $(VENV)/.demo
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml
@@ -24,12 +24,13 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --ignore tests/emulation  # what a file plays once, one process plays
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --ignore tests/emulation --ignore tests/cluster  # what a file plays once, one process plays
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/cluster  # a cluster needs both cores
 	$(BIN)/pytest tests/emulation  # measures time: nothing beside it
 
 # Studies that are too long for every change (docs/testing.md).
 slow: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m slow --ignore tests/cluster
 
 quickstart: $(VENV)/.dev
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml --out $(VENV)/quickstart --force
@@ -60,6 +61,10 @@ kill: $(VENV)/.dev
 EMULATE ?= --out runs/emulation
 emulate: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/emulation/emulate.py $(EMULATE)
+
+# Runs and studies on a Ray cluster of two nodes, which are killed (docs/testing.md); minutes.
+ray: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/cluster -m "slow or not slow"
 
 # Drawn inputs of every kind through the command line (docs/testing.md): make fuzz COUNT=10000 SEED=1
 COUNT  ?= 1000

@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -101,3 +102,14 @@ def unexpected(error: BaseException) -> str:
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     said = " ".join(str(error).split())
     return f"{type(error).__name__}: {said}{where}" if said else f"{type(error).__name__}{where}"
+
+
+def portable(error: Exception) -> bytes:
+    """An exception, pickled, to be raised in another process; one that cannot be built again is told as a ``RuntimeError``."""
+    import cloudpickle
+
+    try:
+        pickle.loads(found := cloudpickle.dumps(error))
+    except Exception:  # an exception that cannot be built again from its arguments
+        return cloudpickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))  # type: ignore[no-any-return]
+    return found  # type: ignore[no-any-return]

@@ -147,7 +147,7 @@ def _results(ending: Ending, table: pa.Table, topology: dict[str, Any], host: di
         **({"unreliable": {name: each.kind for name, each in unreliable.items()}} if unreliable else {}),
         **trust.summary(table, unreliable),
         **({"privacy": metrics.privacy_summary(attacked)} if attacked else {}),
-        "notes": list(ending.plan.notes),
+        "notes": [*ending.plan.notes, *(ending.world.executor.notes if ending.world is not None else ())],
         "inputs": ending.plan.context.digests,
         "host": host,
         "trace_sha256": "",

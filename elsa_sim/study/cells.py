@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -121,8 +121,10 @@ def _told(study: Study, fault: Fault, where: Sequence[str]) -> Fault:
     return Fault(f"{where[0]}{more}: {fault.path}" if fault.path else f"{where[0]}{more}", fault.message + line)
 
 
-def play(text: str, folder: Path) -> None:
+def play(text: str, folder: Path, notes: Sequence[str] = ()) -> None:
     """Play a resolved scenario into ``folder``; what goes wrong is written there. Runs in any process.
+
+    The summary tells ``notes``.
 
     The folder appears at once, with everything in it, when the run has ended. What a killed study left of the cell is
     gone on with, or taken as it is if only the folder's name was missing; what another process is playing is waited for.
@@ -138,7 +140,7 @@ def play(text: str, folder: Path) -> None:
             return
         try:
             loaded = model.validated(parse(text, "scenario.yaml", draft.path))
-            played = _played(loaded, draft, folder, shield).summary["inputs"]
+            played = _played(loaded, draft, folder, shield, notes).summary["inputs"]
             _unchanged(text, loaded, played, folder)
         except DiskFull:
             raise
@@ -152,11 +154,12 @@ def play(text: str, folder: Path) -> None:
         _give_reason(draft, told)
 
 
-def _played(loaded: model.Loaded, draft: Draft, folder: Path, shield: Shield) -> Results:
+def _played(loaded: model.Loaded, draft: Draft, folder: Path, shield: Shield, notes: Sequence[str]) -> Results:
     """Play a cell, from the latest checkpoint of its own or of a shorter cell beside it, if there is one."""
     from ..run import resuming, simulation
 
     plan = checks.check(loaded)
+    plan = replace(plan, notes=(*plan.notes, *notes))
     shorter = [each for each in sorted(folder.parent.iterdir()) if finished(each)]
     try:
         checkpoint = resuming.prepared(draft, resuming.usable([draft.path, *shorter], loaded, plan))

@@ -2,7 +2,7 @@
 
 Both give the cells back as they end. A cell that fails does not stop the others, and neither does one whose process dies.
 
-Tested in tests/study/test_play.py.
+Tested in tests/study/test_play.py and tests/cluster/test_studies.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import InputError
+from ..base.cluster import Call, Cluster
+from ..base.errors import OutOfMemory, RunFailed
 from ..base.parents import end_with
 from ..base.registry import load_plugin
 from ..results.manifest import partial_of
@@ -32,18 +33,22 @@ def runner(study: Study, jobs: int | None = None, ray: str | None = None, plugin
     """What plays the cells of a study: ``jobs`` processes (as many as there are cores), or a Ray cluster at an address."""
     import joblib
 
-    threads = int((study.base.data.get("execution") or {}).get("threads", 1))
+    execution = study.base.data.get("execution") or {}
+    threads = int(execution.get("threads", 1))
     if ray is not None:
-        return partial(on_ray, address=ray, threads=threads, plugins=tuple(plugins))
+        gpus = int(execution.get("device") == "cuda")
+        return partial(on_ray, address=ray, threads=threads, gpus=gpus, plugins=tuple(plugins))
     return partial(here, jobs=jobs or max(1, joblib.cpu_count() // threads), plugins=tuple(plugins))
 
 
-def _played(plugins: Sequence[str], index: int, text: str, folder: Path, parent: int | None = None) -> int:
+def _played(
+    plugins: Sequence[str], index: int, text: str, folder: Path, parent: int | None = None, notes: Sequence[str] = ()
+) -> int:
     if parent is not None:
         end_with(parent)
     for module in plugins:
         load_plugin(module)
-    play(text, folder)
+    play(text, folder, notes)
     return index
 
 
@@ -77,36 +82,44 @@ def _alone(cell: Cell, plugins: Sequence[str]) -> Cell:
     return cell
 
 
-def on_ray(cells: Sequence[Cell], address: str, threads: int = 1, plugins: Sequence[str] = ()) -> Iterator[Cell]:
+def on_ray(
+    cells: Sequence[Cell], address: str, threads: int = 1, gpus: int = 0, plugins: Sequence[str] = ()
+) -> Iterator[Cell]:
     """Play cells on a Ray cluster: ``auto`` for one that is there, ``local`` for a new one on this machine, or host:port.
 
-    Its workers must have this package installed and share the folder of the study.
+    Its workers must have this package installed and share the folder of the study. A cell whose process or node dies is
+    gone on with elsewhere, a few times at most.
 
     Raises:
         InputError: Ray is not installed, or the cluster cannot be reached.
+        RunFailed: the cluster is gone.
     """
+    cluster = Cluster(address, f"--ray {address}")
     try:
-        import ray
-    except ImportError:
-        raise InputError("--ray needs the extra: pip install 'elsa-sim[ray]'") from None
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="error", include_dashboard=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(f"--ray {address}: no cluster can be used there: {error}") from None
-    try:
-        yield from _submitted(ray, cells, threads, plugins)
+        yield from _on(cluster, cells, threads, gpus, plugins)
+    except RunFailed as error:
+        error.add_note("the same command goes on from what was played")
+        raise
     finally:
-        ray.shutdown()
+        cluster.close()
 
 
-def _submitted(ray: Any, cells: Sequence[Cell], threads: int, plugins: Sequence[str]) -> Iterator[Cell]:
-    remote = ray.remote(num_cpus=threads, max_retries=0)(_played)
-    waiting = {remote.remote(plugins, i, cell.text, cell.folder): cell for i, cell in enumerate(cells)}
-    while waiting:
-        (ended, *_), _ = ray.wait(list(waiting))
-        cell = waiting.pop(ended)
-        try:
-            ray.get(ended)
-        except ray.exceptions.RayError as error:
-            give_up(cell.folder, f"{DIED} ({type(error).__name__})")
+def _on(cluster: Cluster, cells: Sequence[Cell], threads: int, gpus: int, plugins: Sequence[str]) -> Iterator[Cell]:
+    def arguments(cell: Cell, died: Sequence[str] = ()) -> tuple[Any, ...]:
+        notes = [f"its process on the Ray cluster died {len(died)} times ({', '.join(died)}); it was played on"]
+        # no relative path: processes of a cluster have another working directory
+        return tuple(plugins), 0, cell.text, cell.folder.absolute(), None, tuple(notes if died else ())
+
+    def died(call: Call) -> None:
+        call.arguments = arguments(played[call], call.died)
+
+    played = {Call(arguments(cell)): cell for cell in cells}
+    for call in cluster.play(_played, list(played), threads, gpus, died=died):
+        cell = played[call]
+        if call.died and call.error is not None:
+            give_up(cell.folder, f"{DIED} ({', '.join(call.died)}: begun {len(call.died)} times)")
+        elif isinstance(call.error, OutOfMemory):
+            give_up(cell.folder, f"{call.error}")
+        elif call.error is not None:
+            raise call.error
         yield cell

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import pytest
 
 from elsa_sim.base import errors
-from elsa_sim.base.errors import Fault, InputError, InputFaults, RunFailed, ScenarioError
+from elsa_sim.base.errors import Fault, InputError, InputFaults, RunFailed, ScenarioError, portable
 
 
 def test_every_exception_is_bad_input_or_a_failed_run() -> None:
@@ -52,3 +53,19 @@ def test_what_nobody_raises_on_purpose_is_told_in_one_line_with_its_place() -> N
     copy.__cause__ = kept  # as SimPy does
     assert errors.unexpected(copy) == errors.unexpected(kept)
     assert errors.unexpected(ValueError()) == "ValueError"
+
+
+class Odd(Exception):
+    """One that cannot be made from its message."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(f"{one} {two}")
+
+
+def test_an_exception_that_cannot_be_built_again_is_told() -> None:
+    same = pickle.loads(portable(ValueError("a", 3)))
+    assert type(same) is ValueError
+    assert same.args == ("a", 3)
+    told = pickle.loads(portable(Odd("no", "luck")))
+    assert type(told) is RuntimeError
+    assert str(told) == "Odd: no luck"

@@ -15,6 +15,8 @@ from elsa_sim.learning.execution.serialisation import Worker
 class InProcess:
     """Workers that are objects; remembers what was sent to them and what came back."""
 
+    notes: Sequence[str] = ()
+
     def __init__(self, backbone: Backbone, size: int, threads: int, timeout_s: float | None = None) -> None:
         self.size = size
         copied = cloudpickle.dumps(backbone)

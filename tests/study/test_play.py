@@ -206,26 +206,3 @@ def test_a_process_that_dies_fails_its_cell_only(deadly: Path) -> None:
     assert (runs.loc[runs["system"] != "deadly", "state"] == "done").all()
     assert "1 of 2 cells failed; the others are in the table" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-@pytest.mark.processes
-def test_a_ray_cluster_gives_the_same(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    text = STUDY.replace("[3, 4]", "[3]").replace("[1, 2]", "[1]")
-    path = written(tmp_path, text.replace("elsa: {}", "elsa: {protocol.lr: 1.0e+30}"))
-    study = read(path)
-    theirs, ours = (
-        play(study, tmp_path / where, how)
-        for where, how in (("out", runner(study, ray="local")), ("here", runner(study, 1)))
-    )
-    for outcome in (theirs, ours):
-        assert ["training diverged" in cell.reason for cell in outcome.failed] == [True]
-    pd.testing.assert_frame_equal(theirs.table, ours.table, check_dtype=False)
-
-
-@pytest.mark.processes
-def test_a_cluster_that_is_not_there(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    study = known(tmp_path)
-    with pytest.raises(InputError, match="no cluster can be used there"):
-        play(study, tmp_path / "out", runner(study, ray="auto"))

@@ -54,6 +54,11 @@ class Distributed(Batched):
         super().__init__(journal)
         self.backbone, self.pool = backbone, pool
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What happened to the workers."""
+        return self.pool.notes
+
     def play(self, nodes: Sequence[Node]) -> None:
         """Run ``nodes``: wave by wave, what joins subgraphs here, the subgraphs on the workers."""
         for wave in waves(nodes):

@@ -65,6 +65,11 @@ class Executor:
         """What was left for later, in order."""
         return ()
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What happened to the arithmetic that the user should know."""
+        return ()
+
     def take_up(self, nodes: Sequence[Node]) -> None:
         """Go on with what another run had pending."""
         for node in nodes:

@@ -17,13 +17,17 @@ import sys
 import tempfile
 import threading
 import typing
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from functools import lru_cache
+from typing import IO, TYPE_CHECKING, Any
 
 import cloudpickle
+import numpy as np
 
-from ...base.errors import InputError, OutOfMemory, RunFailed
+from ...base.cluster import Call, Cluster, Late
+from ...base.errors import OutOfMemory, RunFailed, portable
 from ...base.parents import end_with
 from .serialisation import Worker
 
@@ -35,6 +39,10 @@ class WorkerPool(typing.Protocol):
     """Processes that compute."""
 
     size: int
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What happened to them that the user should know."""
 
     def work(self, tasks: Sequence[bytes], names: Sequence[str]) -> list[bytes]:
         """The results of ``tasks`` (see :mod:`.serialisation`), computed side by side; ``names`` say what they are."""
@@ -50,6 +58,8 @@ class LocalPool:
     bytes. They end with the process that started them, and so does the file, which has no name. ``timeout_s`` is the host
     time (s) that a task may take, none for any.
     """
+
+    notes: Sequence[str] = ()
 
     def __init__(self, backbone: Backbone, size: int, threads: int, timeout_s: float | None = None) -> None:
         self.size, self.timeout_s = size, timeout_s
@@ -133,15 +143,7 @@ def serve() -> None:
             try:
                 _send(target, worker.work(task))
             except Exception as error:  # whatever it is, it is raised where the task came from
-                _send(target, _portable(error), failed=True)
-
-
-def _portable(error: Exception) -> bytes:
-    try:
-        pickle.loads(found := cloudpickle.dumps(error))
-    except Exception:  # an exception that cannot be built again from its arguments
-        return cloudpickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))  # type: ignore[no-any-return]
-    return found  # type: ignore[no-any-return]
+                _send(target, portable(error), failed=True)
 
 
 def _send(pipe: IO[bytes] | None, frame: bytes, failed: bool = False) -> None:
@@ -184,42 +186,64 @@ def _ended(worker: subprocess.Popen[bytes]) -> int | None:
 
 
 class RayPool:
-    """Workers as Ray actors: on the cluster that this machine belongs to, else on this machine (extra ``ray``)."""
+    """Workers on the Ray cluster that this machine belongs to, else on a new one on this machine (extra ``ray``).
+
+    A share of work is a call on the cluster (:mod:`...base.cluster`): what a worker or a node that died was computing is
+    computed again. The backbone travels once to each node; every worker process keeps a copy, and shares go where they
+    went before, as long as there is room.
+    """
 
     def __init__(self, backbone: Backbone, size: int, threads: int, timeout_s: float | None = None) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise InputError("execution.cluster: ray is not installed; pip install 'elsa-sim[ray]'") from None
-        self.size, self.timeout_s, self._ray = size, timeout_s, ray
-        self._begun = not ray.is_initialized()
-        if self._begun:
-            ray.init(log_to_driver=False, include_dashboard=False)
-        held = ray.put(_copied(backbone))
-        actor = ray.remote(num_cpus=threads)(Worker)
-        self._workers = [actor.remote(held, threads) for _ in range(size)]
+        self.size, self.threads, self.timeout_s = size, threads, timeout_s
+        self._cluster = Cluster(None, "execution.cluster: ray")
+        self._held = self._cluster.ray.put(np.frombuffer(_copied(backbone), np.uint8))
+        self._nodes: list[str | None] = [None] * size
+        self._died: Counter[str] = Counter()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """How often shares of work were computed again."""
+        if not self._died:
+            return ()
+        causes = ", ".join(f"{count} x {name}" for name, count in sorted(self._died.items()))
+        return (f"shares of work were computed again, as a worker or a node of the Ray cluster died: {causes}",)
 
     def work(self, tasks: Sequence[bytes], names: Sequence[str]) -> list[bytes]:
-        """Each task on a worker of its own.
+        """Each task on a worker of its own if there is room for that.
 
         Raises:
             OutOfMemory: a worker was killed, as there was no memory for it.
-            RunFailed: a worker died otherwise, or did not answer in time.
+            RunFailed: workers died of a task again and again, or did not answer in time, or the cluster is gone.
         """
-        sent = [worker.work.remote(task) for worker, task in zip(self._workers, tasks, strict=False)]
-        _, late = self._ray.wait(sent, num_returns=len(sent), timeout=self.timeout_s)
-        if late:
-            raise _too_late(self.timeout_s, [names[sent.index(each)] for each in late])
+        calls = [Call((self._held, self.threads, task), node) for task, node in zip(tasks, self._nodes, strict=False)]
         try:
-            return list(self._ray.get(sent))
-        except self._ray.exceptions.OutOfMemoryError as error:
-            raise OutOfMemory(f"a worker of the cluster ran out of memory: {error}".partition("\n")[0]) from None
-        except self._ray.exceptions.RayActorError as error:
-            raise RunFailed(f"a worker of the cluster died: {error}".partition("\n")[0]) from error
+            for _ in self._cluster.play(_computed, calls, self.threads, timeout_s=self.timeout_s):
+                pass
+        except Late as late:
+            raise _too_late(self.timeout_s, [names[calls.index(call)] for call in late.calls]) from None
+        finally:
+            self._died.update(name for call in calls for name in call.died)
+        self._nodes[: len(calls)] = [call.node for call in calls]
+        for call in calls:
+            if call.error is not None:
+                raise call.error
+        return [call.result for call in calls]
 
     def close(self) -> None:
-        if self._begun:
-            self._ray.shutdown()
+        self._cluster.close()
+
+
+def _computed(held: Any, threads: int, task: bytes) -> bytes:
+    """Runs on the cluster."""
+    return _worker(held, threads).work(task)
+
+
+@lru_cache(maxsize=1)
+def _worker(held: Any, threads: int) -> Worker:
+    """The worker that a process of the cluster is, from the first share on that it computes for a run."""
+    import ray
+
+    return Worker(memoryview(ray.get(held)), threads)
 
 
 #: Where workers are, by the name that a scenario gives it.

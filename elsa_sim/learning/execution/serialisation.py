@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Worker:
     """What computes inside a worker."""
 
-    def __init__(self, backbone: bytes, threads: int) -> None:
+    def __init__(self, backbone: bytes | memoryview, threads: int) -> None:
         torch.set_num_threads(threads)
         self.backbone: Backbone = pickle.loads(backbone)
 

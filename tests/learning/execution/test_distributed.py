@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from unittest.mock import patch
@@ -21,15 +20,13 @@ from elsa_sim.learning.execution.work import Ref
 
 @pytest.fixture(
     scope="module",
-    params=["in process", *(pytest.param(each, marks=pytest.mark.processes) for each in ("processes", "ray"))],
+    params=["in process", pytest.param("processes", marks=pytest.mark.processes)],
 )
 def pool(request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
     if request.param == "in process":
         yield InProcess(model().backbone, 3, 1)
         return
-    if request.param == "ray" and importlib.util.find_spec("ray") is None:
-        pytest.skip("ray is not installed")
-    pool = POOLS["ray" if request.param == "ray" else "local"](model().backbone, 2, 1)
+    pool = POOLS["local"](model().backbone, 2, 1)  # on Ray: tests/cluster
     yield pool
     pool.close()
 

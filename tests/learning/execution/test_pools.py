@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ from learning.training.test_model import model
 
 from elsa_sim.base.errors import RunFailed
 from elsa_sim.learning.execution.distributed import Distributed
-from elsa_sim.learning.execution.pools import POOLS, _ended, _portable, _receive, _send
+from elsa_sim.learning.execution.pools import POOLS, _ended, _receive, _send
 from elsa_sim.learning.execution.work import Work
 
 
@@ -46,13 +45,6 @@ class Hanging(Heavy):
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         time.sleep(1000)
         return super().__call__(*inputs)
-
-
-class Odd(Exception):
-    """One that cannot be made from its message."""
-
-    def __init__(self, one: str, two: str) -> None:
-        super().__init__(f"{one} {two}")
 
 
 @pytest.mark.processes
@@ -127,15 +119,6 @@ def _runs(number: int) -> bool:
         return "Z" not in Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return False
-
-
-def test_an_exception_that_cannot_be_built_again_is_told() -> None:
-    same = pickle.loads(_portable(ValueError("a", 3)))
-    assert type(same) is ValueError
-    assert same.args == ("a", 3)
-    told = pickle.loads(_portable(Odd("no", "luck")))
-    assert type(told) is RuntimeError
-    assert str(told) == "Odd: no luck"
 
 
 @pytest.mark.parametrize("failed", [False, True])
