@@ -22,7 +22,7 @@ from ray_cluster import TwoNodes, alive, dies, eventually, here, lingers, raises
 from small_runs import loaded
 
 from elsa_sim.base.cluster import TRIES, Call, Cluster, Late, _usable
-from elsa_sim.base.errors import InputError, RunFailed
+from elsa_sim.base.errors import InputError, OutOfMemory, RunFailed
 from elsa_sim.learning.execution import pools
 from elsa_sim.run import simulation
 
@@ -114,6 +114,29 @@ def test_a_call_that_takes_too_long_is_given_up(cluster: Cluster, tmp_path: Path
     assert call.result == 2
 
 
+def test_a_run_that_is_late_says_with_what(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "linger").touch()
+    monkeypatch.setattr(pools, "_computed", partial(lingers, str(tmp_path)))
+    pool = pools.RayPool("a backbone", 2, 1, 0.5)  # type: ignore[arg-type]
+    told = r"^1 of the workers gave no answer within 0\.5 s \(execution\.worker_timeout\): 2 x test; a larger"
+    with pytest.raises(RunFailed, match=told):
+        pool.work([b"task"], ["2 x test"])
+
+
+def test_a_lack_of_memory_is_told_and_the_call_not_done_again(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def get(ready: Any) -> Any:
+        raise cluster.ray.exceptions.OutOfMemoryError("of 95 %\nand more")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cluster.ray, "get", get)
+        (call,) = cluster.play(abs, [Call((1,))])
+    assert type(call.error) is OutOfMemory
+    assert str(call.error) == "a worker of the cluster ran out of memory: of 95 %"
+    assert call.died == []
+
+
 def test_a_call_that_dies_again_and_again_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
     told: list[str] = []
     (call,) = cluster.play(dies, [Call((str(tmp_path),))], died=lambda each: told.extend(each.died[-1:]))
@@ -172,8 +195,9 @@ def test_a_cluster_that_is_gone_is_told(
     monkeypatch.setattr(cluster, "empty_s", 2.0)
     with pytest.raises(RunFailed, match="no node of the Ray cluster has had 7 processors for 2 s"):
         list(cluster.play(abs, [Call((1,))], cpus=7))
-    monkeypatch.setattr(cluster, "silent_s", 2.0)
+    monkeypatch.setattr(cluster, "silent_s", 1.0)
     monkeypatch.setattr("elsa_sim.base.cluster.EVERY", 0.5)
+    monkeypatch.setattr("elsa_sim.base.cluster.ANSWER", 0.5)
     meanwhile(lambda: (time.sleep(0.5), nodes.kill("head")))
     gone = "the Ray cluster is gone"
     with pytest.raises(RunFailed, match=gone):
