@@ -56,8 +56,14 @@ def test_a_run_whose_node_is_killed_is_the_run_of_local_workers(nodes: TwoNodes,
     nodes.kill("second")
     assert ended(run)[0] == 0
     assert ended(begun(tmp_path, "local", "ours"))[0] == 0
-    assert_same(load(tmp_path / "theirs"), load(tmp_path / "ours"))
-    assert load(tmp_path / "theirs").summary["rounds"] == ROUNDS
+    theirs, ours = load(tmp_path / "theirs"), load(tmp_path / "ours")
+    lost = [note for note in theirs.summary["notes"] if note not in ours.summary["notes"]]
+    assert all(note.startswith("shares of work were computed again") for note in lost), (
+        lost
+    )  # none, if killed between shares
+    theirs.summary["notes"] = [note for note in theirs.summary["notes"] if note not in lost]
+    assert_same(theirs, ours)
+    assert ours.summary["rounds"] == ROUNDS
 
 
 def test_a_run_whose_cluster_is_gone_fails_with_a_message(nodes: TwoNodes, tmp_path: Path) -> None:
