@@ -18,9 +18,7 @@ def seldom_collecting() -> Iterator[None]:
     """Look for cyclic garbage more seldom meanwhile."""
     before = gc.get_threshold()
     gc.set_threshold(*SELDOM)
-    gc.freeze()  # what is there already is in use meanwhile
     try:
         yield
     finally:
-        gc.unfreeze()
         gc.set_threshold(*before)
