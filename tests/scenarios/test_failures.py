@@ -70,8 +70,8 @@ def assert_books_are_kept(run: Results, world: World) -> None:
     assert math.isclose(sum(world.network.carried_bytes.values()), _on_links(rows), rel_tol=1e-6, abs_tol=100.0)
     table = metrics.energy_by_node(run.events, run.topology)
     for name, device in world.devices.items():
-        assert device._slots.count == 0
-        assert not device._slots.queue
+        assert device._slots._free == device.options.slots
+        assert not device._slots._waiting
         assert table.loc[name, "compute"] == pytest.approx(device.energy_j()["compute"], abs=1e-9)
         assert table.loc[name, "idle"] == pytest.approx(device.energy_j()["idle"], abs=1e-9)
     assert run.summary["energy_by_node"] == pytest.approx(table["total"].to_dict())
