@@ -145,6 +145,7 @@ def asked(arguments: argparse.Namespace) -> list[tuple[str, int, int]]:
 def draw(measured: Sequence[tuple[str, int, int, float, float]], path: Path) -> None:
     """CPU time and peak memory over clients, a line per mode and number of rounds."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     figure = Figure(figsize=(7.2, 3.0), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -156,6 +157,10 @@ def draw(measured: Sequence[tuple[str, int, int, float, float]], path: Path) -> 
     for axes, what in ((left, "CPU time (s)"), (right, "Peak memory (GiB)")):
         axes.set(xscale="log", yscale="log", xlabel="Clients", ylabel=what)
         axes.grid(True, which="major", alpha=0.3)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     left.legend(frameon=False)
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
