@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -85,7 +84,7 @@ def child(arguments: argparse.Namespace) -> None:
     found = {"wall_s": time.perf_counter() - begin, "events": len(results.events),
              "messages": int((results.events["kind"] == "transfer").sum()), "written_mib": written / measuring.MIB,
              "sim_s": results.summary["sim_time_s"], "math_s": results.summary["host"]["math_s"],
-             "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # fmt: skip
+             "rss_mib": measuring.own_peak_mib()}  # fmt: skip
     print(json.dumps(found))
 
 
