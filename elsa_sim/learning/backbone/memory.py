@@ -2,7 +2,7 @@
 
 Weights, adapters, gradients and optimizer moments are exact: frozen weights are of the backbone's type or quantised, all that is
 trained is float32. Activations are what autograd keeps between the forward and the backward pass of a batch of sequences, counted
-in tensors per layer (`Family.kept`): with adapters on the usual modules they are within some percent of what PyTorch keeps on a
+in tensors per layer (`Family.keeps`): with adapters on the usual modules they are within some percent of what PyTorch keeps on a
 processor (tests). A language model's head keeps its logits once more, in float32. Frozen linear layers keep nothing; a layer below
 the first adapter is counted like the others. With gradient checkpointing what enters each layer is kept, and one layer's tensors.
 
@@ -111,21 +111,29 @@ class Outline:
         """Bytes that autograd keeps of one batch of so many sequences of ``length`` tokens; an estimate."""
         parts = list(parts)
         layers = sum(part.stop - part.start for part in parts)
-        total = layers * self._layer(length)
+        total, whole = layers * self._layer(length), layers
         if self.numbers.recomputed and layers:  # one layer at a time is whole again
-            total = layers * self.numbers.size * self.shape.hidden + self._layer(length)
-        return int(batch * length * (total + sum(map(self._ends, parts))))
+            total, whole = layers * self.numbers.size * self.shape.hidden + self._layer(length), 1
+        return int(batch * length * (total + sum(map(self._ends, parts)))) + whole * self._tables(length)
+
+    def _tables(self, length: int) -> int:
+        """Bytes that a layer keeps per batch: its tables, projected, and where in them each pair of tokens looks."""
+        tables = FAMILIES[self.shape.family].tables(self.shape)
+        return sum(self.numbers.size * table.rows * self.shape.hidden + 8 * length**2 for table in tables)
 
     def _layer(self, length: int) -> float:
         """Bytes that autograd keeps of a layer per token of sequences of ``length``."""
-        shape, size, kept = self.shape, self.numbers.size, FAMILIES[self.shape.family].kept
+        shape, size, kept = self.shape, self.numbers.size, FAMILIES[self.shape.family].keeps(self.shape)
         d, q, k = shape.hidden, shape.heads * shape.head, shape.key_heads * shape.head
         total = size * (kept.norms * d + kept.inner * shape.inner) + FLOAT * (kept.single * d + kept.normed * (q + k))
         if kept.scores or kept.typed_scores:  # and the mask
             total += size * 3 * q + length * (1 + shape.heads * (FLOAT * kept.scores + size * kept.typed_scores))
         else:  # with a sum per head, and the mask as numbers
             total += size * (4 * q + length) + FLOAT * shape.heads
-        total += size * shape.heads * sum(table.rows for table in FAMILIES[shape.family].tables(shape))
+        for table in FAMILIES[shape.family].tables(
+            shape
+        ):  # what meets it is kept once more where its projection is trained
+            total += size * (shape.heads * table.rows + q * (table.module.name in adapted(shape, self.lora)))
         fused = any(module.role == "qkv" for module in FAMILIES[shape.family].modules(shape))
         if fused and shape.longest is None and q == k:  # values are a view of all three, which stay
             total += size * (q + k)
@@ -133,13 +141,21 @@ class Outline:
 
     def _ends(self, part: Part) -> int:
         """Bytes per token that autograd keeps of a part besides those of its layers."""
-        kept, d = FAMILIES[self.shape.family].kept, self.shape.hidden
+        kept, d = FAMILIES[self.shape.family].keeps(self.shape), self.shape.hidden
         norm, total = (self.numbers.size if kept.norms else FLOAT) * d, 0
         if part.first:  # nothing below asks for a gradient, so the first norm keeps nothing
             layers = part.start < part.stop and not self.numbers.recomputed
             total -= layers * (norm * kept.before + FLOAT * kept.normed * self.shape.key_heads * self.shape.head)
-            ahead = {m.name for m in FAMILIES[self.shape.family].modules(self.shape) if m.role in ("up", "down")}
-            beside = FAMILIES[self.shape.family].parallel(self.shape) and not ahead & {*adapted(self.shape, self.lora)}
+            roles = {
+                m.role
+                for m in FAMILIES[self.shape.family].modules(self.shape)
+                if m.name in adapted(self.shape, self.lora)
+            }
+            eager = bool(kept.scores or kept.typed_scores) and not kept.normed and "key" not in roles
+            total -= (
+                layers * eager * self.numbers.size * self.shape.heads * self.shape.head
+            )  # queries, for the keys' gradient
+            beside = FAMILIES[self.shape.family].parallel(self.shape) and not {"up", "down"} & roles
             total -= layers * beside * int(self.numbers.size * kept.inner * self.shape.inner)
         else:  # states as they come, and where they belong in the padded batch
             total += self.numbers.size * d + 32
@@ -152,10 +168,11 @@ class Outline:
     def _adapted(self) -> int:
         """Bytes per token that the adapters of a layer keep: what enters A, which in float32 is there once, and what enters B."""
         family, targets, total = FAMILIES[self.shape.family], adapted(self.shape, self.lora), 0
+        kept = family.keeps(self.shape)
         for roles in (("query", "key", "value", "qkv"), ("out",), ("up",), ("down",)):
             sizes = [m.inputs for m in family.modules(self.shape) if m.role in roles and m.name in targets]
-            fused = not (family.kept.scores or family.kept.typed_scores)  # what attention gives is kept anyway
-            there = not sizes or (fused and roles == ("out",)) or (family.kept.enters and roles == ("down",))
+            fused = not (kept.scores or kept.typed_scores)  # what attention gives is kept anyway
+            there = not sizes or (fused and roles == ("out",)) or (kept.enters and roles == ("down",))
             total += FLOAT * len(sizes) * self.lora.rank
             total += FLOAT * sum(sizes) if self.numbers.size < FLOAT else FLOAT * (0 if there else max(sizes))
         return total

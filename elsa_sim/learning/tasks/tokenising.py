@@ -21,10 +21,7 @@ def _encoded(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, longest: 
     for start in range(0, len(texts), _AT_ONCE):
         some = list(texts[start : start + _AT_ONCE])
         plain: dict[str, Any] = {"padding": False, "return_attention_mask": False, "return_token_type_ids": False}
-        first = tokenizer(some[0], truncation=True, max_length=longest, **plain)["input_ids"]  # sets what is cut
-        yield first
-        for encoding in tokenizer.backend_tokenizer.encode_batch_fast(some[1:]):
-            yield encoding.ids
+        yield from tokenizer(some, truncation=True, max_length=longest, **plain)["input_ids"]
 
 
 def tokenize(texts: Texts, tokenizer: PreTrainedTokenizerFast, task: Task) -> Dataset:

@@ -177,6 +177,26 @@ def test_the_whole_is_within_a_twentieth(
             assert outline.training([part], 6, 24).total() == pytest.approx(real, rel=close), part
 
 
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("gpt_neox", {"use_parallel_residual": False}),
+        ("opt", {"do_layer_norm_before": False}),
+        ("phi3", {"num_key_value_heads": 4}),
+        ("deberta-v2", {"relative_attention": False}),
+        ("deberta-v2", {"pos_att_type": ["c2p"]}),
+    ],
+)
+def test_it_follows_the_configuration(tmp_path: Path, family: str, changes: dict[str, Any]) -> None:
+    where = configuration(tmp_path / family, family, **{**BIG[family], **changes})
+    options = BackboneOptions(name=str(where), weights="random", lora=LoraOptions(rank=4))
+    backbone, source = made(options, "classification", pad=PAD.get(family, 0)), locate(options, Context(Streams(0)))
+    outline = Outline.of(source, options.lora, causal_lm=False, labels=CLASSES, vocabulary=0)
+    for part in (*three_parts(backbone.layers, 1, 1), whole(backbone.layers)):
+        real = backbone.bytes(part) + 4 * 4 * outline.trained([part]) + kept_bytes(backbone, part, [24] * 6)
+        assert outline.training([part], 6, 24).total() == pytest.approx(real, rel=0.05), part
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
 def test_with_gradient_checkpointing_what_enters_each_layer_is_kept(tmp_path: Path, family: str) -> None:
     where = configuration(tmp_path / family, family, **BIG[family])

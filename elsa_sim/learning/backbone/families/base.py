@@ -189,6 +189,11 @@ class Family:
         return False
 
     @classmethod
+    def keeps(cls, shape: Architecture) -> Kept:
+        """What a layer of this shape keeps."""
+        return cls.kept
+
+    @classmethod
     def modules(cls, shape: Architecture) -> list[Linear]:
         """The linear modules of a layer, in transformers' order."""
         raise NotImplementedError

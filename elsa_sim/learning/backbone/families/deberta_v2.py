@@ -39,7 +39,7 @@ class DebertaV2(Family):
     layer_path = "encoder.layer"
     shares = ("encoder.rel_embeddings", "encoder.LayerNorm")
     targets = ("query_proj", "value_proj")
-    kept = Kept(3, 0, 1, before=False, typed_scores=1)
+    kept = Kept(2, 0, 1, before=False, typed_scores=1)
     attention = "eager"
     readers = (
         "attention.self.query_proj",

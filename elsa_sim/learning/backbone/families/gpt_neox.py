@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....base.lazy import lazy
@@ -33,7 +34,7 @@ class GptNeox(Family):
     prefix = "gpt_neox."
     tops = ("final_layer_norm",)
     targets = ("query_key_value",)
-    kept = Kept(1, 0, 1)
+    kept = Kept(1, 0, 1)  # both norms are given the same
     readers = ("input_layernorm", "post_attention_layernorm")
     classifier = ("score",)
 
@@ -44,6 +45,10 @@ class GptNeox(Family):
     @classmethod
     def traits(cls, fields: Mapping[str, Any]) -> dict[str, int]:
         return {"parallel": int(fields["use_parallel_residual"])}
+
+    @classmethod
+    def keeps(cls, shape: Architecture) -> Kept:
+        return cls.kept if cls.parallel(shape) else replace(cls.kept, norms=2)
 
     @classmethod
     def parallel(cls, shape: Architecture) -> bool:

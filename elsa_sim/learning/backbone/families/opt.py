@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ....base.lazy import lazy
@@ -55,10 +56,15 @@ class Opt(Family):
     def traits(cls, fields: Mapping[str, Any]) -> dict[str, int]:
         last = fields["do_layer_norm_before"] and not fields["_remove_final_layer_norm"]
         return {
+            "before": int(fields["do_layer_norm_before"]),
             "biases": int(fields["enable_bias"]),
             "norms": int(fields["layer_norm_elementwise_affine"]),
             "last_norm": int(last),
         }
+
+    @classmethod
+    def keeps(cls, shape: Architecture) -> Kept:
+        return replace(cls.kept, before=bool(shape.trait("before")))
 
     @classmethod
     def modules(cls, shape: Architecture) -> list[Linear]:
