@@ -190,11 +190,11 @@ def test_forms_that_name_something_else_are_refused_and_nothing_is_called(tmp_pa
 def test_readings_leave_no_file_open(tmp_path: Path) -> None:
     """Who reads them counts them, and asks for none after the last."""
     played(FEDAVG, EVERY, folder=tmp_path / "run")
-    latest = found(tmp_path / "run")[0]
-    told = latest.readings()
-    for _ in range((tmp_path / "run" / "checkpoint" / "readings.jsonl").read_bytes().count(b"\n")):
+    readings = tmp_path / "run" / "checkpoint" / "readings.jsonl"
+    told = found(tmp_path / "run")[0].readings()
+    for _ in range(readings.read_bytes().count(b"\n")):
         next(told)
-    assert "readings.jsonl" not in {link.resolve().name for link in Path("/proc/self/fd").iterdir()}
+    assert readings not in {link.resolve() for link in Path("/proc/self/fd").iterdir()}
 
 
 def test_what_others_keep_there_stays(tmp_path: Path) -> None:
