@@ -14,7 +14,6 @@ import pandas as pd
 
 from elsa_sim.learning.backbone import model as backbones
 from elsa_sim.learning.backbone import unread
-from elsa_sim.learning.backbone.flops import FlopCounter
 from elsa_sim.learning.backbone.model import Backbone
 from elsa_sim.learning.tasks.data import Batch, Batches
 from elsa_sim.results.metrics import Results
@@ -57,9 +56,8 @@ def played(*changes: str, seed: int | None = None, folder: Path | None = None) -
 
 @contextmanager
 def quick() -> Iterator[None]:
-    """Runs in which what others have counted and built is taken from them."""
+    """Runs in which what others have built is taken from them."""
     with (
-        patch.object(FlopCounter, "_counted", _counted_once),
         patch.object(backbones, "build", _built_once),
         patch.object(unread, "leave_unread", _of_all),
     ):
@@ -79,18 +77,6 @@ def _built_once(*what: Any, **how: Any) -> Backbone:
     if key not in _built:
         _built[key] = _build(*what, **how)
     return _built[key]
-
-
-_count, _counts = FlopCounter._counted, dict[str, tuple[int, ...]]()
-
-
-def _counted_once(self: FlopCounter, *what: Any) -> tuple[int, ...]:
-    """Counting takes most of a small run, and the runs are of few shapes; what is counted is tested elsewhere."""
-    backbone = self.backbone
-    shape = repr((backbone.family.config.to_dict(), backbone.specs, backbone.objective, backbone.recomputed, what))
-    if shape not in _counts:
-        _counts[shape] = _count(self, *what)
-    return _counts[shape]
 
 
 @cache

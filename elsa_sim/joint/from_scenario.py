@@ -1,6 +1,6 @@
 """From a scenario to its joint problem, and back: what SflLLM's optimiser decides by, from the program's own cost model.
 
-FLOPs are the closed forms of :mod:`.flops_closed_form` (equal to the counted ones), bytes those of the messages that a run
+FLOPs and bytes are those of the messages that a run
 sends, gains and rates those of the run's radio at its start. So the delay of a decision is that of the simulated timeline
 with it: exactly where every sequence has the stated length, nothing fades, nobody slows down and no codec depends on data.
 """
@@ -18,7 +18,7 @@ from ..base.errors import Fault, InputFaults
 from ..codecs.base import MessageContext
 from ..codecs.chain import chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
-from ..learning.backbone import flops_closed_form
+from ..learning.backbone.flops import pass_flops, update_flops
 from ..learning.backbone.memory import Outline
 from ..learning.backbone.numbers import FLOAT
 from ..learning.backbone.options import Part, adapted
@@ -179,19 +179,15 @@ def _load(plan: Plan, radio: Radio, outline: Outline, cut: int, length: int, mai
     def sent(message: Message, station: str) -> Floats:
         return np.array([plan.played.latency(station, n) + 8.0 * message.size / radio.rate(station, n) for n in names])
 
-    backward = flops_closed_form.flops(outline, first, "backward", rows, length) + flops_closed_form.update(
-        outline, [first]
-    )
-    learn = flops_closed_form.flops(outline, rest, "backward", clients * rows, length) + flops_closed_form.update(
-        outline, [rest]
-    )
+    backward = pass_flops(outline, first, "backward", rows, length) + update_flops(outline, [first])
+    learn = pass_flops(outline, rest, "backward", clients * rows, length) + update_flops(outline, [rest])
     decoding = clients * _seconds(plan.devices[main], up.decode)
     mean = 2.0 * clients * outline.trained([first])
     return Load(
-        forward=each(flops_closed_form.flops(outline, first, "forward", rows, length)) + each(up.encode),
+        forward=each(pass_flops(outline, first, "forward", rows, length)) + each(up.encode),
         activation=np.full(clients, 8.0 * (up.size + attached)),
         server_forward=decoding
-        + _seconds(plan.devices[main], flops_closed_form.flops(outline, rest, "forward", clients * rows, length)),
+        + _seconds(plan.devices[main], pass_flops(outline, rest, "forward", clients * rows, length)),
         server_backward=_seconds(plan.devices[main], learn)
         - plan.devices[main].launch
         + clients * _seconds(plan.devices[main], down.encode),

@@ -122,26 +122,26 @@ def _audit(
 
 def _blueprint(plan: Plan, data: Dataset) -> Model:
     """The shapes of the model and the costs of its passes, from its configuration alone."""
-    from ..learning.backbone.blueprint import Blueprint, Formulas
+    from ..learning.backbone.blueprint import Blueprint
+    from ..learning.backbone.flops import Formulas
     from ..learning.training.model import Model
 
-    blueprint = Blueprint(plan.outline_with(data.vocab_size))
-    return Model(blueprint, Formulas(blueprint))
+    outline = plan.outline_with(data.vocab_size)
+    return Model(Blueprint(outline), Formulas(outline))
 
 
 def _built(plan: Plan, data: Dataset) -> Model:
-    """The model with its weights, and the counter of what its passes cost.
+    """The model with its weights, and what its passes cost.
 
     Raises:
         InputFaults: the weights cannot be loaded, or adapters have no place in the backbone.
     """
     from ..learning.backbone import model as backbones
-    from ..learning.backbone.flops import FlopCounter
+    from ..learning.backbone.flops import Formulas
     from ..learning.training.model import Model
 
     scenario = plan.scenario
-    make = partial(
-        backbones.build,
+    backbone = backbones.build(
         scenario.backbone,
         plan.source,
         scenario.task.objective,
@@ -149,10 +149,9 @@ def _built(plan: Plan, data: Dataset) -> Model:
         vocabulary=data.vocab_size,
         pad_id=data.pad_id,
         seed=plan.context.streams.integer("backbone"),
+        half=scenario.execution.precision == "bfloat16",
     )
-    outline = make(meta=True)
-    backbone = make(half=scenario.execution.precision == "bfloat16")
-    return Model(backbone.to(scenario.execution.device), FlopCounter(outline))
+    return Model(backbone.to(scenario.execution.device), Formulas(plan.outline_with(data.vocab_size)))
 
 
 def _executor(plan: Plan, model: Model, journal: Journal | None) -> Executor:

@@ -17,7 +17,7 @@ from ..base.streams import Streams
 from ..codecs.base import MessageContext
 from ..codecs.chain import chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
-from ..learning.backbone import flops_closed_form
+from ..learning.backbone.flops import pass_flops, update_flops
 from ..learning.backbone.memory import Outline
 from ..learning.backbone.numbers import FLOAT
 from ..learning.backbone.options import whole
@@ -126,9 +126,9 @@ def needs(
     task, wire_bytes = scenario.task, scenario.network.transport.wire_bytes
     if cuts is None or there is None:
         model = whole(outline.shape.layers)
-        flops = flops_closed_form.flops(outline, model, "both", task.batch_size, task.max_length)
+        flops = pass_flops(outline, model, "learn", task.batch_size, task.max_length)
         bits = 8.0 * wire_bytes(FLOAT * outline.trained([model]))
-        work = (flops + flops_closed_form.update(outline, [model])) * scenario.protocol.local_steps
+        work = (flops + update_flops(outline, [model])) * scenario.protocol.local_steps
         waits = {name: machine(devices[name]).seconds(work, scenario.protocol.local_steps) for name in clients}
         return {None: Needs(dict.fromkeys(clients, bits), waits)}
     pattern = there.pattern
@@ -143,9 +143,7 @@ def needs(
             before = cost(there, client, cut.p, cut.q).client
         else:
             first = parts[client.name][0]
-            before = client.machine.seconds(
-                flops_closed_form.flops(outline, first, "forward", task.batch_size, task.max_length)
-            )
+            before = client.machine.seconds(pass_flops(outline, first, "forward", task.batch_size, task.max_length))
         waits[client.name] = before + ups * client.latency
     found: dict[str | None, Needs] = {None: Needs(dict.fromkeys(waits, 8.0 * there.crossing[0]), waits)}
     aggregator = scenario.protocol.aggregator

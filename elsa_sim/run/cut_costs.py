@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..base.errors import InputError
-from ..learning.backbone import flops_closed_form
+from ..learning.backbone.flops import pass_flops, update_flops
 from ..learning.backbone.memory import Outline
 from ..learning.backbone.options import Part, whole
 from ..learning.splits.pattern import StepPattern
@@ -62,8 +62,8 @@ def of_plan(plan: Plan) -> tuple[CutCost, list[CutCost]]:
 
 def step_flops(outline: Outline, parts: Sequence[Part], batch: int, length: int) -> float:
     """FLOPs of a local step of ``parts`` on a full padded batch: forward, backward, update."""
-    passes = sum(flops_closed_form.flops(outline, part, "both", batch, length) for part in parts)
-    return passes + flops_closed_form.update(outline, parts)
+    passes = sum(pass_flops(outline, part, "learn", batch, length) for part in parts)
+    return passes + update_flops(outline, parts)
 
 
 def _cost(outline: Outline, parts: Sequence[Part], p: int, q: int, batch: int, length: int) -> CutCost:

@@ -17,7 +17,7 @@ from ..base.units import (
     format_speed,
 )
 from ..devices import DeviceOptions
-from ..learning.backbone import flops_closed_form
+from ..learning.backbone.flops import pass_flops
 from ..learning.backbone.memory import Outline
 from ..learning.splits.base import Cut
 from ..learning.splits.pattern import Holder
@@ -70,7 +70,7 @@ def too_slow(
         places: tuple[tuple[Holder, str], ...] = (("client", client), ("server", server))
         for holder, name in places:
             held = pattern.held(parts, holder)
-            work = float(sum(flops_closed_form.flops(outline, part, "both", rows, width) for part in held))
+            work = float(sum(pass_flops(outline, part, "learn", rows, width) for part in held))
             speed = devices[name].effective_speed / devices[name].slowdown
             if work / speed > MOST_TIME and name not in slow.get((work, speed), ()):
                 slow.setdefault((work, speed), []).append(name)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from elsa_sim.base.context import Context
 from elsa_sim.base.streams import Streams
+from elsa_sim.learning.backbone.memory import Outline
 from elsa_sim.learning.backbone.model import Backbone, Objective, build
 from elsa_sim.learning.backbone.options import DECODERS, ENCODERS, BackboneOptions, LoraOptions, locate
 from elsa_sim.learning.tasks.base import Split
@@ -109,6 +110,14 @@ def made(
     """What ``options`` describe, built."""
     source = locate(options, Context(Streams(0)))
     return build(options, source, objective, labels=CLASSES, vocabulary=VOCABULARY, pad_id=pad, seed=seed, meta=meta)
+
+
+def outlined(options: BackboneOptions, objective: Objective, *, vocabulary: int = VOCABULARY) -> Outline:
+    """What ``options`` describe, on paper."""
+    source, causal = locate(options, Context(Streams(0))), objective == "causal_lm"
+    return Outline.of(
+        source, options.lora, causal_lm=causal, labels=CLASSES, vocabulary=vocabulary, numbers=options.numbers
+    )
 
 
 @cache

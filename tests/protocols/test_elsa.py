@@ -20,7 +20,6 @@ from sklearn.metrics import adjusted_rand_score, roc_auc_score
 from small_runs import HIDDEN, framed, known, played, transfers, work, world_of
 
 from elsa_sim.base.errors import ScenarioError
-from elsa_sim.learning.backbone.flops import FlopCounter
 from elsa_sim.learning.clustering.scores import ClientScores
 from elsa_sim.learning.tasks.base import Split
 from elsa_sim.learning.tasks.partition import Iid
@@ -324,8 +323,7 @@ def test_the_cost_model_is_what_a_step_takes() -> None:
 def entire(*changes: str) -> Results:
     """A round of the example with all parts, without arithmetic."""
     example = Path(__file__).parents[2] / "scenarios" / "elsa.yaml"
-    with patch.object(FlopCounter, "_counted", small_runs._counted_once):
-        return simulation.run(model.load(example, ("protocol.rounds=1", TIMING, *changes)))
+    return simulation.run(model.load(example, ("protocol.rounds=1", TIMING, *changes)))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from elsa_sim.base.context import Context
 from elsa_sim.base.errors import InputError
 from elsa_sim.base.streams import Streams
 from elsa_sim.cli import commands
-from elsa_sim.learning.backbone import flops_closed_form
+from elsa_sim.learning.backbone.flops import pass_flops, update_flops
 from elsa_sim.learning.backbone.memory import Outline
 from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, locate
 from elsa_sim.learning.splits.pattern import head_at, u_shaped
@@ -92,8 +92,8 @@ def test_minilm_with_two_cuts() -> None:
     pattern = u_shaped("edge")
     for cost in costs:  # what the server does is what is missing
         server = pattern.held(pattern.divide(6, cost.p, cost.q), "server")
-        work = sum(flops_closed_form.flops(minilm(), part, "both", 4, 32) for part in server)
-        assert cost.flops + work + flops_closed_form.update(minilm(), server) == pytest.approx(model.flops, rel=1e-12)
+        work = sum(pass_flops(minilm(), part, "learn", 4, 32) for part in server)
+        assert cost.flops + work + update_flops(minilm(), server) == pytest.approx(model.flops, rel=1e-12)
         arriving = 2 * 4 * 32 * (4 * 384 + 32)  # states and their places, at two cuts
         assert cost.memory + minilm().training(server, 4, 32).total() == model.memory + arriving
 

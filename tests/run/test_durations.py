@@ -7,7 +7,7 @@ from small_runs import loaded
 
 from elsa_sim.base.errors import ScenarioError
 from elsa_sim.base.units import MOST_TIME
-from elsa_sim.learning.backbone import flops_closed_form
+from elsa_sim.learning.backbone.flops import pass_flops
 from elsa_sim.learning.backbone.options import whole
 from elsa_sim.run.checks import check
 
@@ -34,7 +34,7 @@ def test_the_bound_is_that_of_a_run() -> None:
     """The whole model's forward and backward pass takes its FLOPs divided by the speed."""
     plan = check(loaded("protocol=fedavg"))
     task = plan.scenario.task
-    work = flops_closed_form.flops(plan.outline, whole(3), "both", task.batch_size, task.max_length)
+    work = pass_flops(plan.outline, whole(3), "learn", task.batch_size, task.max_length)
     slowdown = 1e3 * MOST_TIME / work
     check(loaded("protocol=fedavg", "devices.client.speed=1000", f"devices.client.slowdown={0.99 * slowdown}"))
     told("protocol=fedavg", "devices.client.speed=1000", f"devices.client.slowdown={1.01 * slowdown}")

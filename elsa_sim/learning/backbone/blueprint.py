@@ -7,15 +7,13 @@ shapes and FLOPs are those of the built model; tests compare them for every fami
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from ..execution.work import TensorSpec
-from . import flops_closed_form, tensors
+from . import tensors
 from .adapters import expected, own_name
 from .memory import Outline
 from .options import Part, adapted
-
-Phase = Literal["forward", "backward", "learn"]
 
 
 class Blueprint:
@@ -53,25 +51,3 @@ class Blueprint:
             TypeError: always; there are none.
         """
         raise TypeError("a blueprint has no values")
-
-
-class Formulas:
-    """FLOPs of parts of a ``blueprint`` in closed form: those that :class:`.FlopCounter` counts."""
-
-    def __init__(self, blueprint: Blueprint) -> None:
-        self._sizes = blueprint.sizes
-        self._rows = cache(self._of_one_and_two)
-
-    def flops(self, part: Part, phase: Phase, rows: int, width: int) -> int:
-        """FLOPs of a phase of ``part`` on a padded batch [rows, width]; ``learn`` is forward, loss and backward."""
-        one, two = self._rows(part, phase, width)
-        return one + (rows - 1) * (two - one)
-
-    def head(self, rows: int) -> tuple[int, int]:
-        """Outputs of the head, and its FLOPs on representations [rows, D]."""
-        return self._sizes.outputs, flops_closed_form.head(self._sizes, rows)
-
-    def _of_one_and_two(self, part: Part, phase: Phase, width: int) -> tuple[int, int]:
-        passes: Literal["forward", "backward", "both"] = "both" if phase == "learn" else phase
-        one, two = (flops_closed_form.flops(self._sizes, part, passes, rows, width) for rows in (1, 2))
-        return one, two

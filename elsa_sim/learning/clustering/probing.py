@@ -97,10 +97,10 @@ class Probing:
         return Work("judge clients", Compare(groups, self.centred), tuple(reports), (None,), flops)
 
     def _flops(self, part: Part) -> float:
-        return float(self.model.counter.flops(part, "forward", *self.batch.shape))
+        return float(self.model.formulas.flops(part, "forward", *self.batch.shape))
 
     @cached_property
     def _head(self) -> tuple[int, float]:
         """Classes, and FLOPs of the head on the representations."""
-        outputs, flops = self.model.counter.head(self.count)
+        outputs, flops = self.model.formulas.head(self.count)
         return outputs, float(flops)

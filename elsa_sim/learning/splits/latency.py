@@ -6,7 +6,7 @@ One step of client n at (p, q) takes
           + sum over the clients m of its server of server(Part 2 of m forward and backward) / slots,
 
 with parts and crossings as the protocol's step pattern declares them (four crossings where the client has the head, two
-where the server has it), the closed forms of :mod:`.flops_closed_form` for FLOPs at full length, the declared bytes of the
+where the server has it), the closed forms of :mod:`.flops` for FLOPs at full length, the declared bytes of the
 codecs, and fair shares of links that several clients cross. The sum is the server's queue when all its clients are at the
 same step, so cuts depend on one another. Per server, all (p, q) with p >= p_min, q >= 1 that fit the client's memory are
 tried for one client after the other, taking what lowers (max_n T_n, sum_n T_n), until nothing does; the search starts from
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ...base.units import MOST_COUNT
-from ..backbone import flops_closed_form
+from ..backbone.flops import pass_flops, update_flops
 from .base import ClientResources, Cut, Resources, SplitPolicy, no_room, tail, too_many
 from .pattern import Holder, StepPattern
 
@@ -92,8 +92,8 @@ def cost(resources: Resources, client: ClientResources, p: int, q: int) -> Cost:
 
     def flops(at: Holder) -> float:
         held = pattern.held(parts, at)
-        passes = sum(flops_closed_form.flops(outline, part, "both", rows, width) for part in held)
-        return passes + flops_closed_form.update(outline, held)
+        passes = sum(pass_flops(outline, part, "learn", rows, width) for part in held)
+        return passes + update_flops(outline, held)
 
     (up, down), server = resources.crossing, resources.servers[client.server]
     return Cost(

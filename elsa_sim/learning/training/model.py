@@ -22,8 +22,8 @@ from .kernels import Backward, EvaluateBatch, Forward, Infer, Learn, LearnJointl
 from .optim import FLOPS_PER_PARAMETER, PROXIMAL_FLOPS, Optimizer
 
 if TYPE_CHECKING:
-    from ..backbone.blueprint import Blueprint, Formulas
-    from ..backbone.flops import FlopCounter
+    from ..backbone.blueprint import Blueprint
+    from ..backbone.flops import Formulas
     from ..backbone.model import Backbone
 
 
@@ -43,9 +43,9 @@ class Trained(NamedTuple):
 class Model:
     """Builds work on one shared frozen backbone."""
 
-    def __init__(self, backbone: Backbone | Blueprint, counter: FlopCounter | Formulas) -> None:
+    def __init__(self, backbone: Backbone | Blueprint, formulas: Formulas) -> None:
         self.backbone = cast("Backbone", backbone)  # nothing is computed on a blueprint
-        self.counter = counter
+        self.formulas = formulas
         self.layers, self.hidden, self.specs = backbone.layers, backbone.hidden, backbone.specs
         self.dtype = str(backbone.dtype).removeprefix("torch.")
         self.whole = whole(backbone.layers)
@@ -82,7 +82,7 @@ class Model:
         Outputs: packed states [n, D]; the saved activations.
         """
         longest, total = _extent(lengths)
-        flops = self.counter.flops(trained.part, "forward", len(lengths), longest)
+        flops = self.formulas.flops(trained.part, "forward", len(lengths), longest)
         outputs: tuple[Spec, ...] = (self.states(total), LOCAL)
         kernel = Forward(self.backbone, trained.part, lengths)
         return Work(f"{trained.part.name}.forward", kernel, (trained.adapters, x), outputs, flops)
@@ -93,7 +93,7 @@ class Model:
         Outputs: gradient of the packed input [n, D] (``None`` for token ids); updated adapters; moments.
         """
         flops = self.update_flops(trained, optimizer)
-        flops += self.counter.flops(trained.part, "backward", len(lengths), _extent(lengths)[0])
+        flops += self.formulas.flops(trained.part, "backward", len(lengths), _extent(lengths)[0])
         outputs = (None if trained.part.first else gradient.spec, trained.adapters.spec, None)
         inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), saved, gradient)
         kernel = Backward(self.backbone, trained.part, lengths, optimizer)
@@ -104,7 +104,7 @@ class Model:
 
         Outputs: gradient of the packed input (``None`` for token ids); updated adapters; moments; the loss.
         """
-        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self.update_flops(trained, optimizer)
+        flops = self.formulas.flops(trained.part, "learn", *batch.shape) + self.update_flops(trained, optimizer)
         outputs = (
             None if trained.part.first else self.states(batch.valid),
             trained.adapters.spec,
@@ -123,7 +123,7 @@ class Model:
         Outputs: gradient of the packed states of each; updated adapters; moments; the loss.
         """
         batch = joined(batches)
-        flops = self.counter.flops(trained.part, "learn", *batch.shape) + self.update_flops(trained, optimizer)
+        flops = self.formulas.flops(trained.part, "learn", *batch.shape) + self.update_flops(trained, optimizer)
         outputs = (*(self.states(each.valid) for each in batches), trained.adapters.spec, None, TensorSpec(()))
         inputs = (trained.adapters, trained.moments, _anchor(trained, optimizer), *states)
         kernel = LearnJointly(self.backbone, trained.part, batch.lengths, optimizer, batch)
@@ -189,7 +189,7 @@ class Model:
         """
         part = Part("align", 0, self.layers, first=True, last=False)
         modules = len({module_of(name) for name in self.specs})
-        flops = float((3 + (1 + modules) * steps) * self.counter.flops(part, "forward", *batch.shape))
+        flops = float((3 + (1 + modules) * steps) * self.formulas.flops(part, "forward", *batch.shape))
         if not rule.linear:
             flops += rule.work_flops([_shapes(ref) for ref in trained])
         function = Align(rule, self.backbone, batch, tuple(weights), ridge, steps)

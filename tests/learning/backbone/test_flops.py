@@ -1,4 +1,4 @@
-"""Counted FLOPs: by hand, for every shape, and what adapters and frozen weights add to them."""
+"""FLOPs by hand, and what adapters and frozen weights add to them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from small_models import CASES, CLASSES, CONFIGS, HIDDEN, INNER, LAYERS, LINEAR, VOCABULARY, small
+from small_models import CLASSES, CONFIGS, HIDDEN, INNER, LAYERS, LINEAR, VOCABULARY, configuration, outlined
 
-from elsa_sim.learning.backbone.flops import FlopCounter
-from elsa_sim.learning.backbone.options import Part, three_parts, whole
+from elsa_sim.learning.backbone.flops import Formulas
+from elsa_sim.learning.backbone.model import Objective
+from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, Part, three_parts, whole
 
 D, I, R = HIDDEN, INNER, 2
 
@@ -22,23 +21,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @cache
-def counter(
-    root: Path, family: str, objective: str = "classification", rank: int = R, every: bool = False
-) -> FlopCounter:
-    targets = LINEAR[family] if every else None
-    return FlopCounter(small(root, family, objective, meta=True, rank=rank, targets=targets))
-
-
-PARTS = [part for p, q in ((0, 0), (1, 1), (2, 0), (0, 2)) for part in three_parts(LAYERS, p, q)] + [whole(LAYERS)]
-PHASES = [(part, phase) for part in PARTS for phase in (("learn",) if part.last else ("forward", "backward"))]
-
-
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@pytest.mark.parametrize(("family", "objective"), CASES)
-@given(st.sampled_from(PHASES), st.integers(1, 5), st.integers(2, 24))
-def test_the_polynomial_is_the_count(root: Path, family: str, objective: str, what, rows: int, width: int) -> None:
-    flops = counter(root, family, objective)
-    assert flops.flops(*what, rows, width) == flops.count(*what, rows, width)
+def formulas(
+    root: Path, family: str, objective: Objective = "classification", rank: int = R, every: bool = False
+) -> Formulas:
+    lora = LoraOptions(rank=rank, targets=LINEAR[family] if every else None)
+    options = BackboneOptions(name=str(configuration(root / family, family)), weights="random", lora=lora)
+    return Formulas(outlined(options, objective))
 
 
 def middle(start: int = 1, stop: int = 2) -> Part:
@@ -48,18 +36,17 @@ def middle(start: int = 1, stop: int = 2) -> Part:
 @pytest.mark.parametrize(("rows", "width"), [(1, 4), (3, 7)])
 def test_one_layer_by_hand(root: Path, rows: int, width: int) -> None:
     """A product of [n, a] and [a, b] is 2 n a b operations."""
-    n, flops = rows * width, counter(root, "bert")
+    n, flops = rows * width, formulas(root, "bert")
     dense = 2 * n * (4 * D * D + 2 * D * I)  # query, key, value, output; the two of the feed-forward net
     attention = 2 * rows * (2 * width * width * D)  # scores and weighted values
     lora = 2 * (2 * n * R * (D + D))  # query and value
-    assert flops.count(middle(), "forward", rows, width) == dense + attention + lora
     assert flops.flops(middle(), "forward", rows, width) == dense + attention + lora
     # Backward: frozen products have an input gradient only; attention and LoRA have one gradient for each factor.
     assert flops.flops(middle(), "backward", rows, width) == dense + 2 * attention + 2 * lora
 
 
 def test_the_first_layer_has_no_gradient_of_its_input(root: Path) -> None:
-    rows, width, flops = 3, 7, counter(root, "bert")
+    rows, width, flops = 3, 7, formulas(root, "bert")
     n = rows * width
     inner, first = flops.flops(middle(0, 1), "backward", rows, width), Part("part1", 0, 1, first=True)
     frozen = 3 * 2 * n * D * D  # into the input through query, key and value
@@ -72,40 +59,38 @@ def test_the_first_layer_has_no_gradient_of_its_input(root: Path) -> None:
 @pytest.mark.parametrize("family", CONFIGS)
 def test_embeddings_alone_cost_no_products(root: Path, family: str) -> None:
     part = three_parts(LAYERS, 0, 0)[0]
-    assert counter(root, family).flops(part, "backward", 2, 5) == 0
-    assert counter(root, family).flops(part, "forward", 2, 5) == 0
+    assert formulas(root, family).flops(part, "backward", 2, 5) == 0
+    assert formulas(root, family).flops(part, "forward", 2, 5) == 0
 
 
 def test_the_head_by_hand(root: Path) -> None:
     """A part without layers: the pooler is frozen, the classifier is trained."""
     rows, part = 4, three_parts(LAYERS, 1, 0)[2]
     pooler, classifier = 2 * rows * D * D, 2 * rows * D * CLASSES
-    assert counter(root, "bert").flops(part, "learn", rows, 9) == 2 * pooler + 3 * classifier
+    assert formulas(root, "bert").flops(part, "learn", rows, 9) == 2 * pooler + 3 * classifier
     frozen = 2 * rows * 9 * D * VOCABULARY
-    assert counter(root, "gpt2", "causal_lm").flops(part, "learn", rows, 9) == 2 * frozen
+    assert formulas(root, "gpt2", "causal_lm").flops(part, "learn", rows, 9) == 2 * frozen
 
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_the_rank_of_lora_adds_two_products_per_target(root: Path, family: str) -> None:
     """2 r (in + out) operations per token and target, besides what is done once per batch."""
     rows, width = 2, 6
-    low, high = counter(root, family, rank=2, every=True), counter(root, family, rank=5, every=True)
+    low, high = formulas(root, family, rank=2, every=True), formulas(root, family, rank=5, every=True)
     few, many = (high.flops(middle(), "forward", n, width) - low.flops(middle(), "forward", n, width)
                  for n in (1, 1 + rows))  # fmt: skip
     added = many - few
-    targets = {name.rsplit(".lora_", 1)[0] for name in low.backbone.names(middle())}
-    assert len(targets) >= 3
-    parameters = dict(low.backbone.model.named_parameters())
-    sizes = [
-        parameters[f"{target}.lora_A.default.weight"].shape[1] + parameters[f"{target}.lora_B.default.weight"].shape[0]
-        for target in targets
-    ]
+    shape = outlined(
+        BackboneOptions(name=str(configuration(root / family, family)), weights="random"), "classification"
+    ).shape
+    sizes = [i + o for name, i, o in shape.linear() if name in LINEAR[family]]
+    assert len(sizes) >= 3
     assert added == rows * width * 2 * 3 * sum(sizes)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "qwen3"])
 def test_parts_add_up_and_learning_is_forward_and_backward(root: Path, family: str) -> None:
-    flops, (rows, width) = counter(root, family), (3, 8)
+    flops, (rows, width) = formulas(root, family), (3, 8)
     for p, q in ((0, 0), (1, 1), (2, 0)):
         part1, part2, part3 = three_parts(LAYERS, p, q)
         body = Part("body", 0, LAYERS - q, first=True)
@@ -117,8 +102,3 @@ def test_parts_add_up_and_learning_is_forward_and_backward(root: Path, family: s
         assert total >= flops.flops(whole(LAYERS), "learn", rows, width)
         if p > 0:
             assert total == flops.flops(whole(LAYERS), "learn", rows, width)
-
-
-def test_counting_needs_no_memory_for_weights(root: Path) -> None:
-    assert all(parameter.is_meta for parameter in counter(root, "llama").backbone.parameters())
-    assert all(buffer.is_meta for buffer in counter(root, "bert").backbone.buffers())

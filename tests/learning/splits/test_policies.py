@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from elsa_sim.base.context import Context
 from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.streams import Streams
-from elsa_sim.learning.backbone import flops_closed_form
+from elsa_sim.learning.backbone.flops import pass_flops
 from elsa_sim.learning.backbone.memory import Outline
 from elsa_sim.learning.backbone.options import BackboneOptions, locate, three_parts
 from elsa_sim.learning.splits.base import ClientResources, Machine, Resources
@@ -106,7 +106,7 @@ def test_the_cost_by_hand() -> None:
     there = resources([2e9], server=20e9, rate=1e6)
     found = cost(there, there.clients[0], 2, 1)
     first, middle, last = three_parts(LAYERS, 2, 1)
-    flops = [flops_closed_form.flops(there.outline, part, "both", 8, 16) for part in (first, middle, last)]
+    flops = [pass_flops(there.outline, part, "learn", 8, 16) for part in (first, middle, last)]
     update = [14 * there.outline.trained([part]) for part in (first, middle, last)]
     assert found.client == pytest.approx((flops[0] + flops[2] + update[0] + update[2]) / 2e9)
     assert found.server == pytest.approx((flops[1] + update[1]) / 20e9)

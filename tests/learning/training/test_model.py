@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import f1_score
-from small_models import CLASSES, VOCABULARY, batch_of, made, perturbed, samples
+from small_models import CLASSES, VOCABULARY, batch_of, made, outlined, perturbed, samples
 from torch import Tensor
 
 from elsa_sim.learning.aggregation.rules.mean import Mean
-from elsa_sim.learning.backbone.flops import FlopCounter
+from elsa_sim.learning.backbone.flops import Formulas
 from elsa_sim.learning.backbone.model import Objective
 from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, Part, three_parts
 from elsa_sim.learning.execution.executor import Batched, Executor, TimingOnly
@@ -40,8 +40,8 @@ def model(
 ) -> Model:
     name = "tiny-bert" if objective == "classification" else "tiny-gpt2"
     options = BackboneOptions(name=name, lora=LoraOptions(rank=2))
-    shapes = made(options, objective, meta=True)
-    return Model(shapes if outline else made(options, objective).to(dtype), FlopCounter(shapes))
+    backbone = made(options, objective, meta=outline)
+    return Model(backbone if outline else backbone.to(dtype), Formulas(outlined(options, objective)))
 
 
 def start(of: Model) -> Ref:
@@ -248,7 +248,7 @@ def test_a_tensor_without_a_part_in_training_is_left_alone() -> None:
 
 def test_flops_of_work_are_those_counted_and_the_update() -> None:
     of, batch = model(), batch_of([4, 3, 6])
-    theta, counter = start(of), of.counter
+    theta, counter = start(of), of.formulas
     bottom, middle, top = (of.take(part, theta) for part in PARTS)
     sizes = [sum(spec.numel for spec in trained.adapters.spec.values()) for trained in (bottom, middle, top)]
     shape = (3, 6)
