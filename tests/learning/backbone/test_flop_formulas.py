@@ -66,7 +66,7 @@ def assert_counted(shape: Outline, backbone: Backbone) -> None:
 
 @pytest.mark.parametrize(("family", "objective", "targets"), CHOICES)
 def test_the_formulas_are_the_count(root: Path, family: str, objective: str, targets: tuple[str, ...] | None) -> None:
-    backbone = small(root, family, objective, meta=True, rank=2, targets=targets)
+    backbone = small(root, family, objective, rank=2, targets=targets)
     shape = outline(root, family, objective, targets)
     assert_counted(shape, backbone)
     assert Formulas(shape).head(5) == head(backbone, 5)
@@ -76,7 +76,7 @@ def test_the_formulas_are_the_count(root: Path, family: str, objective: str, tar
 def test_with_gradient_checkpointing_each_layer_is_counted_once_more(root: Path, family: str) -> None:
     options = BackboneOptions(name=str(configuration(root / f"{family}-again", family)), weights="random",
                               lora=LoraOptions(rank=2, alpha=3.0), gradient_checkpointing=True)  # fmt: skip
-    backbone = made(options, "classification", meta=True)
+    backbone = made(options, "classification")
     assert_counted(replace(outline(root, family, "classification", None), numbers=options.numbers), backbone)
 
 
@@ -96,11 +96,11 @@ def test_formulas_follow_the_configuration(tmp_path: Path, family: str, changes:
         lora = LoraOptions(rank=2, alpha=3.0, targets=targets)
         source = locate(BackboneOptions(name=str(place), weights="random", lora=lora), Context(Streams(0)))
         shape = Outline.of(source, lora, causal_lm=False, labels=CLASSES, vocabulary=VOCABULARY)
-        assert_counted(shape, small(tmp_path, family, meta=True, rank=2, targets=targets, **changes))
+        assert_counted(shape, small(tmp_path, family, rank=2, targets=targets, **changes))
 
 
 def test_an_update_is_counted_per_trained_parameter(root: Path) -> None:
-    backbone = small(root, "bert", meta=True, rank=2)
+    backbone = small(root, "bert", rank=2)
     parts = three_parts(LAYERS, 1, 1)
     trained = sum(spec.numel for part in parts for name, spec in backbone.specs.items() if name in backbone.names(part))
     assert update_flops(outline(root, "bert", "classification", None), parts) == 14.0 * trained
