@@ -50,7 +50,8 @@ def run(sizes: dict[str, Any], threads: int) -> dict[str, float]:
 
     option = {"num_rounds": 1, "num_steps": sizes["steps"], "batch_size": sizes["batch"], "optimizer": "AdamW",
               "learning_rate": LR, "weight_decay": 0.0, "sample": "full", "proportion": 1.0, "aggregate": "other",
-              "train_holdout": 0.0, "test_holdout": 0.0, "gpu": [], "no_log_console": True, "no_tqdm": True}  # fmt: skip
+              "train_holdout": 0.0, "test_holdout": 0.0, "gpu": [], "no_log_console": True, "no_tqdm": True,
+              "torch_num_threads": threads}  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         task = os.path.join(folder, "task")
         made = flgo.gen_task({"benchmark": {"name": "peers.flgo_task", "para": {"sizes": sizes}}}, task)
