@@ -6,7 +6,7 @@ BIN     = $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 export PIP_CONSTRAINT = $(CURDIR)/constraints.txt
 
-.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kill kills fuzz ray emulate referee clean
+.PHONY: demo test lint types contracts unit slow quickstart notebooks mutants kill kills fuzz ray emulate referee peers clean
 
 demo: $(VENV)/.demo
 	$(BIN)/elsa-sim run scenarios/quickstart.yaml
@@ -83,6 +83,21 @@ $(REFEREE)/.ready:
 	$(REFEREE)/bin/pip install -qq ns3
 	touch $@
 
+# An environment for each of the simulators that `python benchmarks/training.py --peers` runs: their pins contradict one another.
+# Of this program's versions only those that compute are kept. One that cannot be installed is a row with its error.
+PEERS    ?= pfl flower appfl flgo
+PEERS_AT ?= .venv-peers
+COMPUTE  = torch|transformers|peft|tokenizers|safetensors|numpy|scipy|scikit-learn|pandas|pyarrow
+peers:
+	-$(MAKE) --keep-going $(PEERS:%=$(PEERS_AT)/%/.ready)
+
+$(PEERS_AT)/%/.ready: benchmarks/peers/%.txt constraints.txt
+	$(PYTHON) -m venv $(PEERS_AT)/$*
+	grep -E '^($(COMPUTE))==' constraints.txt > $(PEERS_AT)/$*/constraints.txt
+	PIP_CONSTRAINT=$(abspath $(PEERS_AT))/$*/constraints.txt $(PEERS_AT)/$*/bin/pip install -qq --editable '.[pretrained]' -r $<
+	test ! -e $(<:.txt=.alone.txt) || $(PEERS_AT)/$*/bin/pip install -qq --no-deps -r $(<:.txt=.alone.txt)
+	touch $@
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "elsa-sim needs Python >= 3.11; call make with PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -97,4 +112,4 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(REFEREE) .mutants .fuzz runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(REFEREE) $(PEERS_AT) .mutants .fuzz runs .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

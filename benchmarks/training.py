@@ -9,7 +9,7 @@ model and writing the run directory, ``CPU s`` also the imports.
     python benchmarks/training.py                          # both workloads, 3 repetitions
     python benchmarks/training.py --workload W --programs bare-32,batched-split-net --threads 1
     python benchmarks/training.py --quick                  # a tenth of the work: does everything run?
-    python benchmarks/training.py --peers                  # other simulators, too, one round (see peers.py)
+    python benchmarks/training.py --peers                  # other simulators, too, one round (make peers; see peers/)
 
 Programs: ``bare-32`` pads to 32 tokens as other simulators do, ``bare-longest`` to the longest text of a batch;
 ``EXECUTOR-MODEL-NETWORK`` is this program with that executor, MODEL ``split`` (three parts) or ``whole``, and NETWORK
@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import measuring
+import peers
 import workloads
 
 QUICK = {"W": {"clients": 4, "rounds": 1, "steps": 2}, "W-tiny": {"clients": 20, "rounds": 1}}
@@ -87,17 +88,12 @@ def run(program: str, sizes: dict[str, Any], threads: int) -> dict[str, float]:
 def child(arguments: argparse.Namespace) -> None:
     """One measurement, in this process: prints a JSON object."""
     sizes = json.loads(arguments.sizes)
-    if arguments.child in PEERS:
-        import peers
-
+    if arguments.child in peers.NAMES:
         found = peers.run(arguments.child, sizes, arguments.threads)
     else:
         found = run(arguments.child, sizes, arguments.threads)
     found["rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(found))
-
-
-PEERS = ("pfl",)
 
 
 def compare(workload: str, names: list[str], arguments: argparse.Namespace) -> None:
@@ -109,8 +105,12 @@ def compare(workload: str, names: list[str], arguments: argparse.Namespace) -> N
         for name in names:
             command = measuring.python(__file__, "--child", name, "--sizes", json.dumps(sizes),
                                        "--threads", str(arguments.threads))  # fmt: skip
-            if name in PEERS:
-                command[0] = arguments.peers_python
+            if name in peers.NAMES:
+                try:
+                    command[0] = peers.python(name, arguments.peers_python)
+                except FileNotFoundError as error:
+                    found[name].append({"failed": str(error)})
+                    continue
             alone = 1 if name.startswith("workers") else arguments.threads
             found[name].append(measuring.measured(command, threads=alone, cores=arguments.cores))
     steps = sizes["clients"] * sizes["rounds"] * sizes["steps"]
@@ -140,7 +140,8 @@ def main() -> None:
     parser.add_argument("--cores", type=int, help="let programs use only so many cores")
     parser.add_argument("--quick", action="store_true", help="a small part of the work, once")
     parser.add_argument("--peers", action="store_true", help="other simulators, too; one round")
-    parser.add_argument("--peers-python", default="python", help="interpreter of an environment that has the peers")
+    parser.add_argument("--peers-python", default=".venv-peers", metavar="PLACE",
+                        help="folder with environments PLACE/NAME (default: %(default)s), or one interpreter")  # fmt: skip
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--sizes", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -151,7 +152,7 @@ def main() -> None:
     print(measuring.machine(arguments.threads, arguments.cores))
     for workload in arguments.workload or workloads.WORKLOADS:
         names = arguments.programs.split(",") if arguments.programs else programs(workload)
-        compare(workload, names + (list(PEERS) if arguments.peers else []), arguments)
+        compare(workload, names + (list(peers.NAMES) if arguments.peers else []), arguments)
 
 
 if __name__ == "__main__":
