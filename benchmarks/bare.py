@@ -4,7 +4,7 @@ No network, no clock, no split, no event table: the least that gives the same ad
 the order of batches come from this program, as do the seeds, so that losses and accuracy agree up to rounding.
 
 ``padding="fixed"`` pads every batch to the maximum length, as the simulators compared with do; ``"longest"`` to the
-longest text of the batch.
+longest text of the batch. ``half`` trains and evaluates under PyTorch's autocast to bfloat16; adapters and optimizer are float32.
 """
 
 from __future__ import annotations
@@ -102,8 +102,13 @@ def accuracy(model: nn.Module, test: list[Batch]) -> float:
     return hits / sum(len(batch.lengths) for batch in test)
 
 
-def run(sizes: dict[str, Any], padding: Padding) -> dict[str, float]:
+def run(sizes: dict[str, Any], padding: Padding, *, half: bool = False) -> dict[str, float]:
     """FedAvg over all clients; host seconds of the whole, of the rounds alone, and the final accuracy."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        return _run(sizes, padding)
+
+
+def _run(sizes: dict[str, Any], padding: Padding) -> dict[str, float]:
     begin = time.perf_counter()
     prepared = Prepared(sizes)
     model, weights = prepared.model(), np.array([len(samples) for samples in prepared.samples], dtype=float)

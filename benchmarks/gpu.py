@@ -39,7 +39,7 @@ from typing import Any
 import measuring
 import workloads
 
-from elsa_sim.learning.backbone.options import MINILM_MODULE
+from elsa_sim.learning.backbone.configuration import MINILM_MODULE
 from elsa_sim.scenario import model
 from elsa_sim.scenario.document import Document
 from elsa_sim.scenario.model import Loaded

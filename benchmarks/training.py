@@ -11,7 +11,8 @@ model and writing the run directory, ``CPU s`` also the imports.
     python benchmarks/training.py --quick                  # a tenth of the work: does everything run?
     python benchmarks/training.py --peers                  # other simulators, too, one round (make peers; see peers/)
 
-Programs: ``bare-32`` pads to 32 tokens as other simulators do, ``bare-longest`` to the longest text of a batch;
+Programs: ``bare-32`` pads to 32 tokens as other simulators do, ``bare-longest`` to the longest text of a batch, ``bare-half``
+is the first under autocast to bfloat16;
 ``EXECUTOR-MODEL-NETWORK`` is this program with that executor, MODEL ``split`` (three parts) or ``whole``, and NETWORK
 ``net`` or ``ideal`` (no shared links); ``workers-split-net`` is batched, in as many processes as ``--threads``, one
 thread each; ``half-split-net`` is batched, with frozen products in bfloat16. Needs TREC in $ELSA_SIM_DATA and the extra
@@ -45,7 +46,13 @@ def programs(workload: str) -> list[str]:
     models = ["split", "whole"] if layers >= 3 else ["whole"]  # three parts have a layer each
     own = [f"{e}-{m}-{n}" for e in sorted(EXECUTORS) if e != "timing" for m in models for n in ("net", "ideal")]
     special = [f"{name}-{models[0]}-net" for name in ("workers", "half")]
-    return ["bare-32", "bare-longest", *sorted(own, key=lambda name: not name.startswith("serial")), *special]
+    return [
+        "bare-32",
+        "bare-longest",
+        "bare-half",
+        *sorted(own, key=lambda name: not name.startswith("serial")),
+        *special,
+    ]
 
 
 def run(program: str, sizes: dict[str, Any], threads: int) -> dict[str, float]:
@@ -56,7 +63,7 @@ def run(program: str, sizes: dict[str, Any], threads: int) -> dict[str, float]:
         import bare
 
         torch.set_num_threads(threads)
-        return bare.run(sizes, "fixed" if program == "bare-32" else "longest")
+        return bare.run(sizes, "longest" if program == "bare-longest" else "fixed", half=program == "bare-half")
     from elsa_sim.run import simulation
     from elsa_sim.world.progress import Observer
 

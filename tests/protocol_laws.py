@@ -76,7 +76,7 @@ def the_executor_changes_nothing(protocol: str) -> None:
     split = loaded(f"protocol={protocol}").scenario.protocol.pattern.split
     cuts = ("backbone.config.num_hidden_layers=5", *(["split={policy: score}"] if split else []),
             "devices.overrides={client1: {speed: 0.2 GFLOP/s}}")  # fmt: skip
-    for rounding, *changes in ((1e-4,), (1e-4, smooth), (1e-4, *cuts), (3e-2, rough)):
+    for rounding, *changes in ((1e-4,), (1e-4, smooth, *cuts), (3e-2, rough)):
         serial, expected = adapters_of(f"protocol={protocol}", "execution.executor=serial", *changes)
         for workers in (1, 2):
             with patch.dict(POOLS, local=InProcess):

@@ -135,7 +135,7 @@ def kinds(family: str | None) -> Table:
     from ..base.registry import families, summary
     from ..devices import profiles
     from ..learning.backbone.catalogue import entries, told
-    from ..learning.backbone.options import BUILT_IN
+    from ..learning.backbone.configuration import BUILT_IN
     from ..results import plots
     from ..scenario import model
     from ..scenario.validation import hint

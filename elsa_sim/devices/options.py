@@ -179,7 +179,8 @@ def _made(options: D, context: Context | None, numbers: NumberType, key: str, fa
     try:
         options = options.computing_in(numbers)
     except ValueError as error:
-        faults.append(Fault(f"{key}.speed", str(error)))
+        of = f"profile {options.profile!r}: " if options.profile else ""
+        faults.append(Fault(f"{key}.speed", f"{of}{error}; state speed: {{{numbers}: ...}}"))
     return _loaded(options, context, key, faults)
 
 

@@ -20,7 +20,6 @@ from ..codecs.chain import chain_flops, coupled, resolved, wire_specs
 from ..devices import DeviceOptions
 from ..learning.backbone.flops import pass_flops, update_flops
 from ..learning.backbone.memory import Outline
-from ..learning.backbone.numbers import FLOAT
 from ..learning.backbone.options import Part, adapted
 from ..learning.execution.work import TensorSpec
 from ..protocols.base import Protocol
@@ -225,7 +224,7 @@ def _message(plan: Plan, kind: str, up: bool, tensors: Mapping[str, TensorSpec])
     ready = resolved(coupled(plan.scenario.codec.chains)[kind], context, None)
     payload, encode, decode = 0.0, 0.0, 0.0
     for spec in tensors.values():
-        payload += sum(buffer.nbytes for buffer in wire_specs(ready, spec)[1]) if ready else FLOAT * spec.numel
+        payload += sum(buffer.nbytes for buffer in wire_specs(ready, spec)[1]) if ready else spec.nbytes
         costs = chain_flops(ready, spec, context)
         encode, decode = encode + costs[0], decode + costs[1]
     return Message(plan.scenario.network.transport.wire_bytes(payload), encode, decode)

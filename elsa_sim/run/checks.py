@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults, ScenarioError
 from ..devices import DeviceOptions
+from ..learning.backbone.configuration import unheeded
 from ..learning.backbone.memory import Outline
 from ..learning.backbone.options import Source, locate
 from ..learning.misbehaviour.base import Misbehaviour
@@ -178,6 +179,7 @@ def check(scenario: Given, overrides: Sequence[str] = ()) -> Plan:
             *scenario.protocol.notes(timing=scenario.execution.mode == "timing"),
             *_is(topology).notes,
             *_is(texts).notes,
+            *unheeded(_is(source).fields, scenario.backbone.dtype, scenario.backbone.quantize is not None),
             *_is(drawn),
             *effects.unlooked(scenario),
         ),

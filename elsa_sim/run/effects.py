@@ -67,6 +67,8 @@ def unlooked(scenario: Scenario) -> Iterator[str]:
             yield "execution.workers have nothing to do in timing mode"
         if scenario.execution.device != "cpu":
             yield "execution.device has nothing to do in timing mode"
+        if scenario.execution.cluster != "local":
+            yield "execution.cluster has nothing to do in timing mode"
         if scenario.adapters != AdapterOptions():
             yield "adapters are not kept in timing mode, which has none"
         if scenario.backbone.adapters is not None:

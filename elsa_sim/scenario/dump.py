@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from ..base.context import Context
 from ..base.errors import InputFaults
-from ..learning.backbone.options import BUILT_IN, adapters_folder
+from ..learning.backbone.configuration import BUILT_IN
+from ..learning.backbone.options import adapters_folder
 from .model import Loaded, Scenario
 from .yaml_reader import write
 

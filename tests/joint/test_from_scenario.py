@@ -55,7 +55,7 @@ def stated(made: Problem, decision: Decision) -> str:
 
 
 @pytest.mark.parametrize("barrier", ["true", "false"])
-@pytest.mark.parametrize("more", [(), DECODER], ids=["encoder", "decoder"])
+@pytest.mark.parametrize("more", [(), DECODER, ("backbone.dtype=bfloat16",)], ids=["encoder", "decoder", "bfloat16"])
 @pytest.mark.parametrize("allocation", ["equal", "greedy", "min_delay"])
 def test_the_delay_is_that_of_the_timeline(barrier: str, more: tuple[str, ...], allocation: str) -> None:
     how = {"equal": (), "greedy": ("wireless.allocator=greedy",),

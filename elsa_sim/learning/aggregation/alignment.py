@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...base.errors import Divergence
 from ...base.lazy import lazy
 from ..backbone.options import Part
 from ..tasks.data import Batch
@@ -85,14 +86,19 @@ def coefficients(
     with torch.no_grad(), attention.sdpa_kernel(attention.SDPBackend.MATH):  # the fused kernels have no forward mode
         shift = represent(_plus(base, delta)) - represent(base)
         target = represent(present) + shift
-        weight = float(shift.square().sum())
+        weight = float(shift.double().square().sum())
         if not weight:
             return modules, np.ones(count)
         alpha = np.ones(count)
         for _ in range(steps):
             at = torch.tensor(alpha, dtype=like.dtype, device=like.device)
             value, by = _linearised(layers, start, present, delta, modules, at)
-            apart, slopes = (each.double().cpu().numpy() for each in ((value - target).flatten(), by.flatten(1).T))
+            apart, slopes = (
+                each.double().cpu().numpy() for each in (value.double().sub(target).flatten(), by.flatten(1).T)
+            )
+            if not (np.isfinite(apart).all() and np.isfinite(slopes).all()):
+                what = f"hidden states or their derivatives are not finite in {value.dtype}".replace("torch.", "")
+                raise Divergence(f"semantic alignment: {what}; lower protocol.lr, or take another backbone.dtype")
             rows = np.vstack([slopes / np.sqrt(weight), np.eye(count) * np.sqrt(ridge / count)])
             wanted = np.concatenate(
                 [(slopes @ alpha - apart) / np.sqrt(weight), np.full(count, np.sqrt(ridge / count))]

@@ -18,8 +18,9 @@ from ...base import files
 from ...base.errors import Fault, InputFaults
 from . import tensors
 from .architecture import Architecture
+from .configuration import MOST_JSON
 from .families import FAMILIES
-from .options import ADAPTER_CONFIG, MOST_JSON, LoraOptions, Source, adapted
+from .options import ADAPTER_CONFIG, LoraOptions, Source, adapted
 
 VALUES = "adapter_model.safetensors"
 #: Where a run keeps the frozen weights of a backbone that was drawn from its seed, and their file there.

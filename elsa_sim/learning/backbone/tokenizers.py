@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ...base.errors import Fault, InputFaults
 from ...base.files import Unreadable, read
 from ..tasks.base import Task, Texts, Vocabulary
-from .options import MOST_JSON, Source
+from .configuration import MOST_JSON
+from .options import Source
 from .places import cached, file_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def tokenizer_for(source: Source, task: Task, texts: Texts) -> PreTrainedTokeniz
         try:
             tokenizer = AutoTokenizer.from_pretrained(source.tokenizer)
         except Exception as error:  # a damaged file fails in as many ways as there are libraries that read it
-            reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0][:300].rstrip(": ")
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(": ")
             raise InputFaults(
                 [Fault("name", f"the backbone's tokenizer cannot be loaded: {reason}{_WITHOUT}")]
             ) from None

@@ -98,7 +98,7 @@ def predict(backbone: Backbone, adapters: Values, states: Tensor) -> Tensor:
 
 def float64(x: Tensor) -> Array:
     """A tensor as an array of float64."""
-    return np.asarray(x.detach().cpu().numpy(), dtype=np.float64)
+    return np.asarray(x.detach().double().cpu().numpy())
 
 
 def _float32(x: Array) -> Tensor:

@@ -82,7 +82,12 @@ class Lengths(Task):
     @classmethod
     def _longest(cls, data: Any) -> Any:
         """The longest is a fixed length, where nothing else is said."""
-        if isinstance(data, dict) and type(data.get("length")) is int and "max_length" not in data:
+        if (
+            isinstance(data, dict)
+            and type(data.get("length")) is int
+            and "max_length" not in data
+            and data["length"] > 1
+        ):
             return {**data, "max_length": data["length"]}
         return data
 
@@ -162,8 +167,8 @@ def _of_lines(data: bytes, path: str) -> NDArray[np.float64]:
     for number, line in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), start=1):
         if text := line.strip():
             if not (text.isascii() and text.isdecimal() and 0 < int(text) <= MOST_COUNT):
-                what = f"{path}, line {number}: {text[:40]!r} is no length; one whole number of tokens per line, from 1"
-                raise fault("file", what)
+                what = f"{path}, line {number}: {text[:40]!r} is no length"
+                raise fault("file", f"{what}; one whole number of tokens per line, from 1 to {MOST_COUNT}")
             found.append(float(text))
     if not found:
         raise fault("file", f"{path} has no lengths; one whole number of tokens per line")

@@ -9,6 +9,7 @@ from learning.training.test_model import model, samples, start
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
+from elsa_sim.base.errors import Divergence
 from elsa_sim.learning.aggregation.alignment import Change, Layer, coefficients, mean_change, module_of
 from elsa_sim.learning.aggregation.rules.mean import Mean
 from elsa_sim.learning.execution.executor import Executor
@@ -48,6 +49,31 @@ def test_a_linear_model_has_a_closed_form(seed: int, ridge: float) -> None:
     assert found == pytest.approx(lsq_linear(rows, wanted, (0, 1), tol=1e-12).x, abs=1e-3)
 
 
+def shifted(scale: float) -> list[float]:
+    """Coefficients where states are of float16, times ``scale``."""
+    data, base, present, delta = problem(3)
+
+    def term(i: int, m: str) -> Layer:
+        return Layer(
+            lambda adapters, x: x + (scale * adapters["gain"][i] * (data[m] @ adapters[m])).half(), frozenset({m})
+        )
+
+    layers = [term(i, m) for i, m in enumerate(MODULES)]
+    start = torch.zeros(20, dtype=torch.float16)
+    return list(coefficients(layers, start, base, present, delta, ridge=1e-2, steps=1)[1])
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e3])
+def test_half_precision_neither_overflows_nor_vanishes(scale: float) -> None:
+    """Squares of states would: their sum is taken in float64."""
+    assert shifted(scale) == pytest.approx(shifted(1.0), abs=0.02)
+
+
+def test_states_beyond_half_precision_are_told() -> None:
+    with pytest.raises(Divergence, match=r"not finite in float16; lower protocol\.lr, or take another backbone\.dtype"):
+        shifted(1e6)
+
+
 def test_in_stages_or_as_a_whole() -> None:
     """Three layers in a row, of which two have a coefficient and a fourth coefficient has none: as one stage with all."""
     draw = torch.Generator().manual_seed(0)
@@ -68,7 +94,7 @@ def test_in_stages_or_as_a_whole() -> None:
     assert one[0] == two[0] == ["a", "c", "d"]
     assert one[1] == pytest.approx(two[1], abs=1e-4)
     assert all(0.01 < each < 0.99 for each in one[1][:2])
-    assert one[1][2] == 1.0
+    assert one[1][2] == pytest.approx(1.0, abs=1e-12)
 
 
 def test_nothing_is_to_be_aligned_within_a_version() -> None:

@@ -13,6 +13,7 @@ from elsa_sim.base.context import Context
 from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.streams import Streams
 from elsa_sim.learning.backbone.architecture import Architecture, architecture, merged
+from elsa_sim.learning.backbone.configuration import unheeded
 from elsa_sim.learning.backbone.families import FAMILIES
 from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, locate
 from elsa_sim.learning.backbone.tokenizers import _of, tokenizer_for, vocabulary_for
@@ -98,6 +99,54 @@ def test_what_stands_in_the_way_of_a_cut_is_told(
     with pytest.raises(InputFaults, match=message) as caught:
         locate(options, Context(Streams(0)))
     assert caught.value.faults[0].path == f"config.{key}"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"torch_dtype": "bfloat16"}, "has no effect here: the type of numbers is backbone.dtype"),
+        ({"dtype": "bfloat16"}, "has no effect here: the type of numbers is backbone.dtype"),
+        ({"quantization_config": "nf4"}, "has no effect here: quantised weights are backbone.quantize"),
+        ({"model_type": "mistral"}, "has no effect here: the family is that of backbone.name"),
+        ({"num_key_value_heads": 3}, "4 attention heads are no multiple of the 3 heads of keys and values"),
+    ],
+    ids=str,
+)
+def test_what_a_configuration_cannot_change(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputFaults, match=message):
+        locate(BackboneOptions(name="tiny-llama", config=change), Context(Streams(0)))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", r"config\.json of '.*' is no JSON"),
+        ("{", r"config\.json of '.*' is no JSON"),
+        (None, "the folder '.*' has no config.json"),
+        ('{"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}', "its text_config is of gemma3_text"),
+        ('{"model_type": "mamba"}', "is of the family mamba; supported: "),
+    ],
+)
+def test_why_a_folder_is_none_of_a_backbone(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputFaults, match=message):
+        locate(BackboneOptions(name=str(tmp_path)), Context(Streams(0)))
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(InputFaults, match=r"is a file; name the folder that its config\.json is in"):
+        locate(BackboneOptions(name=str(tmp_path / "config.json")), Context(Streams(0)))
+
+
+def test_what_a_configuration_says_of_numbers_is_told(tmp_path: Path) -> None:
+    folder = configuration(tmp_path, "llama", torch_dtype="bfloat16", quantization_config={"load_in_4bit": True})
+    fields = locate(BackboneOptions(name=str(folder), weights="random"), Context(Streams(0))).fields
+    one, two = unheeded(fields, "float32", quantized=False)
+    assert "says bfloat16; this run has float32" in one
+    assert "weights are quantised; they are float32 here" in two
+    assert not list(unheeded(fields, "bfloat16", quantized=True))
 
 
 def test_a_field_has_one_name() -> None:

@@ -13,11 +13,12 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from elsa_sim.base.context import Context
 from elsa_sim.base.errors import InputFaults, ScenarioError
 from elsa_sim.base.streams import Streams
-from elsa_sim.learning.backbone import options
+from elsa_sim.learning.backbone import configuration
 from elsa_sim.learning.backbone.architecture import DECODERS, ENCODERS, architecture
 from elsa_sim.learning.backbone.catalogue import Entry, entries, told
+from elsa_sim.learning.backbone.configuration import BUILT_IN
 from elsa_sim.learning.backbone.memory import Outline
-from elsa_sim.learning.backbone.options import BUILT_IN, BackboneOptions, LoraOptions, locate, whole
+from elsa_sim.learning.backbone.options import BackboneOptions, LoraOptions, locate, whole
 from elsa_sim.run import checks
 
 USABLE = [name for name, entry in entries().items() if not entry.missing]
@@ -109,8 +110,8 @@ def test_a_folder_and_the_local_cache_go_before_it(tmp_path: Path, monkeypatch: 
     found = locate(BackboneOptions(name="roberta-base", weights="random"), Context(Streams(0), tmp_path))
     assert (found.architecture.hidden, found.hub) == (24, None)
     held = tmp_path / "roberta-base" / "config.json"
-    monkeypatch.setattr(options, "cached", lambda place, name: held)
-    monkeypatch.setattr(options, "file_of", lambda place, name: held)
+    monkeypatch.setattr(configuration, "cached", lambda place, name: held)
+    monkeypatch.setattr(configuration, "file_of", lambda place, name: held)
     assert locate(BackboneOptions(name="roberta-base"), CONTEXT).architecture.hidden == 24
     assert locate(BackboneOptions(name="bert-base"), CONTEXT).architecture.hidden == 768  # no id of the hub
 

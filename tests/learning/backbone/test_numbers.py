@@ -127,6 +127,16 @@ def test_training_is_close_to_float32_and_learns_something(protocol: str, kind: 
         assert one.rounds["loss"].tolist() != two.rounds["loss"].tolist(), "something was rounded"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_clients_are_probed_and_judged_in_it(kind: str) -> None:
+    probed = (
+        "protocol={kind: elsa, rounds: 2, local_steps: 1, trust: {}, clustering: similar, probing: {texts: 8, warm_up: 1}}"
+    )
+    public = ("task.public=8", "task.train_size=98")
+    one, two = known(probed, *public), known(probed, *public, KINDS[kind])
+    np.testing.assert_allclose(one.rounds["loss"], two.rounds["loss"], rtol=3e-2)
+
+
 @pytest.mark.parametrize("backbone", ["tiny-gpt2", "tiny-llama"])
 def test_all_at_once_on_decoders(backbone: str) -> None:
     small = (
