@@ -177,6 +177,7 @@ def check(scenario: Given, overrides: Sequence[str] = ()) -> Plan:
         (
             *scenario.protocol.notes(timing=scenario.execution.mode == "timing"),
             *_is(topology).notes,
+            *(layout.notes if layout is not None else ()),
             *_is(texts).notes,
             *_is(drawn),
             *effects.unlooked(scenario),
