@@ -12,7 +12,7 @@ from .layout import Layout
 from .mobility import Mobility, Paths, RandomWaypoint, Static
 from .options import HandoverOptions, NodeRadio, WirelessOptions
 from .power import Even, MinDelay, PowerControl, Powers
-from .propagation import DualSlope, Fading, LineOfSight, LogDistance, PathLoss, Shadowing, Spread, free_space
+from .propagation import DualSlope, Fading, LineOfSight, LogDistance, PathLoss, Shadowing, ShadowSpread, free_space
 from .radio import Handover, Radio
 from .rate import from_db, rate, snr, to_db
 from .search import Search
@@ -50,8 +50,8 @@ __all__ = [
     "RandomWaypoint",
     "RuralMacro",
     "Search",
+    "ShadowSpread",
     "Shadowing",
-    "Spread",
     "Static",
     "Subcarriers",
     "UrbanMacro",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..base.streams import Streams
 from .layout import Layout
 from .options import WirelessOptions
-from .propagation import LineOfSight, Shadowing, Spread
+from .propagation import LineOfSight, Shadowing, ShadowSpread
 from .rate import Floats, from_db, to_db
 
 
@@ -86,11 +86,11 @@ class ChannelState:
     def _seen(self) -> npt.NDArray[np.bool_]:
         return self._sight.where(self.options.path_loss.los_probability(self._apart))
 
-    def _spread(self) -> Spread:
+    def _spread(self) -> ShadowSpread:
         """The shadowing that the scenario states; for what it leaves out, that of the path loss."""
         own = self.options.path_loss.shadowing(self._apart, self.los)
         sigma, distance = self.options.shadowing, self.options.shadowing_distance
-        return Spread(own.sigma if sigma is None else sigma, own.distance if distance is None else distance)
+        return ShadowSpread(own.sigma if sigma is None else sigma, own.distance if distance is None else distance)
 
     def _mean_gains(self) -> Floats:
         loss = self.options.path_loss.decibels(self._apart, self.los)

@@ -32,7 +32,7 @@ _CHUNK = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Spread:
+class ShadowSpread:
     """How wide shadowing is, and how far it reaches; each a number, or one per pair (clients x stations)."""
 
     sigma: npt.ArrayLike = 0.0
@@ -64,9 +64,9 @@ class PathLoss(Component):
         """Distance over which line of sight decorrelates to 1/e as a client moves (m); ``None`` where it is certain."""
         return None
 
-    def shadowing(self, distance: npt.ArrayLike, los: npt.ArrayLike) -> Spread:
+    def shadowing(self, distance: npt.ArrayLike, los: npt.ArrayLike) -> ShadowSpread:
         """The shadowing of such pairs, where the scenario states none of its own."""
-        return Spread()
+        return ShadowSpread()
 
     def notes(self, farthest: float) -> tuple[str, ...]:
         """What to know if clients are up to so far from their stations (m)."""
@@ -173,7 +173,7 @@ class Shadowing:
     another one, independent, once line of sight is gained or lost (TR 38.901, 7.6.3.4).
     """
 
-    def __init__(self, spread: Spread, clients: Sequence[str], stations: Sequence[str], streams: Streams) -> None:
+    def __init__(self, spread: ShadowSpread, clients: Sequence[str], stations: Sequence[str], streams: Streams) -> None:
         self._there = np.ndim(spread.sigma) > 0 or bool(spread.sigma)
         names = [(c, s) for c in clients for s in stations] if self._there else []
         self._draws = [streams.numpy("shadowing", *name) for name in names]
@@ -194,7 +194,7 @@ class Shadowing:
         self._steps += 1
         return np.asarray(self._block[at])
 
-    def move(self, steps: Floats, spread: Spread, anew: npt.ArrayLike = False) -> None:
+    def move(self, steps: Floats, spread: ShadowSpread, anew: npt.ArrayLike = False) -> None:
         """The clients have moved by these distances (m), to where their shadowing has this spread; ``anew`` are those
         pairs whose line of sight has changed."""
         sigma, distance = (np.asarray(given, dtype=np.float64) for given in (spread.sigma, spread.distance))

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.units import bounded
-from .propagation import NEAREST_M, PathLoss, Spread
+from .propagation import NEAREST_M, PathLoss, ShadowSpread
 from .rate import Floats
 
 #: The speed of light as the standard has it (Table 7.4.1-1, notes 1 and 5), in m/s.
@@ -88,8 +88,8 @@ class _Environment(PathLoss):
     def los_distance(self) -> float | None:
         return self.state_distance if self.los == "drawn" else None
 
-    def shadowing(self, distance: npt.ArrayLike, los: npt.ArrayLike) -> Spread:
-        return Spread(np.where(los, self._sigma_seen(np.asarray(distance, dtype=np.float64)), self.sigmas[1]),
+    def shadowing(self, distance: npt.ArrayLike, los: npt.ArrayLike) -> ShadowSpread:
+        return ShadowSpread(np.where(los, self._sigma_seen(np.asarray(distance, dtype=np.float64)), self.sigmas[1]),
                       np.where(los, *self.shadow_distances))  # fmt: skip
 
     def notes(self, farthest: float) -> tuple[str, ...]:

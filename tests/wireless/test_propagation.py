@@ -16,7 +16,7 @@ from elsa_sim.wireless import (
     LogDistance,
     PathLoss,
     Shadowing,
-    Spread,
+    ShadowSpread,
     free_space,
 )
 
@@ -91,10 +91,10 @@ def test_kinds_of_fading() -> None:
 
 def test_shadowing_is_normal_in_db_and_belongs_to_the_pair() -> None:
     clients = [f"c{i}" for i in range(400)]
-    some = Shadowing(Spread(8.0), clients, ["s", "t"], Streams(3)).decibels
+    some = Shadowing(ShadowSpread(8.0), clients, ["s", "t"], Streams(3)).decibels
     assert some.mean() == pytest.approx(0.0, abs=1.0)
     assert some.std() == pytest.approx(8.0, rel=0.1)
-    fewer = Shadowing(Spread(8.0), clients[5:9], ["t"], Streams(3)).decibels
+    fewer = Shadowing(ShadowSpread(8.0), clients[5:9], ["t"], Streams(3)).decibels
     assert fewer[:, 0].tolist() == some[5:9, 1].tolist()
 
 
@@ -102,21 +102,21 @@ def test_shadowing_decorrelates_over_distance() -> None:
     """Correlation exp(-d / D) after a move by d, whether in one step or in ten, and no change in its spread."""
     clients = [f"c{i}" for i in range(3000)]
     for steps in (1, 10):
-        shadow = Shadowing(Spread(6.0, 50.0), clients, ["s"], Streams(3))
+        shadow = Shadowing(ShadowSpread(6.0, 50.0), clients, ["s"], Streams(3))
         before = shadow.decibels[:, 0].copy()
         for _ in range(steps):
-            shadow.move(np.full(len(clients), 50.0 / steps), Spread(6.0, 50.0))
+            shadow.move(np.full(len(clients), 50.0 / steps), ShadowSpread(6.0, 50.0))
         assert np.corrcoef(before, shadow.decibels[:, 0])[0, 1] == pytest.approx(math.exp(-1.0), abs=0.06)
         assert shadow.decibels.std() == pytest.approx(6.0, rel=0.06)
-    fixed = Shadowing(Spread(6.0), clients, ["s"], Streams(3))
+    fixed = Shadowing(ShadowSpread(6.0), clients, ["s"], Streams(3))
     before = fixed.decibels[:, 0].copy()
-    fixed.move(np.full(len(clients), 1e3), Spread(6.0))
+    fixed.move(np.full(len(clients), 1e3), ShadowSpread(6.0))
     assert fixed.decibels[:, 0].tolist() == before.tolist()
 
 
 def test_who_stands_still_keeps_its_shadow() -> None:
-    shadow = Shadowing(Spread(6.0, 50.0), ["a", "b"], ["s"], Streams(3))
+    shadow = Shadowing(ShadowSpread(6.0, 50.0), ["a", "b"], ["s"], Streams(3))
     before = shadow.decibels.copy()
-    shadow.move(np.array([0.0, 10.0]), Spread(6.0, 50.0))
+    shadow.move(np.array([0.0, 10.0]), ShadowSpread(6.0, 50.0))
     assert shadow.decibels[0] == before[0]
     assert shadow.decibels[1] != before[1]
