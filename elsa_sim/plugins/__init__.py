@@ -102,6 +102,7 @@ if TYPE_CHECKING:
     from ..wireless import Mobility as Mobility
     from ..wireless import PathLoss as PathLoss
     from ..wireless import PowerControl as PowerControl
+    from ..wireless import ShadowSpread as ShadowSpread
     from ..world.client import Client as Client
     from ..world.client import SplitClient as SplitClient
     from ..world.progress import Observer as Observer
@@ -149,6 +150,7 @@ _PUBLIC: dict[str, str] = {
     "PowerControl": "wireless",
     "PrivacyAttack": "privacy.base",
     "Protocol": "protocols.base",
+    "ShadowSpread": "wireless",
     "SplitPolicy": "learning.splits.base",
     "Straggler": "devices",
     "Task": "learning.tasks.base",

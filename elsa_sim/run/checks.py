@@ -178,6 +178,7 @@ def check(scenario: Given, overrides: Sequence[str] = ()) -> Plan:
         (
             *scenario.protocol.notes(timing=scenario.execution.mode == "timing"),
             *_is(topology).notes,
+            *(layout.notes if layout is not None else ()),
             *_is(texts).notes,
             *unheeded(_is(source).fields, scenario.backbone.dtype, scenario.backbone.quantize is not None),
             *_is(drawn),

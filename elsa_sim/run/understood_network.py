@@ -38,6 +38,8 @@ def of_network(plan: Plan) -> Iterator[Row]:
             f"{len(plan.layout.clients)} clients, of whose links the latency counts; {air.subchannels} subchannels of "
             f"{hertz(air.bandwidth)} each way; {stated(air, {'subchannels', 'bandwidth', 'nodes'})}",
         )
+        if air.path_loss.understood:
+            yield "path loss", air.path_loss.understood
     yield "link model", network.model.kind
     carrying = network.transport
     framing = f"{format_bytes(carrying.framing)} of headers per {format_bytes(carrying.segment)} of payload"

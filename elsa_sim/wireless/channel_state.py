@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..base.streams import Streams
 from .layout import Layout
 from .options import WirelessOptions
-from .propagation import Shadowing
+from .propagation import LineOfSight, Shadowing, ShadowSpread
 from .rate import Floats, from_db, to_db
 
 
@@ -32,13 +32,15 @@ class ChannelState:
         self._paths = [options.mobility.start(name, streams.numpy("mobility", name), layout.positions[name], options.area)
                        for name in layout.clients]  # fmt: skip
         self._stations = np.array([layout.positions[name] for name in layout.stations], dtype=np.float64)
-        self._shadowing = Shadowing(
-            options.shadowing, options.shadowing_distance, layout.clients, layout.stations, streams
-        )
         self.silent: npt.NDArray[np.bool_] = np.zeros(len(layout.stations), dtype=bool)
         """The stations that are off the air."""
         self._since = np.full((len(layout.clients), len(layout.stations)), math.inf)
         self.positions: Floats = self._at(0.0)
+        self._apart: Floats = self.distances()
+        self._sight = LineOfSight(options.path_loss.los_distance, layout.clients, layout.stations, streams)
+        self.los: npt.NDArray[np.bool_] = self._seen()
+        """Which clients see which stations."""
+        self._shadowing = Shadowing(self._spread(), layout.clients, layout.stations, streams)
         self.gains: Floats = self._mean_gains()
         """Linear mean power gains, clients x stations."""
         self.serving: npt.NDArray[np.int64] = np.argmax(self._received(), axis=1)
@@ -47,8 +49,12 @@ class ChannelState:
         """Bring positions and gains up to date; whether anybody has moved."""
         positions = self._at(now)
         steps = np.hypot(*(positions - self.positions).T)
-        self._shadowing.move(steps)
         self.positions = positions
+        if steps.any():
+            self._apart = self.distances()
+        self._sight.move(steps)
+        before, self.los = self.los, self._seen()
+        self._shadowing.move(steps, self._spread(), self.los != before)
         if steps.any():
             self.gains = self._mean_gains()
         return bool(steps.any())
@@ -77,8 +83,17 @@ class ChannelState:
     def _at(self, now: float) -> Floats:
         return np.array([path(now) for path in self._paths], dtype=np.float64).reshape(-1, 2)
 
+    def _seen(self) -> npt.NDArray[np.bool_]:
+        return self._sight.where(self.options.path_loss.los_probability(self._apart))
+
+    def _spread(self) -> ShadowSpread:
+        """The shadowing that the scenario states; for what it leaves out, that of the path loss."""
+        own = self.options.path_loss.shadowing(self._apart, self.los)
+        sigma, distance = self.options.shadowing, self.options.shadowing_distance
+        return ShadowSpread(own.sigma if sigma is None else sigma, own.distance if distance is None else distance)
+
     def _mean_gains(self) -> Floats:
-        loss = self.options.path_loss.decibels(self.distances())
+        loss = self.options.path_loss.decibels(self._apart, self.los)
         return from_db(self.options.antenna_gain - loss - self._shadowing.decibels)
 
     def _received(self) -> Floats:

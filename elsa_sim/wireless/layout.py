@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..base.errors import Fault, InputFaults
 from ..base.listing import listed
 from ..base.streams import Streams
@@ -29,6 +31,8 @@ class Layout:
     stations: tuple[str, ...]
     positions: Mapping[str, Point]
     """Of clients and stations at time 0 (m)."""
+    notes: tuple[str, ...] = ()
+    """What to know of them before a run."""
 
 
 def place(topology: Topology, clients: Sequence[str], stations: Sequence[str], area: Point, given: Mapping[str, Point],
@@ -56,6 +60,19 @@ def place(topology: Topology, clients: Sequence[str], stations: Sequence[str], a
         x, y = streams.numpy("place", client).random(2).tolist()
         found[client] = given.get(client, known.get(client, (x * area[0], y * area[1])))
     return found
+
+
+def farthest(positions: Mapping[str, Point], clients: Sequence[str], stations: Sequence[str], area: Point | None,
+             to_all: bool) -> float:  # fmt: skip
+    """How far clients are from a station that may serve them (m): the nearest one, or the farthest of all if ``to_all``.
+
+    With an ``area`` clients come to its corners, too; that there is no farther place within it is not said.
+    """
+    corners = [] if area is None else [(x, y) for x in (0.0, area[0]) for y in (0.0, area[1])]
+    points = np.array([*(positions[c] for c in clients), *corners], dtype=np.float64).reshape(-1, 1, 2)
+    towers = np.array([positions[s] for s in stations], dtype=np.float64).reshape(1, -1, 2)
+    apart = np.hypot(*np.moveaxis(points - towers, -1, 0))
+    return float((apart if to_all else apart.min(axis=1, initial=math.inf)).max(initial=0.0))
 
 
 def _of_topology(nodes: Sequence[Node]) -> dict[str, Point]:

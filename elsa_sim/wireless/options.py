@@ -19,7 +19,7 @@ from ..base.units import MOST_TIME, Decibels, Distance, Power, Seconds, bounded
 from ..topology import Topology
 from ..topology.limits import PositiveBandwidth
 from .allocation import Allocator, Equal
-from .layout import Layout, place
+from .layout import Layout, farthest, place
 from .mobility import Metres, Mobility, Static
 from .power import Even, PowerControl
 from .propagation import LogDistance, PathLoss
@@ -100,10 +100,12 @@ class WirelessOptions(Options):
     """Positions, mean gains and associations are brought up to date so often."""
     path_loss: Annotated[SerializeAsAny[PathLoss], member_of(PathLoss)] = LogDistance()
     """Mean loss over distance."""
-    shadowing: Annotated[Decibels, Ge(0.0), Le(60.0)] = 0.0
-    """Standard deviation of log-normal shadowing, per pair of client and station."""
+    shadowing: Annotated[Decibels, Ge(0.0), Le(60.0)] | None = None
+    """Standard deviation of log-normal shadowing, per pair of client and station; by default, what the path loss says: none, or
+    that of the standard it is from."""
     shadowing_distance: Annotated[Distance, Ge(1e-3)] | None = None
-    """Distance over which shadowing decorrelates to 1/e as a client moves; without it, it never changes."""
+    """Distance over which shadowing decorrelates to 1/e as a client moves; by default, what the path loss says: the standard's,
+    or that it never changes."""
     fading: Literal["none", "flat", "selective"] = "none"
     """Rayleigh block fading: none, one gain per pair, or one per subchannel of a pair."""
     coherence: Coherence = 0.1
@@ -199,7 +201,10 @@ class WirelessOptions(Options):
             up, down = (link.up, link.down) if client == link.u else (link.down, link.up)
             plain = replace(link, u=client, up=up, down=down, duplex="full")
             links += [replace(plain, v=station) for station in stations]
-        return Layout(topology, Topology(topology.nodes, tuple(links)), tuple(clients), tuple(stations), positions)
+        roamed = self.area if self.mobility.moves else None
+        far = farthest(positions, clients, stations, roamed, self.association == "all")
+        extended = Topology(topology.nodes, tuple(links))
+        return Layout(topology, extended, tuple(clients), tuple(stations), positions, self.path_loss.notes(far))
 
     def _faults(self, topology: Topology, clients: tuple[str, ...], stations: tuple[str, ...]) -> Iterator[Fault]:
         for key, names, valid in (("clients", clients, topology.names("client")), ("stations", stations, topology.names()),

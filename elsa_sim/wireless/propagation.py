@@ -1,14 +1,16 @@
-"""From a distance to a power gain: path loss by distance, shadowing by place, fading by time.
+"""From a distance to a power gain: path loss by distance and line of sight, shadowing by place, fading by time.
 
-The gain of a pair of client and station is 10^((antennas - loss(d) - shadow) / 10) * fading. Each pair draws from
+The gain of a pair of client and station is 10^((antennas - loss(d, sight) - shadow) / 10) * fading. Each pair draws from
 streams of its own, so that another client or station changes nothing for those that are there.
-Does not capture antenna patterns, heights, line of sight by geometry, or shadowing that is alike for neighbours.
+Does not capture antenna patterns, line of sight by geometry, or sight and shadowing that are alike for neighbours, or for one
+client towards several stations.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -29,14 +31,51 @@ Exponent = Annotated[float, Ge(1.0), Le(10.0)]
 _CHUNK = 64
 
 
+@dataclass(frozen=True, eq=False)
+class ShadowSpread:
+    """How wide shadowing is, and how far it reaches; each a number, or one per pair (clients x stations)."""
+
+    sigma: npt.ArrayLike = 0.0
+    """Standard deviation (dB). The number 0 is no shadowing at all: nothing is drawn."""
+    distance: npt.ArrayLike = math.inf
+    """Distance over which it decorrelates to 1/e as a client moves (m); infinite: it never changes."""
+
+
 class PathLoss(Component):
-    """The mean loss of power over a distance."""
+    """The mean loss of power over a distance.
+
+    Distances are those on the map (m). A pair may be in one of two states, in line of sight or not: a member that tells them
+    apart says how likely the first is. By default there is sight everywhere.
+    """
 
     family: ClassVar[str] = "path_loss"
 
-    def decibels(self, distance: npt.ArrayLike) -> Floats:
-        """The loss in dB at these distances (m); never less for a longer one."""
+    def decibels(self, distance: npt.ArrayLike, los: npt.ArrayLike = True) -> Floats:
+        """The loss in dB at these distances of pairs with line of sight or without; never less for a longer one or
+        without sight."""
         raise NotImplementedError
+
+    def los_probability(self, distance: npt.ArrayLike) -> Floats:
+        """How likely pairs at these distances have line of sight."""
+        return np.ones_like(np.asarray(distance, dtype=np.float64))
+
+    @property
+    def los_distance(self) -> float | None:
+        """Distance over which line of sight decorrelates to 1/e as a client moves (m); ``None`` where it is certain."""
+        return None
+
+    def shadowing(self, distance: npt.ArrayLike, los: npt.ArrayLike) -> ShadowSpread:
+        """The shadowing of such pairs, where the scenario states none of its own."""
+        return ShadowSpread()
+
+    def notes(self, farthest: float) -> tuple[str, ...]:
+        """What to know if clients are up to so far from their stations (m)."""
+        return ()
+
+    @property
+    def understood(self) -> str:
+        """What it was understood to be, defaults included; nothing for those that are a formula without any."""
+        return ""
 
 
 def free_space(frequency: float, distance: float = NEAREST_M) -> float:
@@ -66,7 +105,7 @@ class LogDistance(_Sloped):
     exponent: Exponent = 3.0
     """Path loss exponent n."""
 
-    def decibels(self, distance: npt.ArrayLike) -> Floats:
+    def decibels(self, distance: npt.ArrayLike, los: npt.ArrayLike = True) -> Floats:
         return self._sloped(distance, self.exponent)
 
 
@@ -81,33 +120,72 @@ class DualSlope(_Sloped):
     breakpoint: Annotated[Distance, Ge(NEAREST_M)] = 200.0
     """Where the slope changes."""
 
-    def decibels(self, distance: npt.ArrayLike) -> Floats:
+    def decibels(self, distance: npt.ArrayLike, los: npt.ArrayLike = True) -> Floats:
         far = np.asarray(distance, dtype=np.float64)
         further = np.maximum(far / self.breakpoint, 1.0)
         near = self._sloped(np.minimum(far, self.breakpoint), self.exponent)
         return np.asarray(near + 10.0 * self.beyond * np.log10(further))
 
 
-class Shadowing:
-    """Log-normal shadowing of every pair: normal in dB, with mean 0 and standard deviation ``sigma`` (dB).
+class LineOfSight:
+    """Which pairs see each other: those whose number u, uniform in [0, 1), is below their probability of line of sight.
 
-    With a correlation distance D (m), a client that moves by d keeps exp(-d / D) of it (Gudmundson 1991), as a
-    first-order autoregression over its steps; without, it is fixed for the run.
+    A client keeps its u for a distance that is exponential with mean ``distance`` (m) and then draws another, so that after a
+    way d it has the same one with probability exp(-d / D), which is the autocorrelation of TR 38.901, 7.6.3.1, for the
+    state. At rest nothing changes. The state is hard: TR 38.901's soft transition (7.6.3.3) is not captured. Without
+    ``distance`` nothing is drawn, and pairs see each other whose probability is above a half.
     """
 
-    def __init__(self, sigma: float, correlation: float | None, clients: Sequence[str], stations: Sequence[str],
-                 streams: Streams) -> None:  # fmt: skip
-        self._sigma, self._correlation = sigma, correlation
-        names = [(c, s) for c in clients for s in stations] if sigma else []
+    def __init__(
+        self, distance: float | None, clients: Sequence[str], stations: Sequence[str], streams: Streams
+    ) -> None:
+        self._distance = distance
+        self._uniform: Floats = np.full((len(clients), len(stations)), 0.5)
+        self._left: Floats = np.full_like(self._uniform, math.inf)
+        if distance is not None:
+            self._draws = [[streams.numpy("line of sight", c, s) for s in stations] for c in clients]
+            self._left[:] = -1.0
+            self._renew(distance)
+
+    def move(self, steps: Floats) -> None:
+        """The clients have moved by these distances (m)."""
+        if self._distance is not None:
+            self._left -= steps[:, None]
+            self._renew(self._distance)
+
+    def where(self, probability: Floats) -> npt.NDArray[np.bool_]:
+        """Whether each pair sees each other."""
+        return np.asarray(self._uniform < probability)
+
+    def _renew(self, distance: float) -> None:
+        """Draw anew for those who have gone as far as theirs holds. What is left after several is as long as after one."""
+        for row, column in np.argwhere(self._left < 0.0).tolist():
+            draw = self._draws[row][column]
+            self._uniform[row, column] = draw.random()
+            self._left[row, column] = distance * draw.standard_exponential()
+
+
+class Shadowing:
+    """Log-normal shadowing of every pair: normal in dB, with mean 0 and the standard deviation of its spread.
+
+    With a correlation distance D (m), a client that moves by d keeps exp(-d / D) of it (Gudmundson 1991), as a
+    first-order autoregression over its steps; without, it is fixed for the run. It widens and narrows with its spread, and is
+    another one, independent, once line of sight is gained or lost (TR 38.901, 7.6.3.4).
+    """
+
+    def __init__(self, spread: ShadowSpread, clients: Sequence[str], stations: Sequence[str], streams: Streams) -> None:
+        self._there = np.ndim(spread.sigma) > 0 or bool(spread.sigma)
+        names = [(c, s) for c in clients for s in stations] if self._there else []
         self._draws = [streams.numpy("shadowing", *name) for name in names]
         self._shape = (len(clients), len(stations))
         self._steps = 0
         self._block: Floats = np.zeros((0, *self._shape))
-        self.decibels: Floats = sigma * self._next()
+        self._sigma: Floats = np.broadcast_to(np.asarray(spread.sigma, dtype=np.float64), self._shape)
+        self.decibels: Floats = self._sigma * self._next()
 
     def _next(self) -> Floats:
         """The next standard normal number of every pair."""
-        if not self._sigma:
+        if not self._there:
             return np.zeros(self._shape)
         at = self._steps % _CHUNK
         if at == 0:
@@ -116,11 +194,18 @@ class Shadowing:
         self._steps += 1
         return np.asarray(self._block[at])
 
-    def move(self, steps: Floats) -> None:
-        """The clients have moved by these distances (m)."""
-        if self._sigma and self._correlation is not None:
-            kept = np.exp(-steps / self._correlation)[:, None]
-            self.decibels = kept * self.decibels + np.sqrt(1.0 - kept**2) * self._sigma * self._next()
+    def move(self, steps: Floats, spread: ShadowSpread, anew: npt.ArrayLike = False) -> None:
+        """The clients have moved by these distances (m), to where their shadowing has this spread; ``anew`` are those
+        pairs whose line of sight has changed."""
+        sigma, distance = (np.asarray(given, dtype=np.float64) for given in (spread.sigma, spread.distance))
+        same = np.isinf(distance).all() and not np.any(anew) and bool((sigma == self._sigma).all())
+        if not self._there or same:
+            return
+        sigma = np.broadcast_to(sigma, self._shape)
+        kept = np.where(np.asarray(anew) | (self._sigma == 0.0), 0.0, np.exp(-steps[:, None] / distance))
+        wider = np.divide(sigma, self._sigma, out=np.ones(self._shape), where=self._sigma > 0.0)
+        self.decibels = kept * wider * self.decibels + np.sqrt(1.0 - kept**2) * sigma * self._next()
+        self._sigma = sigma
 
 
 class Fading:

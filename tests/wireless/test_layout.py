@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from elsa_sim.base.errors import InputFaults
 from elsa_sim.base.streams import Streams
 from elsa_sim.topology import Link, Node, Topology
 from elsa_sim.wireless import WirelessOptions
+from elsa_sim.wireless.layout import farthest
 
 NODES = (
     Node("cloud", "cloud"),
@@ -95,3 +97,23 @@ def test_positions_that_are_missing_or_outside() -> None:
     ]
     walking = {"mobility": "random_waypoint", "nodes": {"client1": {"at": (1.0, 2000.0)}}}
     assert faults(**walking) == [("area", "clients that move begin in the area of 1000 x 1000 m; outside: 'client1'")]
+
+
+def test_how_far_clients_are_from_a_station_that_may_serve_them() -> None:
+    at = {"a": (0.0, 30.0), "b": (100.0, 40.0), "s": (0.0, 0.0), "t": (100.0, 0.0)}
+    assert farthest(at, ("a", "b"), ("s", "t"), None, False) == 40.0
+    assert farthest(at, ("a", "b"), ("s", "t"), None, True) == pytest.approx(math.hypot(100.0, 40.0))
+    assert farthest(at, ("a", "b"), ("s", "t"), (100.0, 70.0), False) == 70.0
+    assert farthest(at, (), ("s",), None, False) == 0.0
+
+
+def test_notes_are_those_of_the_path_loss() -> None:
+    """Of where clients stand; if they move, of the corners that they may come to."""
+    places = {"edge0": (0.0, 0.0), "edge1": (400.0, 0.0), "client0": (50.0, 60.0), "client1": (350.0, 60.0)}
+    nodes = {name: {"at": place} for name, place in places.items()}
+    office: dict[str, Any] = {"path_loss": "inh", "area": (400.0, 200.0), "nodes": nodes}
+    assert WirelessOptions.model_validate(office).layout(TOPOLOGY, Streams(0)).notes == ()
+    [note] = WirelessOptions.model_validate(office | {"mobility": "random_waypoint"}).layout(TOPOLOGY, Streams(0)).notes
+    assert "200 m from a station" in note
+    [note] = WirelessOptions.model_validate(office | {"association": "all"}).layout(TOPOLOGY, Streams(0)).notes
+    assert "355.1 m from a station" in note

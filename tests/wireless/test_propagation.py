@@ -16,6 +16,7 @@ from elsa_sim.wireless import (
     LogDistance,
     PathLoss,
     Shadowing,
+    ShadowSpread,
     free_space,
 )
 
@@ -35,14 +36,28 @@ def test_path_loss_at_given_distances() -> None:
 @pytest.mark.parametrize("kind", MODELS)
 @given(far=st.lists(st.floats(0.0, 1e6), min_size=2, max_size=20))
 def test_every_path_loss_grows_with_distance(kind: str, far: list[float]) -> None:
-    """The law of the family: finite, no less for a longer distance, and a vector gives what its elements give."""
+    """The law of the family: finite, no less for a longer distance or without sight, and a vector gives what its elements
+    give. Line of sight has a probability, and shadowing a spread."""
     model = PathLoss.members[kind]()
     assert isinstance(model, PathLoss)
-    losses = model.decibels(np.sort(far))
-    assert np.isfinite(losses).all()
-    assert (np.diff(losses) >= -1e-9).all()
-    assert losses.tolist() == [float(model.decibels(d)) for d in np.sort(far)]
-    assert float(model.decibels(1e6)) > float(model.decibels(1.0)) + 60.0
+    for los in (True, False):
+        losses = model.decibels(np.sort(far), los)
+        assert np.isfinite(losses).all()
+        assert (np.diff(losses) >= -1e-9).all()
+        assert losses.tolist() == [float(model.decibels(d, los)) for d in np.sort(far)]
+        assert float(model.decibels(1e6, los)) > float(model.decibels(1.0, los)) + 60.0
+        spread = model.shadowing(far, np.full(len(far), los))
+        assert (np.asarray(spread.sigma) >= 0.0).all()
+        assert (np.asarray(spread.distance) > 0.0).all()
+    assert (model.decibels(far, False) >= model.decibels(far)).all()
+    states = np.arange(len(far)) % 2 == 0
+    assert (
+        model.decibels(far, states).tolist()
+        == np.where(states, model.decibels(far), model.decibels(far, False)).tolist()
+    )
+    probability = model.los_probability(far)
+    assert ((probability >= 0.0) & (probability <= 1.0)).all()
+    assert model.los_distance is not None or set(probability.tolist()) <= {0.0, 1.0}
 
 
 def test_rayleigh_gains_have_mean_one() -> None:
@@ -76,10 +91,10 @@ def test_kinds_of_fading() -> None:
 
 def test_shadowing_is_normal_in_db_and_belongs_to_the_pair() -> None:
     clients = [f"c{i}" for i in range(400)]
-    some = Shadowing(8.0, None, clients, ["s", "t"], Streams(3)).decibels
+    some = Shadowing(ShadowSpread(8.0), clients, ["s", "t"], Streams(3)).decibels
     assert some.mean() == pytest.approx(0.0, abs=1.0)
     assert some.std() == pytest.approx(8.0, rel=0.1)
-    fewer = Shadowing(8.0, None, clients[5:9], ["t"], Streams(3)).decibels
+    fewer = Shadowing(ShadowSpread(8.0), clients[5:9], ["t"], Streams(3)).decibels
     assert fewer[:, 0].tolist() == some[5:9, 1].tolist()
 
 
@@ -87,21 +102,21 @@ def test_shadowing_decorrelates_over_distance() -> None:
     """Correlation exp(-d / D) after a move by d, whether in one step or in ten, and no change in its spread."""
     clients = [f"c{i}" for i in range(3000)]
     for steps in (1, 10):
-        shadow = Shadowing(6.0, 50.0, clients, ["s"], Streams(3))
+        shadow = Shadowing(ShadowSpread(6.0, 50.0), clients, ["s"], Streams(3))
         before = shadow.decibels[:, 0].copy()
         for _ in range(steps):
-            shadow.move(np.full(len(clients), 50.0 / steps))
+            shadow.move(np.full(len(clients), 50.0 / steps), ShadowSpread(6.0, 50.0))
         assert np.corrcoef(before, shadow.decibels[:, 0])[0, 1] == pytest.approx(math.exp(-1.0), abs=0.06)
         assert shadow.decibels.std() == pytest.approx(6.0, rel=0.06)
-    fixed = Shadowing(6.0, None, clients, ["s"], Streams(3))
+    fixed = Shadowing(ShadowSpread(6.0), clients, ["s"], Streams(3))
     before = fixed.decibels[:, 0].copy()
-    fixed.move(np.full(len(clients), 1e3))
+    fixed.move(np.full(len(clients), 1e3), ShadowSpread(6.0))
     assert fixed.decibels[:, 0].tolist() == before.tolist()
 
 
 def test_who_stands_still_keeps_its_shadow() -> None:
-    shadow = Shadowing(6.0, 50.0, ["a", "b"], ["s"], Streams(3))
+    shadow = Shadowing(ShadowSpread(6.0, 50.0), ["a", "b"], ["s"], Streams(3))
     before = shadow.decibels.copy()
-    shadow.move(np.array([0.0, 10.0]))
+    shadow.move(np.array([0.0, 10.0]), ShadowSpread(6.0, 50.0))
     assert shadow.decibels[0] == before[0]
     assert shadow.decibels[1] != before[1]

@@ -395,6 +395,8 @@ def test_common_random_numbers() -> None:
     assert trace(2) == trace(5)
     assert trace(2) == trace(2, allocator="random")
     assert trace(2) != trace(2, seed=1)
+    standard: dict[str, Any] = {"path_loss": "uma", "shadowing": None, "shadowing_distance": None}
+    assert trace(2, **standard) == trace(5, **standard) != trace(2, seed=1, **standard)
 
 
 def test_same_seed_same_run() -> None:
