@@ -129,9 +129,7 @@ def test_training_is_close_to_float32_and_learns_something(protocol: str, kind: 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_clients_are_probed_and_judged_in_it(kind: str) -> None:
-    probed = (
-        "protocol={kind: elsa, rounds: 2, local_steps: 1, trust: {}, clustering: similar, probing: {texts: 8, warm_up: 1}}"
-    )
+    probed = "protocol={kind: elsa, rounds: 2, local_steps: 1, trust: {}, clustering: similar, probing: {texts: 8, warm_up: 1}}"
     public = ("task.public=8", "task.train_size=98")
     one, two = known(probed, *public), known(probed, *public, KINDS[kind])
     np.testing.assert_allclose(one.rounds["loss"], two.rounds["loss"], rtol=3e-2)
