@@ -108,8 +108,8 @@ class Hierarchical(TieredProtocol):
         if judge is not None:
             yield from judge.began(edge, theta, round=g)
         for times in range(self.edge_rounds):
-            tasks = {c.name: partial(train, c, edge, theta, self.local_steps, round=g) for c in members}
-            turnout: Turnout = yield from selecting.round(tasks, round=g, at=edge)
+            share = partial(self._share, train, edge, theta, g)
+            turnout: Turnout = yield from selecting.round(members, share, round=g, at=edge)
             arrived = turnout.arrived
             took_part |= dict.fromkeys(arrived)
             first = first if times else arrived
@@ -126,6 +126,10 @@ class Hierarchical(TieredProtocol):
             judge.ended(edge, start, first, theta, samples, round=g)
         theta = yield from world.send(edge, world.cloud, theta, "adapters", round=g)
         return theta, tuple(client.name for client in members) if selecting.selection.unbiased else tuple(took_part)
+
+    def _share(self, train: Train, edge: str, theta: Ref, g: int, client: Client) -> Verb:
+        """A client's share of an edge round."""
+        return train(client, edge, theta, self.local_steps, round=g)
 
     def _aggregated(self, world: World, trust: Trust, theta: Ref, turnout: Turnout, standing: Ref | None) -> Work:
         """What an edge server makes of its clients' adapters, which it has judged."""

@@ -42,9 +42,8 @@ def average(
     makes when it begins, says who of the clients takes part, all without it. Returns the new adapters, or ``theta`` if nobody
     arrived.
     """
-    tasks = {client.name: partial(train, client) for client in clients}
     selecting = Selecting(world, options) if selecting is None else selecting
-    turnout: Turnout = yield from selecting.round(tasks, round=round, at=world.cloud)
+    turnout: Turnout = yield from selecting.round(clients, train, round=round, at=world.cloud)
     if not turnout.arrived:
         return theta
     work = turnout.aggregated(world, options.aggregation, list(turnout.arrived.values()), turnout.masses, theta)

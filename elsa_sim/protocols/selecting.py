@@ -70,13 +70,18 @@ class _Choice:
         self.arrivals: dict[str, float] = {}
 
 
+def _not_chosen() -> Verb:
+    """The task of a member before its server has chosen; it is never begun."""
+    raise AssertionError("its server has not chosen yet")
+
+
 class Selecting:
     """The selections of all servers of a run."""
 
     def __init__(self, world: World, options: Protocol) -> None:
         self.world, self.options, self.selection = world, options, options.selection
         self.samples = {client.name: client.weight for client in world.clients}
-        self._leaving = frozenset(name for name in self.samples if world.devices[name].options.downtimes)
+        self._leaving = any(world.devices[name].options.downtimes for name in self.samples)
         self._roster = Roster(self.samples, prospects(world, options))
         self._servers: dict[str, _Server] = {}
         self._losses: dict[str, list[Ref]] = {}
@@ -89,29 +94,32 @@ class Selecting:
         total = sum(self.samples.values()) if self.selection.unbiased else None
         return Turnout({}, (), tuple(self.samples), total)
 
-    def round(self, tasks: Mapping[str, Callable[[], Verb]], *, round: int, at: str) -> Verb:
-        """One round of the server ``at``, whose members have these ``tasks``; returns the :class:`Turnout`."""
+    def round(self, clients: Sequence[C], train: Callable[[C], Verb], *, round: int, at: str) -> Verb:
+        """One round of the server ``at``, whose members are ``clients`` and ``train``; returns the :class:`Turnout`."""
         world, wait, choice = self.world, self.options.wait, _Choice()
         if self.selection.everyone:
+            tasks = {client.name: partial(train, client) for client in clients}
             arrived = yield from run_round(world, tasks, wait, round=round, at=at)
             return Turnout(arrived, [self.samples[name] for name in arrived], tuple(arrived))
-        first = self.selection.closes(len(tasks))
+        members = {client.name: client for client in clients}
+        first = self.selection.closes(len(members))
         if first is not None:
             wait = wait.model_copy(update={"first": first})
         try:
-            choose = partial(self._chosen, choice, tasks, round, at)
-            arrived = yield from run_round(world, tasks, wait, round=round, at=at, choose=choose)
+            choose = partial(self._chosen, choice, members, train, round, at)
+            idle = dict.fromkeys(members, _not_chosen)
+            arrived = yield from run_round(world, idle, wait, round=round, at=at, choose=choose)
         except Exception:  # an interrupt: the server's own round was lost
             self._closed(choice, {}, at)
             raise
         return self._closed(choice, arrived, at)
 
     def _chosen(
-        self, choice: _Choice, tasks: Mapping[str, Callable[[], Verb]], round: int, at: str
+        self, choice: _Choice, members: Mapping[str, C], train: Callable[[C], Verb], round: int, at: str
     ) -> dict[str, Callable[[], Verb]]:
         """The tasks of those who are chosen now, in the order of the members."""
         world = self.world
-        names = [name for name in tasks if present(world, name)] if self._leaving else list(tasks)
+        names = [name for name in members if present(world, name)] if self._leaving else list(members)
         chosen: list[str] = []
         if names:
             server = self._servers.get(at)
@@ -120,10 +128,10 @@ class Selecting:
             self._report(server)
             server.rounds += 1
             random = world.pipeline.streams.numpy("selection", at, server.rounds)
-            choice.factors = server.selector.choose(Candidates(names, len(tasks), server.rounds, random))
+            choice.factors = server.selector.choose(Candidates(names, len(members), server.rounds, random))
             chosen = [name for name in names if name in choice.factors]
         choice.begun, choice.candidates = world.now, names
-        left_out = (len(tasks) - len(chosen)) * self.options.local_steps
+        left_out = (len(members) - len(chosen)) * self.options.local_steps
         if left_out:
             world.skipped(left_out)
         for name in chosen:
@@ -132,11 +140,11 @@ class Selecting:
             )
             if self.selection.needs_losses:
                 self._losses[name] = []
-        return {name: partial(self._timed, choice, name, tasks[name]) for name in chosen}
+        return {name: partial(self._timed, choice, members[name], train) for name in chosen}
 
-    def _timed(self, choice: _Choice, name: str, task: Callable[[], Verb]) -> Verb:
-        found = yield from task()
-        choice.arrivals[name] = self.world.now
+    def _timed(self, choice: _Choice, client: C, train: Callable[[C], Verb]) -> Verb:
+        found = yield from train(client)
+        choice.arrivals[client.name] = self.world.now
         return found
 
     def _stepped(self, client: str, loss: Ref) -> None:

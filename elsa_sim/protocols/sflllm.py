@@ -109,8 +109,8 @@ class JointTrainer:
         }
         steps = Barrier(world, partial(self._joint_step, round=number))
         phases = Barrier(world) if self.options.barrier else None
-        tasks = {client.name: partial(self._train, client, theta, steps, phases, round=number) for client in clients}
-        turnout: Turnout = yield from self._selecting.round(tasks, round=number, at=world.cloud)
+        train = partial(self._train, theta=theta, steps=steps, phases=phases, round=number)
+        turnout: Turnout = yield from self._selecting.round(clients, train, round=number, at=world.cloud)
         if not turnout.arrived:
             return theta
         contributions, masses = list(turnout.arrived.values()), list(turnout.masses)

@@ -55,8 +55,7 @@ class SplitFedV2(Protocol):
         for g in range(1, self.rounds + 1):
             trainer.begin(theta)
             train = partial(trainer.train, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
-            tasks = {client.name: partial(train, client) for client in world.split_clients}
-            turnout: Turnout = yield from selecting.round(tasks, round=g, at=world.cloud)
+            turnout: Turnout = yield from selecting.round(world.split_clients, train, round=g, at=world.cloud)
             if arrived := turnout.arrived:
                 present = [client for client in world.split_clients if client.name in arrived]
                 contributions = [arrived[client.name].pick(trainer.own(client)) for client in present]

@@ -78,7 +78,8 @@ def run_round(
     from the round; a task is interrupted when its own node goes away. If the server goes away, the round is lost: all
     are missing, and nothing is returned once the server is back. With a participant, those ``behind`` it are missing
     too. A deadline counts from when the server was there, whether or not anybody else was; it is met by what arrives
-    before it. ``choose`` is asked when the round begins, and gives the tasks of those who take part after all.
+    before it. ``choose`` is asked when the round begins, and gives the tasks of those who take part after all,
+    in the place of theirs in ``tasks``.
 
     Raises:
         Lost: the server is gone for good, or every participant is and no deadline ends the wait.
