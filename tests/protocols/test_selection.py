@@ -191,6 +191,10 @@ def test_inverse_probabilities_weigh_changes(kind: str) -> None:
     for name in world.model.names(own) if shared else before:
         moved = sum(samples[c] / total * f * (sent[c][name] - before[name]) for c, f in factors.items())
         assert norm([after[name] - before[name] - moved]) <= 1e-5 * norm([moved])
+    for name in before.keys() - world.model.names(own):  # the server's one copy, as who was last has left it
+        if shared:
+            assert norm([after[name] - sent[list(sent)[-1]][name]]) <= 1e-5 * norm([after[name]])
+            assert norm([after[name] - before[name]]) > 0.0
     assert (results.events["kind"] == "selection").sum() == 2
 
 
@@ -230,6 +234,17 @@ def test_each_edge_server_selects_among_its_own() -> None:
     assert {(client.edge, client.name) for client in world.clients} == set(counts)
     assert found.groupby("server").size().to_dict() == {"edge0": 8, "edge1": 8}  # a client in each of 2 x 4 edge rounds
     assert max(counts.values()) <= 3
+
+
+def test_every_choice_of_every_server_is_drawn_anew() -> None:
+    many = SEVEN[0].replace("clients: 7", "clients: 20")
+    events = played(
+        protocol("hierfavg", "{kind: uniform, clients: 3}", ", edge_rounds: 3", rounds=1), TIMING, many
+    ).events
+    chosen = [tuple(rows["client"]) for _, rows in selections(events).groupby(["server", "until_s"])]
+    assert len(chosen) == 6
+    ranks = {tuple(int(name.removeprefix("client")) // 2 for name in names) for names in chosen}
+    assert len(ranks) == 6  # clients go to the two edge servers in turn, and these do not choose alike
 
 
 def test_who_is_away_is_no_candidate_and_is_not_missing() -> None:
