@@ -2,7 +2,8 @@
 
 Hierarchical split training (``elsa``, one step of batch 8 per client and edge round) of ``tiny-bert`` on synthetic texts,
 on a tree with an edge server for every 50 clients. ``real``: one round. ``timing``: ten rounds, shapes only. ``minilm``:
-one step of FedAvg on TREC by 1,000 clients that share one pretrained backbone.
+one step of FedAvg on TREC by 1,000 clients that share one pretrained backbone. ``selection``: FedAvg in timing mode, 100 rounds
+with 100 clients each that are drawn of all, on a star.
 
     python benchmarks/scale.py                         # 10, 100, 1,000, 10,000 clients, both modes, and minilm
     python benchmarks/scale.py --goals                 # what has a goal: 100,000 and 10,000 clients
@@ -30,12 +31,13 @@ from typing import Any
 import measuring
 import workloads
 
-ROUNDS = {"real": 1, "timing": 10, "minilm": 1}
+ROUNDS = {"real": 1, "timing": 10, "minilm": 1, "selection": 100}
 #: (mode, clients, rounds) -> CPU s and MiB, at most, of one core that does nothing else.
 GOALS: dict[tuple[str, int, int], tuple[float, float]] = {
     ("timing", 100_000, 1): (300.0, 6 * 1024.0),
     ("timing", 10_000, 10): (45.0, 2 * 1024.0),
     ("real", 10_000, 1): (50.0, 6 * 1024.0),
+    ("selection", 10_000, 100): (60.0, 2 * 1024.0),
 }
 COLUMNS = ("mode", "clients", "rounds", "CPU s", "goal", "wall s", "math s", "peak MiB", "goal", "rows", "messages", "us a row",
            "written MiB", "simulated s")  # fmt: skip
@@ -59,8 +61,13 @@ def scenario_of(mode: str, clients: int, rounds: int, executor: str, threads: in
                      "access": {"up": "20 Mbit/s", "down": "50 Mbit/s", "latency": "10 ms"},
                      "backhaul": {"up": "1 Gbit/s", "down": "1 Gbit/s", "latency": "5 ms"}},
         "devices": {"edge": {"slots": 50, "memory": "1 TiB"}},
-        "execution": {"mode": "timing" if mode == "timing" else "real", "executor": executor, "threads": threads},
+        "execution": {"mode": "real" if mode == "real" else "timing", "executor": executor, "threads": threads},
     }  # fmt: skip
+    if mode == "selection":
+        chosen = {"kind": "uniform", "clients": min(100, clients)}
+        data |= {"protocol": {"kind": "fedavg", "rounds": rounds, "local_steps": 1, "selection": chosen},
+                 "topology": {"kind": "star", "clients": clients, "access": {"up": "20 Mbit/s", "latency": "10 ms"}},
+                 "devices": {}}  # fmt: skip
     return model.validated(Document("scale", data))
 
 

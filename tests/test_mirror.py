@@ -19,7 +19,7 @@ MOST_LINES = 300
 #: What a value named ``kind`` may be compared with, and why it does not choose a member of a family.
 NO_FAMILY = {
     "a message": {"activation", "gradient", "adapters"},
-    "a row of the event table": {"compute", "transfer", "aggregation", "evaluation", "fault", "update"},
+    "a row of the event table": {"compute", "transfer", "aggregation", "evaluation", "fault", "update", "selection"},
     "a fault of pydantic": {
         "extra_forbidden", "missing", "union_tag_not_found", "union_tag_invalid", "literal_error", "value_error",
         "assertion_error", "string_too_short", "too_short", "string_too_long", "too_long",

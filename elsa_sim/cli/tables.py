@@ -57,6 +57,8 @@ def closing(results: Results) -> Table:
         table.add_row("missing from rounds", str(summary["missing"]))
     for name, told in _updates(summary["updates"]) if "updates" in summary else ():
         table.add_row(name, told)
+    for name, told in _selection(summary["selection"]) if "selection" in summary else ():
+        table.add_row(name, told)
     for name, told in _energy(summary["energy_j"]):
         table.add_row(name, told)
     host = summary["host"]
@@ -93,6 +95,14 @@ def _updates(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "  participation", f"{found['participation_jain']:.3f}  (Jain's index over clients)"
         yield "  influence of a sample", f"{found['influence_jain']:.3f}  (Jain's index over clients)"
     yield "  clients idle", f"{100 * found['client_idle']:.0f} % of the time"
+
+
+def _selection(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Who was selected."""
+    yield "selected / arrived", f"{found['selected']} / {found['arrived']}"
+    yield "  never took part", f"{found['never_arrived']} clients, {found['never_selected']} never selected"
+    if found["arrived"]:
+        yield "  participation", f"{found['participation_jain']:.3f}  (Jain's index over clients)"
 
 
 def planned(loaded: Loaded, plan: Plan) -> Table:

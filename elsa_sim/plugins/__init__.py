@@ -84,12 +84,20 @@ if TYPE_CHECKING:
     from ..protocols.local import average as average
     from ..protocols.local import outgoing as outgoing
     from ..protocols.local import trains as trains
+    from ..protocols.selecting import Selecting as Selecting
+    from ..protocols.selecting import Turnout as Turnout
     from ..results.columns import scaled as scaled
     from ..results.labels import run_labels as run_labels
     from ..results.plots.base import Figure as Figure
     from ..results.plots.style import axes as axes
     from ..results.plots.style import finish as finish
     from ..results.run_directory import Results as Results
+    from ..selection.base import Candidates as Candidates
+    from ..selection.base import CohortSelection as CohortSelection
+    from ..selection.base import Report as Report
+    from ..selection.base import Roster as Roster
+    from ..selection.base import Selection as Selection
+    from ..selection.base import Selector as Selector
     from ..topology import Link as Link
     from ..topology import Node as Node
     from ..topology import Topology as Topology
@@ -150,6 +158,7 @@ _PUBLIC: dict[str, str] = {
     "PowerControl": "wireless",
     "PrivacyAttack": "privacy.base",
     "Protocol": "protocols.base",
+    "Selection": "selection.base",
     "ShadowSpread": "wireless",
     "SplitPolicy": "learning.splits.base",
     "Straggler": "devices",
@@ -189,6 +198,14 @@ _PUBLIC: dict[str, str] = {
     "u_shaped": "learning.splits.pattern",
     "TieredProtocol": "protocols.base",
     "weighted_median": "learning.aggregation.rules.median",
+    "Selecting": "protocols.selecting",
+    "Turnout": "protocols.selecting",
+    # Client selection
+    "Candidates": "selection.base",
+    "CohortSelection": "selection.base",
+    "Report": "selection.base",
+    "Roster": "selection.base",
+    "Selector": "selection.base",
     # Aggregation rules and misbehaving clients
     "Adapters": "learning.aggregation.base",
     "Coordinatewise": "learning.aggregation.base",

@@ -19,9 +19,12 @@ from ..base.units import MOST_COUNT, MOST_FACTOR
 from ..learning.aggregation.base import Aggregation
 from ..learning.aggregation.rules.mean import Mean
 from ..learning.splits.pattern import WHOLE, StepPattern
+from ..selection.all import All
+from ..selection.base import Selection
 from ..world.rounds import WaitOptions
 from . import aggregators
 from .aggregators import Aggregator
+from .selection_faults import selection_faults
 
 if TYPE_CHECKING:
     from ..learning.backbone.memory import Footprint, Outline
@@ -49,6 +52,8 @@ class Protocol(Component):
     messages: ClassVar[tuple[str, ...]] = ()
     #: Why no server ever has several contributions at once, if so; an aggregation rule would then have no effect.
     unaggregated: ClassVar[str | None] = None
+    #: Whether it plays rounds by a :class:`~.selecting.Selecting`, so that ``selection`` has an effect.
+    selects: ClassVar[bool] = False
     kind: str
     rounds: int = Field(10, ge=1, le=MOST_COUNT)
     """Number of rounds; an evaluation follows each."""
@@ -62,6 +67,8 @@ class Protocol(Component):
     """Whether a client keeps its optimizer moments when it takes over aggregated adapters."""
     wait: WaitOptions = WaitOptions()
     """When a round stops waiting for clients: for all, for the first so many, or until a deadline."""
+    selection: Annotated[SerializeAsAny[Selection], AnyOf(Selection)] = All()
+    """Who of a server's members takes part in a round; under edge servers, each of them chooses among its own clients."""
     aggregation: Annotated[SerializeAsAny[Aggregation], AnyOf(Aggregation)] = Mean()
     """The rule by which a server makes one of the adapters that its members send."""
 
@@ -123,9 +130,14 @@ class Protocol(Component):
         elif self.aggregation != type(self).model_fields["aggregation"].default:
             yield Fault("aggregation", f"{self.kind} {self.unaggregated}: a rule would have no effect; leave it out")
 
+    def selection_faults(self, clients: Mapping[str, str], cloud: str, *, timing: bool) -> Iterable[Fault]:
+        """Why a selection cannot serve here, in timing mode or not; paths are relative to the protocol's section."""
+        return selection_faults(self, clients, cloud, timing=timing)
+
     def _at_most(self, members: int) -> int:
         """How many of a server's members a round waits for."""
-        return members if self.wait.first is None else min(members, self.wait.first)
+        chosen = self.selection.most(members)
+        return chosen if self.wait.first is None else min(chosen, self.wait.first)
 
     def run(self, world: World) -> Verb:
         """The protocol's main process."""

@@ -102,6 +102,12 @@ class Elsa(Hierarchical):
             for message in self.clustering.faults(latency):
                 yield Fault("clustering", message)
 
+    def selection_faults(self, clients: Mapping[str, str], cloud: str, *, timing: bool) -> Iterator[Fault]:
+        yield from super().selection_faults(clients, cloud, timing=timing)
+        if self.selection.unbiased and (self.trust is not None or self.clustering is not None):
+            what = f"{self.selection.kind} weighs clients by their samples and probabilities"
+            yield Fault("selection", f"{what}; trust and clustering would weigh them otherwise: leave them out")
+
     def aggregators(self, clients: Mapping[str, str], cloud: str) -> Iterator[Aggregator]:
         for each in super().aggregators(clients, cloud):
             if self.clustering is None or each.server == cloud:

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from ..base.units import MOST_COUNT
 from ..world.rounds import WaitOptions, retry, run_round, wait_until_online
 from .base import TieredProtocol
+from .selecting import Selecting, Turnout
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -38,6 +39,7 @@ class Hierarchical(TieredProtocol):
     """A protocol with edge servers that aggregate, and a cloud that aggregates them."""
 
     uses_edge_servers: ClassVar[bool] = True
+    selects: ClassVar[bool] = True
     edge_rounds: int = Field(2, ge=1, le=MOST_COUNT)
     """Edge aggregations E in a round of the cloud."""
 
@@ -61,6 +63,7 @@ class Hierarchical(TieredProtocol):
         """
         theta = world.model.initial()
         trust = Trust(profiler, judge, {client.name: client.weight for client in world.clients})
+        selecting = Selecting(world, self)
         if world.evaluate(theta, round=0):
             return
         for g in range(1, self.rounds + 1):
@@ -69,12 +72,16 @@ class Hierarchical(TieredProtocol):
             if profiler is not None and (g - 1) % every == 0:
                 yield from profiler.renew(theta, round=g)
             homes = world.homes(failover=failover == "next")
-            tasks = {edge: partial(self._edge, world, train, trust, edge, homes[edge], theta, g) for edge in homes}
+            tasks = {
+                edge: partial(self._edge, world, train, trust, selecting, edge, homes[edge], theta, g) for edge in homes
+            }
             behind = {edge: [client.name for client in clients] for edge, clients in homes.items()}
             arrived = yield from run_round(world, tasks, WaitOptions(), round=g, at=world.cloud, behind=behind)
             shares = [share for share in arrived.values() if share is not None]
             if shares:
-                theta = yield from retry(world, world.cloud, self._merged(world, trust, theta, shares), round=g)
+                theta = yield from retry(
+                    world, world.cloud, self._merged(world, trust, selecting, theta, shares), round=g
+                )
             if world.evaluate(theta, round=g):
                 return
 
@@ -83,6 +90,7 @@ class Hierarchical(TieredProtocol):
         world: World,
         train: Train,
         trust: Trust,
+        selecting: Selecting,
         edge: str,
         members: Sequence[Client],
         theta: Ref,
@@ -90,7 +98,8 @@ class Hierarchical(TieredProtocol):
     ) -> Verb:
         """E edge rounds of one edge server, between a download from the cloud and an upload to it.
 
-        Returns its adapters and the names of the clients that took part, or ``None`` if there was none.
+        Returns its adapters and the names of the clients that it speaks for (those that took part, or all where their factors make
+        up for the others), or ``None`` if there was none.
         """
         theta = yield from world.send(world.cloud, edge, theta, "adapters", round=g)
         judge, start = trust.judge, theta
@@ -99,15 +108,16 @@ class Hierarchical(TieredProtocol):
         if judge is not None:
             yield from judge.began(edge, theta, round=g)
         for times in range(self.edge_rounds):
-            tasks = {c.name: partial(train, c, edge, theta, self.local_steps, round=g) for c in members}
-            arrived = yield from run_round(world, tasks, self.wait, round=g, at=edge)
+            share = partial(self._share, train, edge, theta, g)
+            turnout: Turnout = yield from selecting.round(members, share, round=g, at=edge)
+            arrived = turnout.arrived
             took_part |= dict.fromkeys(arrived)
             first = first if times else arrived
             if arrived:
                 standing = None
                 if judge is not None:
                     standing = yield from judge.arrived(edge, theta, arrived, round=g)
-                work = self._aggregated(world, trust, theta, arrived, standing)
+                work = self._aggregated(world, trust, theta, turnout, standing)
                 theta = yield from world.compute(edge, work, round=g, kind="aggregation")
         if not took_part:
             return None
@@ -115,28 +125,37 @@ class Hierarchical(TieredProtocol):
             samples = sum(client.weight for client in members if client.name in took_part)
             judge.ended(edge, start, first, theta, samples, round=g)
         theta = yield from world.send(edge, world.cloud, theta, "adapters", round=g)
-        return theta, tuple(took_part)
+        return theta, tuple(client.name for client in members) if selecting.selection.unbiased else tuple(took_part)
 
-    def _aggregated(
-        self, world: World, trust: Trust, theta: Ref, arrived: Mapping[str, Ref], standing: Ref | None
-    ) -> Work:
+    def _share(self, train: Train, edge: str, theta: Ref, g: int, client: Client) -> Verb:
+        """A client's share of an edge round."""
+        return train(client, edge, theta, self.local_steps, round=g)
+
+    def _aggregated(self, world: World, trust: Trust, theta: Ref, turnout: Turnout, standing: Ref | None) -> Work:
         """What an edge server makes of its clients' adapters, which it has judged."""
-        samples, weights = trust.samples, trust.weights
+        weights, contributions, rule = trust.weights, list(turnout.arrived.values()), self.rule(edge=True)
         if weights is None:
-            masses: Any = [samples[name] for name in arrived]
-        else:
-            masses = weights.edge(list(arrived), samples, standing)
-        return world.model.aggregate(self.rule(edge=True), list(arrived.values()), masses, theta)
+            return turnout.aggregated(world, rule, contributions, turnout.masses, theta)
+        return world.model.aggregate(
+            rule, contributions, weights.edge(list(turnout.arrived), trust.samples, standing), theta
+        )
 
-    def _merged(self, world: World, trust: Trust, theta: Ref, shares: Sequence[tuple[Ref, Sequence[str]]]) -> Work:
-        """What the cloud makes of the adapters of edge servers, each with the clients that took part."""
-        samples, weights = trust.samples, trust.weights
+    def _merged(
+        self,
+        world: World,
+        trust: Trust,
+        selecting: Selecting,
+        theta: Ref,
+        shares: Sequence[tuple[Ref, Sequence[str]]],
+    ) -> Work:
+        """What the cloud makes of the adapters of edge servers, each with the clients that it speaks for."""
+        samples, weights, rule = trust.samples, trust.weights, self.rule(edge=False)
         contributions, members = zip(*shares, strict=True)
         if weights is None:
-            masses: Any = [sum(samples[name] for name in names) for names in members]
-        else:
-            masses = weights.cloud(members, samples, trust.standings([name for names in members for name in names]))
-        return world.model.aggregate(self.rule(edge=False), contributions, masses, theta)
+            masses = [sum(samples[name] for name in names) for names in members]
+            return selecting.everyone.aggregated(world, rule, contributions, masses, theta)
+        known = trust.standings([name for names in members for name in names])
+        return world.model.aggregate(rule, contributions, weights.cloud(members, samples, known), theta)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Edge k averages every kappa_1 = ``local_steps`` local steps, the cloud every kappa_2 = ``edge_rounds`` edge aggregations,
 both weighted by the samples |D_n| of the clients that took part (the paper's algorithm 1, here with LoRA and AdamW).
-Clients belong to the nearest edge server. Does not model client sampling.
+Clients belong to the nearest edge server, which has all of them train, or those of its ``selection``.
 Tested in tests/protocols/test_baselines.py.
 """
 

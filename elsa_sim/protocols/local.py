@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..learning.execution.work import Work
 from ..world.replica import Replica
-from ..world.rounds import retry, run_round
+from ..world.rounds import retry
+from .selecting import Selecting, Turnout
 
 if TYPE_CHECKING:
     from ..learning.execution.work import Ref
@@ -26,19 +27,26 @@ if TYPE_CHECKING:
 
 
 def average(
-    world: World, clients: Sequence[C], options: Protocol, theta: Ref, train: Callable[[C], Verb], *, round: int
+    world: World,
+    clients: Sequence[C],
+    options: Protocol,
+    theta: Ref,
+    train: Callable[[C], Verb],
+    *,
+    round: int,
+    selecting: Selecting | None = None,
 ) -> Verb:
-    """One round of the cloud: all ``clients`` ``train``, the cloud aggregates what arrived, weighted by samples.
+    """One round of the cloud: ``clients`` ``train``, the cloud aggregates what arrived, weighted by samples.
 
-    How long it waits, and by which rule it aggregates, is what the protocol's ``options`` say. Returns the new adapters, or
-    ``theta`` if nobody arrived.
+    How long it waits, and by which rule it aggregates, is what the protocol's ``options`` say; ``selecting``, which a protocol
+    makes when it begins, says who of the clients takes part, all without it. Returns the new adapters, or ``theta`` if nobody
+    arrived.
     """
-    tasks = {client.name: partial(train, client) for client in clients}
-    arrived = yield from run_round(world, tasks, options.wait, round=round, at=world.cloud)
-    if not arrived:
+    selecting = Selecting(world, options) if selecting is None else selecting
+    turnout: Turnout = yield from selecting.round(clients, train, round=round, at=world.cloud)
+    if not turnout.arrived:
         return theta
-    weights = [client.weight for client in clients if client.name in arrived]
-    work = world.model.aggregate(options.aggregation, list(arrived.values()), weights, theta)
+    work = turnout.aggregated(world, options.aggregation, list(turnout.arrived.values()), turnout.masses, theta)
     return (yield from retry(world, world.cloud, work, round=round))
 
 
@@ -140,7 +148,7 @@ class SplitTrainer:
         g1 = yield from served.step(backward)
         g1 = yield from send(server, node, g1, "gradient")
         _, *after1 = yield from compute(node, model.backward(bottom, saved1, g1, lengths, optimizer))
-        world.stepped(loss)
+        world.stepped(loss, client.name)
         return bottom.stepped(*after1), top.stepped(*after3)
 
 
@@ -163,7 +171,7 @@ class WholeTrainer:
             work = model.learn(trained, batch, batch, self.optimizer)
             _, *after, loss = yield from world.compute(node, work, round=round, step=step)
             trained = trained.stepped(*after)
-            world.stepped(loss)
+            world.stepped(loss, client.name)
         return trained
 
     def visit(self, client: Client, server: str, theta: Ref, steps: int, *, round: int) -> Verb:

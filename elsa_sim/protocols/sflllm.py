@@ -31,9 +31,10 @@ from ..base.errors import Fault
 from ..learning.splits.pattern import StepPattern, head_at
 from ..world.barrier import Barrier
 from ..world.replica import Replica
-from ..world.rounds import retry, run_round
+from ..world.rounds import retry
 from .base import Protocol
 from .local import outgoing, trains
+from .selecting import Selecting, Turnout
 
 if TYPE_CHECKING:
     from ..learning.backbone.options import Part
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 class SflLLM(Protocol):
     """Split training with one joint batch of all clients per step, and a fed server (SflLLM, arXiv:2504.14667)."""
 
+    selects: ClassVar[bool] = True
     pattern: ClassVar[StepPattern] = head_at("cloud", shared=True, joint=True)
     kind: Literal["sflllm"] = "sflllm"
     federated: str | None = None
@@ -92,6 +94,7 @@ class JointTrainer:
     def __init__(self, world: World, optimizer: Optimizer, options: SflLLM) -> None:
         self.world, self.optimizer, self.options = world, optimizer, options
         self.fed_server = world.cloud if options.federated is None else options.federated
+        self._selecting = Selecting(world, options)
         #: Part 2 -> its one copy; what clients keep between rounds.
         self._replicas: dict[Part, Replica] = {}
         self._before: dict[str, Trained] = {}
@@ -106,22 +109,25 @@ class JointTrainer:
         }
         steps = Barrier(world, partial(self._joint_step, round=number))
         phases = Barrier(world) if self.options.barrier else None
-        tasks = {client.name: partial(self._train, client, theta, steps, phases, round=number) for client in clients}
-        arrived = yield from run_round(world, tasks, self.options.wait, round=number, at=world.cloud)
-        if not arrived:
+        train = partial(self._train, theta=theta, steps=steps, phases=phases, round=number)
+        turnout: Turnout = yield from self._selecting.round(clients, train, round=number, at=world.cloud)
+        if not turnout.arrived:
             return theta
-        present = [client for client in clients if client.name in arrived]
-        shares = [(arrived[client.name], client.weight) for client in present]
-        weights: defaultdict[Part, float] = defaultdict(float)
-        for client in present:
-            weights[client.served] += client.weight
+        contributions, masses = list(turnout.arrived.values()), list(turnout.masses)
         trained = {part: replica.trained.adapters for part, replica in self._replicas.items()}
         if len(trained) > 1:  # a layer may be a client's and the main server's
-            shares += [(trained[part], weight) for part, weight in weights.items()]
-        contributions, masses = zip(*shares, strict=True)
-        work = model.aggregate(self.options.aggregation, contributions, masses, theta)
+            weights: defaultdict[Part, float] = defaultdict(float)
+            for client in self._selecting.of(clients, turnout.present):
+                weights[client.served] += client.weight
+            contributions += [trained[part] for part in weights]
+            masses += weights.values()
+        work = turnout.aggregated(world, self.options.aggregation, contributions, masses, theta)
         mean: Ref = yield from retry(world, self.fed_server, work, round=number)
-        return mean if len(trained) > 1 else mean.merge([mean, *trained.values()])
+        if len(trained) > 1:
+            return mean
+        (served,) = trained
+        own = [name for name in _names(mean) if name not in set(model.names([served]))]
+        return mean.merge([mean if len(own) == len(_names(mean)) else mean.pick(own), *trained.values()])
 
     def _train(self, client: SplitClient, theta: Ref, steps: Barrier, phases: Barrier | None, *, round: int) -> Verb:
         """One client's share of a round; returns its adapters as the fed server received them."""
@@ -171,12 +177,10 @@ class JointTrainer:
 
     def _joint_step(self, arrived: Mapping[str, Any], *, round: int) -> Verb:
         """One step of the main server on what has arrived, per Part 2; returns gradient and loss for each client."""
-        world = self.world
         found: dict[str, tuple[Ref, Ref]] = {}
         together: defaultdict[Part, list[tuple[Client, Ref, Batch, int]]] = defaultdict(list)
-        for client in world.split_clients:
-            if client.name in arrived:
-                together[client.served].append(arrived[client.name])
+        for share in sorted(arrived.values(), key=lambda share: share[0].index):
+            together[share[0].served].append(share)
         for part, shares in together.items():
             clients, states, batches, numbers = zip(*shares, strict=True)
             *gradients, loss = yield from self._replicas[part].step(
@@ -193,3 +197,8 @@ class JointTrainer:
         work = world.model.learn_jointly(rest, states, batches, self.optimizer)
         *gradients, adapters, moments, loss = yield from world.compute(world.cloud, work, round=round, step=step)
         return (*gradients, loss), rest.stepped(adapters, moments)
+
+
+def _names(adapters: Ref) -> Mapping[str, Any]:
+    assert isinstance(adapters.spec, Mapping)
+    return adapters.spec

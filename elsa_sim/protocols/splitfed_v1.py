@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ..learning.splits.pattern import StepPattern, u_shaped
 from .base import Protocol
 from .local import SplitTrainer, average
+from .selecting import Selecting
 
 if TYPE_CHECKING:
     from ..world.world import Verb, World
@@ -23,16 +24,18 @@ if TYPE_CHECKING:
 class SplitFedV1(Protocol):
     """Split training with one central server and one round of averaging (SplitFed V1, arXiv:2004.12088)."""
 
+    selects: ClassVar[bool] = True
     pattern: ClassVar[StepPattern] = u_shaped("cloud")
     kind: Literal["splitfed_v1"] = "splitfed_v1"
 
     def run(self, world: World) -> Verb:
         theta = world.model.initial()
         trainer = SplitTrainer(world, world.model.optimizer(self.lr, self.weight_decay), self.keep_optimizer)
+        selecting = Selecting(world, self)
         if world.evaluate(theta, round=0):
             return
         for g in range(1, self.rounds + 1):
             train = partial(trainer.train, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
-            theta = yield from average(world, world.split_clients, self, theta, train, round=g)
+            theta = yield from average(world, world.split_clients, self, theta, train, round=g, selecting=selecting)
             if world.evaluate(theta, round=g):
                 return

@@ -22,9 +22,10 @@ from pydantic import Field
 from ..base.units import MOST_FACTOR
 from ..learning.splits.pattern import StepPattern, u_shaped
 from ..world.replica import Replica, Turn
-from ..world.rounds import retry, run_round
+from ..world.rounds import retry
 from .base import Protocol
 from .local import SplitTrainer
+from .selecting import Selecting, Turnout
 
 if TYPE_CHECKING:
     from ..learning.backbone.options import Part
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 class SplitFedV2(Protocol):
     """Split training with one server part for all clients, in the order of arrival (SplitFed V2, arXiv:2004.12088)."""
 
+    selects: ClassVar[bool] = True
     pattern: ClassVar[StepPattern] = u_shaped("cloud", shared=True)
     kind: Literal["splitfed_v2"] = "splitfed_v2"
     server_lr: float | None = Field(None, gt=0, le=MOST_FACTOR)
@@ -47,20 +49,20 @@ class SplitFedV2(Protocol):
         theta = world.model.initial()
         rates = (self.lr, self.lr if self.server_lr is None else self.server_lr)
         own, shared = (world.model.optimizer(rate, self.weight_decay) for rate in rates)
-        trainer = SharedTrainer(world, own, shared, self.keep_optimizer)
+        trainer, selecting = SharedTrainer(world, own, shared, self.keep_optimizer), Selecting(world, self)
         if world.evaluate(theta, round=0):
             return
         for g in range(1, self.rounds + 1):
             trainer.begin(theta)
             train = partial(trainer.train, server=world.cloud, theta=theta, steps=self.local_steps, round=g)
-            tasks = {client.name: partial(train, client) for client in world.split_clients}
-            arrived = yield from run_round(world, tasks, self.wait, round=g, at=world.cloud)
-            if arrived:
+            turnout: Turnout = yield from selecting.round(world.split_clients, train, round=g, at=world.cloud)
+            if arrived := turnout.arrived:
                 present = [client for client in world.split_clients if client.name in arrived]
-                shares = [(arrived[client.name].pick(trainer.own(client)), client.weight) for client in present]
-                shares += trainer.end(present)
-                contributions, weights = zip(*shares, strict=True)
-                work = world.model.aggregate(self.aggregation, contributions, weights, theta)
+                contributions = [arrived[client.name].pick(trainer.own(client)) for client in present]
+                served = trainer.end(selecting.of(world.split_clients, turnout.present))
+                contributions += [adapters for adapters, _ in served]
+                masses = [*turnout.masses, *(weight for _, weight in served)]
+                work = turnout.aggregated(world, self.aggregation, contributions, masses, theta)
                 theta = yield from retry(world, world.cloud, work, round=g)
             if world.evaluate(theta, round=g):
                 return
@@ -87,11 +89,11 @@ class SharedTrainer(SplitTrainer):
     def replica(self, client: SplitClient, theta: Ref, before: Trained | None) -> Replica:
         return self._replicas[client.served]
 
-    def end(self, arrived: Sequence[SplitClient]) -> list[tuple[Ref, float]]:
-        """A round has ended with some clients: their server parts, each with the weight of those who share it."""
+    def end(self, clients: Sequence[SplitClient]) -> list[tuple[Ref, float]]:
+        """A round has ended: the server parts of some clients, each with the weight of those who share it."""
         if self.keep:
             self._kept = {part: replica.trained for part, replica in self._replicas.items()}
         weights: defaultdict[Part, float] = defaultdict(float)
-        for client in arrived:
+        for client in clients:
             weights[client.served] += client.weight
         return [(self._replicas[part].trained.adapters, weight) for part, weight in weights.items()]

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 
 from ..base.writing import replacing
 
-#: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault, handover, assignment, update, and
-#: one ``idle`` row per device at the end (the energy of its idle time). ``status``: ok, aborted, in_flight.
+#: Columns of the event table. ``kind``: compute, transfer, aggregation, evaluation, fault, handover, assignment, update,
+#: selection, and one ``idle`` row per device at the end (the energy of its idle time). ``status``: ok, aborted, in_flight.
 #: ``energy_j`` is that of the row, ``peer_energy_j`` the part of it that the peer spent (receiving). ``bytes`` is the size
 #: of a message with its header;
 #: ``wasted_bytes`` were sent beyond that, or for nothing, in ``attempts``. ``detail`` is what kind of message, work or
@@ -30,6 +30,7 @@ from ..base.writing import replacing
 #: An ``assignment`` is what a probing found out about a client: its edge server (peer), and its trust and behaviour group.
 #: An ``update`` is one that an asynchronous server got from its peer, from its arrival to its merge; aborted: it does not count.
 #: With the detail ``judged`` it is what an edge server of ELSA made of its clients' changes: the score of each in ``metrics``.
+#: A ``selection`` is a client (peer) that a server chose for a round, until that closed; aborted: it did not arrive.
 SCHEMA = pa.schema(
     [
         ("t_start_s", pa.float64()),
@@ -58,7 +59,9 @@ EMPTY["status"] = "ok"
 ALWAYS = frozenset({"t_start_s", "t_end_s", "kind", "node"})
 STREAM, TABLE = "events.arrows", "events.parquet"
 BATCH = 8192
-Kind = Literal["compute", "transfer", "aggregation", "evaluation", "fault", "handover", "assignment", "update", "idle"]
+Kind = Literal[
+    "compute", "transfer", "aggregation", "evaluation", "fault", "handover", "assignment", "update", "selection", "idle"
+]
 Status = Literal["ok", "aborted", "in_flight"]
 Of = Literal["trace", "timeline"]
 

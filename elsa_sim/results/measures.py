@@ -52,6 +52,7 @@ OPEN: Mapping[str, str] = {
     "privacy.": "",
     "clustering.": "",
     "updates.": "",
+    "selection.": "",
     "training.": "",
     "client_accuracy_": "",
 }

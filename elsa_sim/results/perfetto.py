@@ -103,6 +103,9 @@ def _row(row: Any, tracks: _Tracks) -> Iterator[dict[str, Any]]:
     if row.status != "ok":
         name, args["status"] = f"{name} ({row.status.replace('_', ' ')})", row.status
     measured = json.loads(row.metrics) if row.metrics else {}
+    if row.kind == "selection":
+        end = start  # a mark: as slices they would hide what the server does
+        name, measured, args = f"{row.peer} selected ({row.detail})", {}, args | measured
     if row.kind == "update":
         name = f"{name} of {row.peer}" if row.peer else name
         name += f" from version {measured['base']}" if "base" in measured else ""

@@ -1,4 +1,4 @@
-"""What asynchronous servers received: staleness and participation, from the event table."""
+"""What asynchronous servers received, and who took part, there and where clients are selected: from the event table."""
 
 from __future__ import annotations
 
@@ -27,23 +27,35 @@ def updates(events: Events) -> pd.DataFrame:
     return pd.DataFrame({name: np.asarray(column) for name, column in (table | told).items()})
 
 
+def counted(events: Events) -> pd.DataFrame:
+    """One row per update that was merged and per selected client that arrived: ``member``, ``weight``, ``samples``."""
+    events = frame(events)
+    kinds, details = events["kind"], events["detail"]
+    rows = events[((kinds == "selection") | (kinds == "update") & (details == "update")) & (events["status"] == "ok")]
+    facts = [json.loads(text) for text in rows["metrics"]]
+    told = {name: np.array([fact[name] for fact in facts], float) for name in ("weight", "samples")}
+    return pd.DataFrame({"member": rows["peer"].astype(str).to_numpy(), **told})
+
+
 def participation(events: Events, topology: Topology) -> pd.Series:
-    """Client -> its updates that were merged."""
-    merged = (found := updates(events))[found["status"] == "ok"]
-    clients = [node["name"] for node in topology["nodes"] if node.get("role") == "client"]
-    return merged["member"].value_counts().reindex(clients, fill_value=0)
+    """Client -> its updates that were merged, or the rounds for which it was selected and arrived."""
+    return counted(events)["member"].value_counts().reindex(_clients(topology), fill_value=0)
 
 
 def influence(events: Events, topology: Topology) -> pd.Series:
     """Client -> what a sample of it has counted: the weights of its merged updates over its samples; 1 is the clients' mean.
 
-    Synchronous FedAvg with everyone gives all samples of all clients the same.
+    Synchronous FedAvg with everyone gives all samples of all clients the same. Of a selected client, it is the weight in its
+    server's aggregate, before trust.
     """
-    merged = (found := updates(events))[found["status"] == "ok"]
-    clients = [node["name"] for node in topology["nodes"] if node.get("role") == "client"]
-    counted = merged["weight"].astype(float) / merged["samples"].astype(float)
-    each = counted.groupby(merged["member"]).sum().reindex(clients, fill_value=0.0)
+    found = counted(events)
+    each = (found["weight"] / found["samples"]).groupby(found["member"]).sum()
+    each = each.reindex(_clients(topology), fill_value=0.0)
     return each / each.mean() if each.any() else each
+
+
+def _clients(topology: Topology) -> list[str]:
+    return [node["name"] for node in topology["nodes"] if node.get("role") == "client"]
 
 
 def jain(values: Iterable[float]) -> float | None:

@@ -132,6 +132,8 @@ def check(scenario: Given, overrides: Sequence[str] = ()) -> Plan:
         faults.extend(loaded.located(protocol.faults(topology, scenario.task), "protocol"))
     if topology is not None and protocol is not None and edge_of:
         faults.extend(loaded.located(protocol.aggregation_faults(edge_of, topology.cloud), "protocol"))
+        timing = scenario.execution.mode == "timing"
+        faults.extend(loaded.located(protocol.selection_faults(edge_of, topology.cloud, timing=timing), "protocol"))
         faults.extend(loaded.located(effects.of_waiting(protocol, edge_of, topology.cloud), "protocol"))
     if layout is not None and not faults:
         found = unheard(scenario, layout, context.streams)

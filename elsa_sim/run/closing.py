@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from ..base.errors import DiskFull, InvariantViolation, RunFailed, unexpected
 from ..base.writing import is_full, refused, replacing, write_text
-from ..results import metrics, staleness, training, trust
+from ..results import metrics, selection, staleness, training, trust
 from ..results.event_table import Recorder, digest
 from ..results.metrics import Results
 from ..version import __version__
@@ -143,6 +143,7 @@ def _results(ending: Ending, table: pa.Table, topology: dict[str, Any], host: di
         "outcome": ending.outcome,
         **metrics.summarise(table, topology, scenario.stop.target_accuracy),
         **staleness.summary(table, topology),
+        **selection.summary(table, topology),
         "training": training.training_facts(table, rounds, ending.plan.trainers, ending.plan.texts.test.labels),
         **({"unreliable": {name: each.kind for name, each in unreliable.items()}} if unreliable else {}),
         **trust.summary(table, unreliable),

@@ -59,7 +59,8 @@ class MemoryDemand:
         served: defaultdict[str, list[Part]] = defaultdict(list)
         for client, server in server_of(protocol, self.topology, self.edge_of).items():
             served[server] += pattern.held(parts[client], "server")
-        for name, copies in served.items():
+        for name, every in served.items():
+            copies = _at_once(every, protocol.selection.asked(len(every)), pattern.shared)
             count = len(set(copies)) if pattern.shared else len(copies)
             what = f"{count} {'copies' if count > 1 else 'copy'} of Part 2"
             if len(set(copies)) == 1 and not pattern.shared:
@@ -85,6 +86,17 @@ class MemoryDemand:
                 what, kept = f"{also} and {what}", Footprint(weights, *each)
             found[name] = (what, kept, 1)
         return found
+
+
+def _at_once(parts: list[Part], clients: int, shared: bool) -> list[Part]:
+    """Those of the ``parts`` that are trained at once where so many clients take part, at worst the largest.
+
+    What is ``shared`` is there all the time, whoever trains it.
+    """
+    if clients >= len(parts):
+        return parts
+    largest = sorted(parts, key=lambda part: part.start - part.stop)[:clients]
+    return largest + [part for part in dict.fromkeys(parts) if shared and part not in largest]
 
 
 def server_of(protocol: Protocol, topology: Topology, edge_of: Mapping[str, str]) -> dict[str, str]:

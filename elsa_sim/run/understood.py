@@ -6,7 +6,7 @@ that can be read. Tested in tests/run/test_understood.py.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +17,7 @@ from ..codecs.chain import coupled, resolved, wire_specs
 from ..devices import DeviceOptions, NumberType, known, profile
 from ..learning.backbone.options import adapted, whole
 from ..learning.misbehaviour.base import Misbehaviour
+from ..protocols.selection_faults import homes_of
 from .checks import Plan
 from .cut_costs import step_flops, whole_model
 from .understood_network import Row, of_network, spread, stated
@@ -50,6 +51,8 @@ def _protocol(plan: Plan) -> Iterator[Row]:
     yield "protocol", f"{protocol.kind}: {steps}"
     if given := stated(protocol, {"kind", "rounds", "edge_rounds", "local_steps", "lr"}):
         yield "  with", given
+    if not protocol.selection.everyone:
+        yield "  who takes part", _chosen(plan)
     if stops := stated(plan.scenario.stop, set()):
         yield "  ends early", f"at the first of {stops}"
     model = whole(shape.layers)
@@ -62,6 +65,16 @@ def _protocol(plan: Plan) -> Iterator[Row]:
     begin = "" if plan.source.adapters is None else f"; adapters start from {plan.source.adapters}"
     numbers = f"; {said}" if (said := plan.outline.numbers.spoken) else ""
     yield "backbone", f"{plan.scenario.backbone.name}: {sizes}{numbers}; {trained}{begin}"
+
+
+def _chosen(plan: Plan) -> str:
+    """How many of its clients each server chooses."""
+    protocol, alike = plan.scenario.protocol, defaultdict[str, list[str]](list)
+    for server, clients in homes_of(protocol, plan.edge_of, plan.topology.cloud).items():
+        asked, first = (each(len(clients)) for each in (protocol.selection.asked, protocol.selection.closes))
+        text = f"at most {asked} of {len(clients)} clients" + ("" if first is None else f", until {first} have arrived")
+        alike[text].append(server)
+    return "; ".join(f"{text} at {listed(servers, 8)}" for text, servers in alike.items())
 
 
 def _nodes(plan: Plan) -> Iterator[Row]:
@@ -182,6 +195,7 @@ def _random(plan: Plan) -> Iterator[str]:
         ("initial adapters and head", True),
         ("the network's shape", scenario.topology.random),
         ("keys of codecs", any(scenario.codec.chains.values())),
+        ("who takes part", scenario.protocol.selection.random),
         ("who misbehaves", scenario.unreliable is not None and scenario.unreliable.share > 0),
         ("slowdowns", any(s.random for each in devices for s in each.stragglers)),
         ("downtimes", any(d.random for each in devices for d in each.downtimes)),

@@ -60,6 +60,7 @@ PACKAGES = (
     "transports",
     "privacy.attacks",
     "protocols",
+    "selection",
     "topology",
     "wireless",
 )

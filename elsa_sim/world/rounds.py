@@ -45,7 +45,7 @@ def wait_until_online(world: World, nodes: Sequence[str]) -> Verb:
         Lost: all of them are gone for good.
     """
     while nodes:
-        back = min(world.devices[node].presence.back(world.now) for node in nodes)
+        back = _first_back(world, nodes, world.now)
         if back <= world.now:
             return
         if back == math.inf:
@@ -70,6 +70,7 @@ def run_round(
     round: int,
     at: str,
     behind: Mapping[str, Sequence[str]] | None = None,
+    choose: Callable[[], Mapping[str, Callable[[], Verb]]] | None = None,
 ) -> Verb:
     """Run one task per participant side by side for the server ``at``; returns the results of those who arrived in time.
 
@@ -77,7 +78,8 @@ def run_round(
     from the round; a task is interrupted when its own node goes away. If the server goes away, the round is lost: all
     are missing, and nothing is returned once the server is back. With a participant, those ``behind`` it are missing
     too. A deadline counts from when the server was there, whether or not anybody else was; it is met by what arrives
-    before it.
+    before it. ``choose`` is asked when the round begins, and gives the tasks of those who take part after all,
+    in the place of theirs in ``tasks``.
 
     Raises:
         Lost: the server is gone for good, or every participant is and no deadline ends the wait.
@@ -87,6 +89,8 @@ def run_round(
     begin, arrived = (yield from _opened(world, tuple(tasks), wait, at)), dict[str, Any]()
     running: dict[str, simpy.Process] = {}
     closing = world.env.event()
+    if choose is not None:
+        tasks = choose()
 
     def missing(name: str, reason: str) -> None:
         for each in (name, *(behind or {}).get(name, ())):
@@ -153,7 +157,7 @@ def _opened(world: World, names: Sequence[str], wait: WaitOptions, at: str) -> V
     while names:
         yield from wait_until_online(world, (at,))
         begin = world.now
-        back = min(world.devices[name].presence.back(begin) for name in names)
+        back = _first_back(world, names, begin)
         if wait.deadline is None:
             if back <= begin:
                 return begin
@@ -165,6 +169,17 @@ def _opened(world: World, names: Sequence[str], wait: WaitOptions, at: str) -> V
             return begin
         yield from _until(world, world.devices[at].presence.leaves(begin))
     return world.now
+
+
+def _first_back(world: World, names: Sequence[str], now: float) -> float:
+    """When the first of ``names`` is there (s), ``now`` if one of them is."""
+    first = math.inf
+    for name in names:
+        back = world.devices[name].presence.back(now)
+        if back <= now:
+            return back
+        first = min(first, back)
+    return first
 
 
 def _until(world: World, time: float) -> Verb:

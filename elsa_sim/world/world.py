@@ -119,6 +119,7 @@ class World:
         self._availability = Availability(self.event_log, self.topology, self.network, self.devices, self.radio)
         self._instruments = instruments
         self._losses, self._notes, self.latest = TrainingLoss(self.read), Notes(self.recorder, self.read), Latest()
+        self._told: list[Callable[[str, Ref], None]] = []
         told: list[RoundObserver] = [self._losses, self._notes, EvaluationRow(self.recorder, self.cloud)]
         told += [DivergenceCheck(), self.latest, progress]
         told += [] if self.radio is None else [Reallocation(self.radio)]
@@ -234,10 +235,17 @@ class World:
         """Tell those who observe what ``client`` has trained: mappings of disjoint names, before they are sent."""
         self._observers.trained(client, adapters)
 
-    def stepped(self, loss: Ref) -> None:
-        """Count one finished local step and keep its loss for the next evaluation's mean."""
+    def stepped(self, loss: Ref, client: str | None = None) -> None:
+        """Count one finished local step and keep its loss for the next evaluation's mean; ``client`` is whose loss it is."""
         self._losses.add(loss)
         self.progress.advance()
+        if client is not None:
+            for told in self._told:
+                told(client, loss)
+
+    def on_step(self, told: Callable[[str, Ref], None]) -> None:
+        """Have ``told`` be called with the client and the loss of every local step that is one client's."""
+        self._told.append(told)
 
     def skipped(self, steps: int) -> None:
         """Count local steps that a client leaves out."""

@@ -85,7 +85,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Comp
 
 
 def test_every_example_is_a_component_of_the_name_of_its_file(plugins: dict[str, Component]) -> None:
-    assert set(plugins) == {"local_only", "relay", "keep_half", "rtt_share", "stop_and_wait", "midrange", "magnify",
+    assert set(plugins) == {"local_only", "relay", "keep_half", "rtt_share", "stop_and_wait", "midrange", "magnify", "patient",
                             "most_frequent", "delays"}  # fmt: skip
 
 
@@ -93,6 +93,7 @@ def test_every_example_is_a_component_of_the_name_of_its_file(plugins: dict[str,
     ("protocol={kind: local_only, rounds: 2, local_steps: 2}",),
     ("protocol={kind: relay, rounds: 1, local_steps: 1}", "network.transport={kind: stop_and_wait, window: 4000.0}"),
     ("protocol={kind: elsa, rounds: 1, local_steps: 1}", "codec.activation=[{kind: keep_half}]", "network.model=rtt_share"),
+    ("protocol={kind: fedavg, rounds: 2, local_steps: 1, selection: {kind: patient, clients: 2}}",),
     ("protocol={kind: fedavg, rounds: 2, local_steps: 1, aggregation: midrange}",
      "unreliable={clients: {client0: {kind: magnify, factor: 10}}}"),
     ("protocol={kind: elsa, rounds: 1, local_steps: 1}",

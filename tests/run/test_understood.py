@@ -187,3 +187,14 @@ def test_what_a_file_leaves_out_is_said(tmp_path: Path) -> None:
         "1 of the file's 3 links have the latency of the distance between their ends",
         "1 of the file's 3 links have the latency of core",
     ]
+
+
+def test_who_takes_part() -> None:
+    said = told("protocol={kind: hierfavg, selection: {kind: uniform, clients: 0.5, over_commit: 2}}")
+    assert said["  who takes part"] == [
+        "at most 2 of 2 clients, until 1 have arrived at edge0; at most 1 of 1 clients, until 1 have arrived at edge1"
+    ]
+    assert "who takes part" in said["random, from the seed"][0]
+    assert "selection uniform" in said["  with"][0]
+    assert "  who takes part" not in told("protocol={kind: fedavg}")
+    assert "who takes part" not in told("protocol={kind: fedavg}")["random, from the seed"][0]

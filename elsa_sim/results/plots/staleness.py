@@ -1,4 +1,4 @@
-"""Figures of asynchronous training: how stale updates are, and who takes part.
+"""Figures of who takes part: how stale asynchronous updates are, and whose count, there and where clients are selected.
 
 Tested in tests/results/test_staleness.py.
 """
@@ -43,15 +43,15 @@ def staleness(results: Runs, ax: Axes | None = None) -> Axes:
 
 @styled
 def participation_by_client(results: Results, ax: Axes | None = None) -> Axes:
-    """Merged updates of each client, the most active first, and Jain's index."""
+    """Merged updates of each client, or rounds for which it was selected and arrived, the most active first; Jain's index."""
     counts = participation(results.events, results.topology).sort_values(ascending=False, kind="stable")
     ax = axes(ax, 4.2, 2.7)
     ax.bar(range(len(counts)), counts.to_numpy(), color=CYCLE[0])
     if len(counts) <= 24:
         ax.set_xticks(range(len(counts)), [str(name) for name in counts.index], rotation=90)
     else:
-        ax.set_xlabel("Clients, by their updates")
-    ax.set_ylabel("Merged updates")
+        ax.set_xlabel("Clients, by how often")
+    ax.set_ylabel("Rounds taken part in" if _any(results, "selection") else "Merged updates")
     index = jain(counts)
     if index is not None:
         ax.set_title(f"Jain's index {index:.2f}", loc="left")
@@ -60,7 +60,7 @@ def participation_by_client(results: Results, ax: Axes | None = None) -> Axes:
 
 @styled
 def influence_by_client(results: Runs, ax: Axes | None = None) -> Axes:
-    """What a sample of each client counted in all merges, the most active client of the first run first; 1: the mean."""
+    """What a sample of each client counted in all aggregates, the most active client of the first run first; 1: the mean."""
     runs = several(results)
     ax = axes(ax, 4.2, 2.7)
     first = participation(runs[0].events, runs[0].topology).sort_values(ascending=False, kind="stable")
@@ -86,7 +86,7 @@ class Staleness(Figure):
 
     def applies(self, runs: Sequence[Results]) -> bool:
         """Whether asynchronous servers got updates in every run."""
-        return _any_updates(runs)
+        return all(_any(run, "update") for run in runs)
 
     def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
         """See :func:`staleness`."""
@@ -94,13 +94,13 @@ class Staleness(Figure):
 
 
 class Influence(Figure):
-    """What a sample of each client counted in asynchronous merges."""
+    """What a sample of each client counted in asynchronous merges, or where clients are selected."""
 
     kind: Literal["influence"] = "influence"
 
     def applies(self, runs: Sequence[Results]) -> bool:
-        """Whether asynchronous servers got updates in every run."""
-        return _any_updates(runs)
+        """Whether in every run asynchronous servers got updates, or servers selected clients."""
+        return all(_any(run, "update") or _any(run, "selection") for run in runs)
 
     def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
         """See :func:`influence_by_client`."""
@@ -108,13 +108,13 @@ class Influence(Figure):
 
 
 class Participation(Figure):
-    """Merged updates of each client of asynchronous training."""
+    """How often each client took part in asynchronous training, or where clients are selected."""
 
     kind: Literal["participation"] = "participation"
     shows = "one"
 
     def applies(self, runs: Sequence[Results]) -> bool:
-        """Whether a client's update was merged."""
+        """Whether a client's update was merged, or a selected client arrived."""
         return bool(participation(runs[0].events, runs[0].topology).any())
 
     def draw(self, runs: Sequence[Results], ax: Axes | None = None) -> Axes:
@@ -122,5 +122,5 @@ class Participation(Figure):
         return participation_by_client(runs[0], ax)
 
 
-def _any_updates(runs: Sequence[Results]) -> bool:
-    return all((run.events["kind"] == "update").any() for run in runs)
+def _any(run: Results, kind: str) -> bool:
+    return bool((run.events["kind"] == kind).any())
