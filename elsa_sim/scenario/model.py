@@ -46,6 +46,7 @@ from .checkpoint_options import CheckpointOptions
 from .codec_options import CodecOptions, with_codecs, with_unsent
 from .document import Document, locate, override
 from .document import read as read_document
+from .plugged import renew_drawables
 from .shorthands import completed
 from .yaml_reader import brief
 
@@ -61,6 +62,7 @@ PACKAGES = (
     "privacy.attacks",
     "protocols",
     "topology",
+    "populations",
     "wireless",
 )
 #: Members of families that a scenario may state without their kind: told by a key (``file``), or the usual one.
@@ -167,7 +169,7 @@ class Scenario(Options):
 
     @property
     def number_type(self) -> NumberType:
-        """What simulated devices compute in: it decides which of several speeds of a device counts."""
+        """What simulated devices compute in, which decides which of several speeds counts."""
         return self.backbone.dtype
 
 
@@ -220,9 +222,8 @@ def validated(document: Document, overrides: Sequence[str] = (), seed: int | Non
 
 def examined(document: Document, overrides: Sequence[str] = (), seed: int | None = None) -> Loaded:
     """As :func:`examine`, of a document that was read."""
-    document = completed(document)
-    for text in overrides:
-        document = completed(override(document, text))
+    for text in ("", *overrides):
+        document = completed(override(document, text) if text else document)
     if seed is not None:
         document = document.changed(("seed",), seed, "--seed")
     if "name" not in document.data and ("name",) not in document.faulty:
@@ -246,9 +247,8 @@ def examined(document: Document, overrides: Sequence[str] = (), seed: int | None
 def _mode(document: Document) -> dict[str, Any]:
     """Much is right or wrong by the mode, so it stays where ``execution`` is faulty otherwise."""
     execution = document.data.get("execution")
-    return (
-        {"execution": {"mode": "timing"}} if isinstance(execution, dict) and execution.get("mode") == "timing" else {}
-    )
+    timing = isinstance(execution, dict) and execution.get("mode") == "timing"
+    return {"execution": {"mode": "timing"}} if timing else {}
 
 
 def scenario_type() -> type[Scenario]:
@@ -266,6 +266,7 @@ def _discovered() -> None:
 
 @cache
 def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
+    renew_drawables()
     chain: Any = Items[tuple[any_of(Codec), ...]]  # type: ignore[misc]
     slow: Any = Items[tuple[any_of(Straggler), ...]]  # type: ignore[misc]
     away: Any = Items[tuple[any_of(Downtime), ...]]  # type: ignore[misc]
