@@ -40,6 +40,11 @@ class Options(BaseModel):
     """Keys that were here once, and where to look instead: what the fault says of them."""
 
     @property
+    def stated_only(self) -> frozenset[str]:
+        """Fields of which only what was given is written out: what was not is no default, but follows from something else."""
+        return frozenset()
+
+    @property
     def stated(self) -> frozenset[str]:
         """Fields that were given something else than their default: the same where a scenario is written out in full."""
         fields = type(self).model_fields
@@ -66,6 +71,8 @@ class Component(Options):
         if "family" in cls.__dict__:
             cls.members = {}
             return
+        if cls.__pydantic_generic_metadata__["origin"] is not None:
+            return  # a member of a generic family for one type of numbers
         field = cls.model_fields.get("kind")
         if field is None or get_args(field.annotation) != (field.default,):
             return  # not Literal["name"] = "name": an abstract intermediate class

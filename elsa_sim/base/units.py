@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
@@ -89,6 +90,18 @@ def _parser(quantity: str) -> Callable[[Any], float]:
     return lambda value: parse(value, quantity)
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """Marks a type of number: which quantity it is, and so its units."""
+
+    name: str
+
+
+def quantity_of(number: Any) -> str | None:
+    """The quantity of a type that :func:`bounded` made, or ``None``: of plain numbers, and of text."""
+    return next((each.name for each in get_args(number)[1:] if isinstance(each, Quantity)), None)
+
+
 def bounded(quantity: str, least: float, most: float, why: str) -> tuple[Any, ...]:
     """What makes a field hold a ``quantity`` from ``least`` to ``most`` (SI); ``why`` is said to who is out of bounds.
 
@@ -104,7 +117,7 @@ def bounded(quantity: str, least: float, most: float, why: str) -> tuple[Any, ..
     text = f"{quantity}: a number in {si}, or text such as '10 {_example(quantity)}'; {least:g} to {most:g} {si}"
     number = {"type": "number", "minimum": least, "maximum": most}
     schema = WithJsonSchema({"anyOf": [number, {"type": "string"}], "description": text})
-    return AfterValidator(check), BeforeValidator(_parser(quantity)), schema
+    return AfterValidator(check), BeforeValidator(_parser(quantity)), schema, Quantity(quantity)
 
 
 #: Far beyond anything real: what lies outside is a slip of the pen, or ends in infinite times and runs without end.
@@ -169,3 +182,14 @@ def format_seconds(value: float) -> str:
         return f"{minutes:.0f} min {seconds:.1f} s"
     minutes, seconds = divmod(round(value), 60)
     return f"{minutes // 60:.0f} h {minutes % 60:02.0f} min {seconds:02.0f} s"
+
+
+_TOLD = {"bandwidth": "bit/s kbit/s Mbit/s Gbit/s Tbit/s", "speed": "FLOP/s MFLOP/s GFLOP/s TFLOP/s PFLOP/s",
+         "size": "B kB MB GB TB", "time": "us ms s", "power": "mW W kW"}  # fmt: skip
+
+
+def unit_for(value: float, quantity: str) -> tuple[str, float]:
+    """The unit in which values of about ``value`` are told together, and what one of it is in SI: ``("Mbit/s", 1e6)``."""
+    units = UNITS[quantity]
+    names = _TOLD.get(quantity, next(iter(units))).split()
+    return next(((name, units[name]) for name in reversed(names) if value >= units[name]), (names[0], units[names[0]]))

@@ -30,6 +30,8 @@ def check(
     plan = checks.check(loaded)
     costs = cut_costs.of_plan(plan) if cuts else None
     tables.console().print(tables.planned(loaded, plan))
+    for table in tables.population(plan):
+        tables.console().print(table)
     if costs is not None:
         tables.console().print(tables.cuts(*costs))
 

@@ -115,6 +115,31 @@ def planned(loaded: Loaded, plan: Plan) -> Table:
     return table
 
 
+def population(plan: Plan) -> Iterator[Table]:
+    """The quantiles of what was drawn from distributions, and the shares of what is no number, if there is something."""
+    from rich.table import Table
+
+    from ..run.population import SHARES, drawn
+
+    found = [(each, each.key.partition(".")[2]) for each in drawn(plan) if each.values]
+    if any(not each.is_text for each, _ in found):
+        shares = (f"{100 * share:.0f} %" for share in SHARES)
+        table = Table("drawn, with quantiles", "", *shares, box=None, pad_edge=False, header_style="bold")
+        for column in table.columns[2:]:
+            column.justify = "right"
+        for each, key in found:
+            if not each.is_text:
+                unit, quantiles = each.quantiles()
+                table.add_row(key, unit, *quantiles)
+        yield table
+    if any(each.is_text for each, _ in found):
+        table = titled("drawn, with how many have each")
+        for each, key in found:
+            if each.is_text:
+                table.add_row(key, each.shares())
+        yield table
+
+
 def cuts(model: CutCost, every: Sequence[CutCost]) -> Table:
     """FLOPs of a step and memory of a client, with the whole model and at every cut, and their shares of the former."""
     from rich.table import Table

@@ -7,6 +7,7 @@ first come, first served. Does not capture caches, memory bandwidth, batching ef
 
 from .device import Device, Execution
 from .downtime import AvailabilityTrace, Crash, Downtime, OnOff
+from .fedscale import FedScaleBehaviour
 from .options import ClientOptions, CloudOptions, DeviceOptions, DevicesOptions, EdgeOptions, PowerOptions
 from .profiles import known, profile
 from .speed import NumberType, speed_in
@@ -24,6 +25,7 @@ __all__ = [
     "Downtime",
     "EdgeOptions",
     "Execution",
+    "FedScaleBehaviour",
     "LogNormal",
     "NumberType",
     "OnOff",

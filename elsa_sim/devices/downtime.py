@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import model_validator
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from ..base.intervals import Interval, alternation
 from ..base.registry import Component
 from ..base.units import Seconds
+from ..populations import Drawable
 from ..topology.limits import Duration, MeanTime
 from ..topology.trace_files import read_columns
 
@@ -47,9 +49,9 @@ class Crash(Downtime):
     """One crash at a stated time, and perhaps a comeback."""
 
     kind: Literal["crash"] = "crash"
-    at: Seconds
+    at: Drawable[Seconds]
     """When the device goes away."""
-    duration: Duration | None = None
+    duration: Drawable[Duration] | None = None
     """How long it stays away; for good without it."""
 
     def intervals(self, random: np.random.Generator) -> Iterator[Interval]:
@@ -60,19 +62,30 @@ class OnOff(Downtime):
     """Present and away in turn, for exponential or fixed times."""
 
     kind: Literal["on_off"] = "on_off"
-    on: MeanTime = 600.0
+    on: Drawable[MeanTime] = 600.0
     """Mean time for which the device is present."""
-    off: MeanTime = 60.0
+    off: Drawable[MeanTime] = 60.0
     """Mean time for which it is away."""
     times: Literal["exponential", "fixed"] = "exponential"
     """Exponential times begin in a random state; fixed ones with the device present."""
+    phase: Drawable[Seconds] = 0.0
+    """Of fixed times: how far into its cycle, of which it is present first, the device is at time 0."""
+
+    @model_validator(mode="after")
+    def _phase_of_fixed_times(self) -> OnOff:
+        if self.phase != 0.0 and self.times != "fixed":
+            raise ValueError("phase is of fixed times; exponential ones begin in a random state")
+        return self
 
     @property
     def random(self) -> bool:
         return self.times == "exponential"
 
     def intervals(self, random: np.random.Generator) -> Iterator[Interval]:
-        return alternation(random, self.on, self.off, fixed=self.times == "fixed")
+        phase = math.fmod(self.phase, self.on + self.off)
+        for begin, end in alternation(random, self.on, self.off, fixed=self.times == "fixed"):
+            if end > phase:
+                yield max(0.0, begin - phase), end - phase
 
 
 class AvailabilityTrace(Downtime):

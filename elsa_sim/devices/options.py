@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Gt, Le
-from pydantic import Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
 from ..base.choices import member_of
 from ..base.context import Context
-from ..base.errors import Fault, InputFaults
 from ..base.registry import Items, Options
 from ..base.units import Frequency, Power, Size, bounded
+from ..populations import Drawable, is_distribution
 from ..topology import Topology
 from .downtime import Downtime
-from .profiles import profile
+from .profiles import ProfileName, profile
 from .speed import NumberType, StatedSpeed, speed_in
 from .stragglers import Straggler
 
 _GIB = 2.0**30
-D = TypeVar("D", bound="DeviceOptions")
+#: What a profile states.
+OF_PROFILE = ("speed", "memory", "power")
 
 Memory = Annotated[Size, Gt(0)]
 Slowdown = Annotated[float, Ge(1e-6), Le(1e6)]
@@ -35,13 +35,13 @@ AnyDowntime = Annotated[SerializeAsAny[Downtime], member_of(Downtime)]
 class PowerOptions(Options):
     """What a device draws in each state."""
 
-    idle: Power = 2.0
+    idle: Drawable[Power] = 2.0
     """While no slot is busy."""
-    busy: Power = 6.0
+    busy: Drawable[Power] = 6.0
     """While all slots are busy; in between, the draw is proportional to the busy slots."""
-    transmit: Power = 1.0
+    transmit: Drawable[Power] = 1.0
     """In addition, while bits of its own messages flow: not in latency, stalls and waits; once for messages at once."""
-    receive: Power = 0.8
+    receive: Drawable[Power] = 0.8
     """In addition, while bits of messages to it flow, in the same way."""
     kappa: Annotated[float, Ge(0.0), Le(1e-20)] = 0.0
     """Effective switched capacitance in W/Hz^3; with it, busy is idle + kappa * frequency^3 instead."""
@@ -57,22 +57,22 @@ class PowerOptions(Options):
 class DeviceOptions(Options):
     """One device."""
 
-    profile: str | None = None
+    profile: Drawable[ProfileName] | None = None
     """Name of a known device (see devices/profiles.json) that speed, memory and power come from where not given."""
-    speed: StatedSpeed
+    speed: Drawable[StatedSpeed]
     """Effective speed on the work at hand, well below a data sheet's peak; or one for each type of numbers, of which that
     counts which the run computes in (backbone.dtype)."""
-    memory: Memory
+    memory: Drawable[Memory]
     """Memory for a part of the model, its activations and its optimizer."""
     slots: Annotated[int, Ge(1), Le(4096)] = 1
     """Pieces of work that run side by side, each at full speed; more wait in line."""
-    slowdown: Slowdown = 1.0
+    slowdown: Drawable[Slowdown] = 1.0
     """Factor on compute time; 1 is as fast as stated, a straggler has more."""
     stragglers: Items[tuple[AnyStraggler, ...]] = ()
     """Slowdowns that vary from one piece of work, or one time, to another; their factors multiply."""
     downtimes: Items[tuple[AnyDowntime, ...]] = ()
     """When the device is away; all of them together."""
-    launch: Launch = 0.0
+    launch: Drawable[Launch] = 0.0
     """Fixed cost of a piece of work."""
     power: PowerOptions = PowerOptions()
     """Power draw."""
@@ -83,6 +83,10 @@ class DeviceOptions(Options):
         if not isinstance(given, dict) or not isinstance(given.get("profile"), str):
             return given
         return merged(profile(given["profile"]), given)
+
+    @property
+    def stated_only(self) -> frozenset[str]:
+        return frozenset(OF_PROFILE if is_distribution(self.profile) else ())
 
     @property
     def effective_speed(self) -> float:
@@ -104,23 +108,23 @@ class DeviceOptions(Options):
 class ClientOptions(DeviceOptions):
     """A single-board computer or a phone; the defaults are those of a Raspberry Pi 4's class."""
 
-    speed: StatedSpeed = 20e9
-    memory: Memory = 4.0 * _GIB
+    speed: Drawable[StatedSpeed] = 20e9
+    memory: Drawable[Memory] = 4.0 * _GIB
 
 
 class EdgeOptions(DeviceOptions):
     """A small server near the clients; the defaults are those of a multi-core CPU."""
 
-    speed: StatedSpeed = 500e9
-    memory: Memory = 64.0 * _GIB
+    speed: Drawable[StatedSpeed] = 500e9
+    memory: Drawable[Memory] = 64.0 * _GIB
     power: PowerOptions = PowerOptions(idle=60.0, busy=200.0, transmit=5.0, receive=5.0)
 
 
 class CloudOptions(DeviceOptions):
     """The cloud's server; the defaults are those of a data-centre GPU well below its peak."""
 
-    speed: StatedSpeed = 10e12
-    memory: Memory = 256.0 * _GIB
+    speed: Drawable[StatedSpeed] = 10e12
+    memory: Drawable[Memory] = 256.0 * _GIB
     power: PowerOptions = PowerOptions(idle=150.0, busy=600.0, transmit=10.0, receive=10.0)
 
 
@@ -139,67 +143,25 @@ class DevicesOptions(Options):
     def of(
         self, topology: Topology, context: Context | None = None, numbers: NumberType = "float32"
     ) -> dict[str, DeviceOptions]:
-        """Node name -> its options, for every node that computes (not for routers), files of downtimes read.
+        """Node name -> its options, for every node that computes (not for routers): files read, distributions drawn.
 
-        ``numbers`` is what the run computes in: each device has the one speed that counts.
+        ``numbers`` is what the run computes in: each device has the one speed that counts. Without a ``context`` no file is
+        read, and there must be no distribution.
 
         Raises:
-            InputFaults: overrides of unknown nodes, or with bad values, speeds of other types only, and files that cannot
-                be used; all of them.
+            InputFaults: overrides of unknown nodes, or with bad values, speeds of other types only, files that cannot be
+                used, and draws that are out of bounds; all of them.
         """
-        faults: list[Fault] = []
-        roles: Mapping[str, DeviceOptions] = {"client": self.client, "edge": self.edge, "cloud": self.cloud}
-        roles = {role: _made(options, context, numbers, role, faults) for role, options in roles.items()}
-        found = {name: roles[role] for role in ("cloud", "edge", "client") for name in topology.names(role)}
-        for name, changes in self.overrides.items():
-            where = f"overrides.{name}"
-            if name not in found:
-                near = difflib.get_close_matches(name, found, 1)
-                hint = (
-                    f"; did you mean {near[0]!r}?" if near else f"; nodes that compute: {', '.join([*found][:5])}, ..."
-                )
-                faults.append(Fault(where, f"there is no node {name!r}{hint}"))
-                continue
-            base: DeviceOptions = getattr(self, topology.role(name))
-            given = base.model_dump()
-            if "profile" in changes:  # a profile of one's own goes before what the role says
-                given = {key: value for key, value in given.items() if key not in ("speed", "memory", "power")}
-            try:
-                options = type(base).model_validate(merged(given, changes))
-            except ValidationError as error:
-                faults += [Fault(".".join([where, *map(str, e["loc"])]), e["msg"]) for e in error.errors()]
-            else:
-                found[name] = _made(options, context, numbers, where, faults)
-        if faults:
-            raise InputFaults(faults)
-        return found
+        from .drawn import devices_of
 
-
-def _made(options: D, context: Context | None, numbers: NumberType, key: str, faults: list[Fault]) -> D:
-    try:
-        options = options.computing_in(numbers)
-    except ValueError as error:
-        of = f"profile {options.profile!r}: " if options.profile else ""
-        faults.append(Fault(f"{key}.speed", f"{of}{error}; state speed: {{{numbers}: ...}}"))
-    return _loaded(options, context, key, faults)
-
-
-def _loaded(options: D, context: Context | None, key: str, faults: list[Fault]) -> D:
-    if not options.downtimes or context is None:
-        return options
-    loaded = []
-    for i, downtime in enumerate(options.downtimes):
-        try:
-            loaded.append(downtime.loaded(context, f"{key}.downtimes.{i}"))
-        except InputFaults as error:
-            faults += error.faults
-    return options.model_copy(update={"downtimes": tuple(loaded)})
+        return devices_of(self, topology, context, numbers)
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``changes``, key by key, also within mappings of both."""
+    """``base`` with ``changes``, key by key, also within mappings of both, but for those that choose a kind."""
     both = dict(base) | dict(changes)
     for key in base.keys() & changes.keys():
-        if isinstance(base[key], dict) and isinstance(changes[key], dict):
-            both[key] = merged(base[key], changes[key])
+        one, other = base[key], changes[key]
+        if isinstance(one, dict) and isinstance(other, dict) and "kind" not in one and "kind" not in other:
+            both[key] = merged(one, other)
     return both

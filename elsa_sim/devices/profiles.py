@@ -6,7 +6,9 @@ import difflib
 import json
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
 
 from ..base.units import format_speed
 
@@ -40,6 +42,15 @@ def profile(name: str) -> dict[str, Any]:
         "memory": entry["memory_gib"] * GIB,
         "power": {"idle": entry["idle_w"], "busy": entry["busy_w"]},
     }
+
+
+def _is_known(name: str) -> str:
+    profile(name)
+    return name
+
+
+ProfileName = Annotated[str, AfterValidator(_is_known)]
+"""The name of a device that is known."""
 
 
 def told(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 from pydantic import PlainValidator, TypeAdapter, WithJsonSchema
 
 from ..base.units import MOST_SPEED, bounded
+from ..populations import DrawnAs
 
 #: What can be computed in.
 NumberType = Literal["float32", "float16", "bfloat16", "int8"]
@@ -40,7 +41,9 @@ def _schema() -> dict[str, Any]:
 
 
 #: One effective speed (FLOP/s), or several by the type of numbers: ``{float32: 1 TFLOP/s, bfloat16: 4 TFLOP/s}``.
-StatedSpeed: TypeAlias = Annotated[float | dict[str, float], PlainValidator(_stated), WithJsonSchema(_schema())]
+StatedSpeed: TypeAlias = Annotated[
+    float | dict[str, float], PlainValidator(_stated), WithJsonSchema(_schema()), DrawnAs(PositiveSpeed)
+]
 
 
 def speed_in(stated: float | Mapping[str, float], numbers: NumberType) -> float:

@@ -18,6 +18,7 @@ from pydantic import model_validator
 from ..base.intervals import alternation
 from ..base.registry import Component, Items
 from ..base.units import Seconds
+from ..populations import Drawable
 from ..topology.limits import MeanTime
 
 Factor = Annotated[float, Ge(1e-6), Le(1e6)]
@@ -40,7 +41,7 @@ class LogNormal(Straggler):
 
     kind: Literal["lognormal"] = "lognormal"
     random: ClassVar[bool] = True
-    sigma: Annotated[float, Ge(0.0), Le(10.0)] = 0.5
+    sigma: Drawable[Annotated[float, Ge(0.0), Le(10.0)]] = 0.5
     """Standard deviation of the logarithm; its mean is exp(sigma^2 / 2)."""
 
     def start(self, random: np.random.Generator) -> Callable[[float], float]:
@@ -52,7 +53,7 @@ class ShiftedExponential(Straggler):
 
     kind: Literal["shifted_exponential"] = "shifted_exponential"
     random: ClassVar[bool] = True
-    mean: Annotated[float, Ge(0.0), Le(1e6)] = 0.5
+    mean: Drawable[Annotated[float, Ge(0.0), Le(1e6)]] = 0.5
     """Mean of the exponential part."""
 
     def start(self, random: np.random.Generator) -> Callable[[float], float]:
@@ -64,11 +65,11 @@ class Background(Straggler):
 
     kind: Literal["background"] = "background"
     random: ClassVar[bool] = True
-    factor: Factor = 3.0
+    factor: Drawable[Factor] = 3.0
     """Factor while the load is on."""
-    on: MeanTime = 30.0
+    on: Drawable[MeanTime] = 30.0
     """Mean time for which it is on."""
-    off: MeanTime = 90.0
+    off: Drawable[MeanTime] = 90.0
     """Mean time for which it is off."""
 
     def start(self, random: np.random.Generator) -> Callable[[float], float]:
@@ -87,13 +88,13 @@ class Throttling(Straggler):
     """Periodic throttling, as of a device that heats up: slow for the last ``share`` of every period."""
 
     kind: Literal["throttling"] = "throttling"
-    factor: Factor = 2.0
+    factor: Drawable[Factor] = 2.0
     """Factor while throttled."""
-    period: MeanTime = 60.0
+    period: Drawable[MeanTime] = 60.0
     """Time from one end of throttling to the next."""
-    share: Annotated[float, Ge(0.0), Le(1.0)] = 0.5
+    share: Drawable[Annotated[float, Ge(0.0), Le(1.0)]] = 0.5
     """Share of the period that is throttled."""
-    phase: Seconds = 0.0
+    phase: Drawable[Seconds] = 0.0
     """How far into its period the device is at time 0."""
 
     def start(self, random: np.random.Generator) -> Callable[[float], float]:

@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from ..links import Flows as Flows
     from ..links import LinkModel as LinkModel
     from ..links import Rates as Rates
+    from ..populations import Distribution as Distribution
+    from ..populations import Drawable as Drawable
     from ..privacy.base import Intercepted as Intercepted
     from ..privacy.base import Knowledge as Knowledge
     from ..privacy.base import PrivacyAttack as PrivacyAttack
@@ -147,7 +149,9 @@ _PUBLIC: dict[str, str] = {
     "Allocator": "wireless",
     "Assigner": "learning.clustering.assign",
     "Codec": "codecs.base",
+    "Distribution": "populations",
     "Downtime": "devices",
+    "Drawable": "populations",
     "Figure": "results.plots.base",
     "Flows": "links",
     "LinkModel": "links",

@@ -28,8 +28,10 @@ _OF_CHECKPOINT = re.compile(
 )
 #: Why a cell of a study failed, in its run directory.
 REASON = "failed.txt"
+#: What nodes drew from distributions.
+POPULATION = "population.csv"
 #: Every file that a run writes, but for its figures.
-NAMES = ("scenario.yaml", "topology.json", TABLE, STREAM, "rounds.csv", "summary.json", "privacy.csv", "trace.json",
+NAMES = ("scenario.yaml", "topology.json", POPULATION, TABLE, STREAM, "rounds.csv", "summary.json", "privacy.csv", "trace.json",
          REASON, MANIFEST, LOCK)  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from ..base.interrupts import Shield
 from ..base.units import MOST_TIME
 from ..base.writing import refused, write_text
 from ..results.event_table import Recorder
+from ..results.manifest import POPULATION
 from ..results.metrics import Results
 from ..scenario import dump
 from ..scenario.given import Given, loaded_from
@@ -23,7 +24,7 @@ from ..scenario.model import ExecutionOptions, Loaded
 from ..world.invariants import invariants
 from ..world.progress import Observer
 from ..world.world import World
-from . import builder, checks, closing
+from . import builder, checks, closing, population
 from .adapters import keeper
 from .checkpoint_files import Checkpoint
 from .checkpoints import Checkpoints, HostTimes
@@ -103,6 +104,8 @@ def play(
         if folder is not None:
             write_text(folder / "scenario.yaml", text := dump.dump(loaded))
             write_text(folder / "topology.json", json.dumps(closing.describe(plan.played), indent=1))
+            if (drawn := population.table(plan)) is not None:
+                write_text(folder / POPULATION, drawn)
         ending = Ending(plan, Recorder(folder), keeper=keeper(plan, folder))
         wanted = plan.scenario.checkpoint.every is not None or after is not None
         if folder is not None and wanted and plan.scenario.execution.mode == "real":

@@ -20,6 +20,7 @@ from ..learning.misbehaviour.base import Misbehaviour
 from ..protocols.selection_faults import homes_of
 from .checks import Plan
 from .cut_costs import step_flops, whole_model
+from .population import asked
 from .understood_network import Row, of_network, spread, stated
 
 #: What is probably not meant: a learning rate of AdamW, a delay (s) and a bandwidth (bit/s) of a link, a share of words.
@@ -194,6 +195,7 @@ def _random(plan: Plan) -> Iterator[str]:
         ("order of samples", True),
         ("initial adapters and head", True),
         ("the network's shape", scenario.topology.random),
+        ("what devices and links are drawn from distributions", any(True for _ in asked(scenario))),
         ("keys of codecs", any(scenario.codec.chains.values())),
         ("who takes part", scenario.protocol.selection.random),
         ("who misbehaves", scenario.unreliable is not None and scenario.unreliable.share > 0),

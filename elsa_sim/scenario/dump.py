@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..base.context import Context
 from ..base.errors import InputFaults
+from ..base.registry import Options
 from ..learning.backbone.configuration import BUILT_IN
 from ..learning.backbone.options import adapters_folder
 from .model import Loaded, Scenario
@@ -63,11 +64,19 @@ def _files_absolute(value: Any, context: Context) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: _file_absolute(item, context)
-        if names_file(key) and isinstance(item, str)
-        else _files_absolute(item, context)
+        key: _files_of(item, context) if names_file(key) else _files_absolute(item, context)
         for key, item in value.items()
     }
+
+
+def _files_of(value: Any, context: Context) -> Any:
+    """What an option that names a file holds: a path, options with one, or a choice of several."""
+    if isinstance(value, str):
+        return _file_absolute(value, context)
+    made = _files_absolute(value, context)
+    if isinstance(made, dict) and isinstance(made.get("of"), list):
+        made["of"] = [_files_of(each, context) for each in made["of"]]
+    return made
 
 
 def _file_absolute(path: str, context: Context) -> str:
@@ -109,9 +118,14 @@ def _plain(value: Any, only_given: bool = False) -> Any:
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         names = sorted(fields, key=lambda name: name != "kind")
-        given = {name: getattr(value, name) for name in names if not only_given or name in value.model_fields_set}
+        stated_only = value.stated_only if isinstance(value, Options) else ()
+        given = {
+            name: getattr(value, name)
+            for name in names
+            if name in value.model_fields_set or not (only_given or name in stated_only)
+        }
         return {
-            fields[name].alias or name: _plain(each, only_given)
+            fields[name].alias or name: _plain(each, only_given or name in stated_only)
             for name, each in given.items()
             if each is not None or fields[name].default is not None
         } | {name: _plain(each, only_given) for name, each in (value.model_extra or {}).items()}

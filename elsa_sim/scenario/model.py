@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, SerializeAsAny, model_validator
 from ..base.choices import any_of, renewed, with_choices
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults, ScenarioError
-from ..base.registry import Component, Items, Options, discover, families, load_entry_points
+from ..base.registry import Component, Items, Options, families
 from ..base.streams import Streams
 from ..base.units import MOST_COUNT, MOST_FACTOR, Seconds
 from ..codecs.base import Codec
@@ -46,24 +46,10 @@ from .checkpoint_options import CheckpointOptions
 from .codec_options import CodecOptions, with_codecs, with_unsent
 from .document import Document, locate, override
 from .document import read as read_document
+from .plugged import discovered, renew_drawables
 from .shorthands import completed
 from .yaml_reader import brief
 
-#: Packages whose modules define components.
-PACKAGES = (
-    "codecs",
-    "learning.aggregation.rules",
-    "learning.misbehaviour",
-    "learning.splits",
-    "learning.tasks",
-    "links",
-    "transports",
-    "privacy.attacks",
-    "protocols",
-    "selection",
-    "topology",
-    "wireless",
-)
 #: Members of families that a scenario may state without their kind: told by a key (``file``), or the usual one.
 UNNAMED: tuple[type[Component], ...] = (TopologyFile, type(NetworkOptions().transport))
 _FILE_NAME = re.compile(r"\w(?:[\w .+=,@()-]{0,98}[\w.+=,@()-])?")
@@ -168,7 +154,7 @@ class Scenario(Options):
 
     @property
     def number_type(self) -> NumberType:
-        """What simulated devices compute in: it decides which of several speeds of a device counts."""
+        """What simulated devices compute in, which decides which of several speeds counts."""
         return self.backbone.dtype
 
 
@@ -221,9 +207,8 @@ def validated(document: Document, overrides: Sequence[str] = (), seed: int | Non
 
 def examined(document: Document, overrides: Sequence[str] = (), seed: int | None = None) -> Loaded:
     """As :func:`examine`, of a document that was read."""
-    document = completed(document)
-    for text in overrides:
-        document = completed(override(document, text))
+    for text in ("", *overrides):
+        document = completed(override(document, text) if text else document)
     if seed is not None:
         document = document.changed(("seed",), seed, "--seed")
     if "name" not in document.data and ("name",) not in document.faulty:
@@ -247,26 +232,19 @@ def examined(document: Document, overrides: Sequence[str] = (), seed: int | None
 def _mode(document: Document) -> dict[str, Any]:
     """Much is right or wrong by the mode, so it stays where ``execution`` is faulty otherwise."""
     execution = document.data.get("execution")
-    return (
-        {"execution": {"mode": "timing"}} if isinstance(execution, dict) and execution.get("mode") == "timing" else {}
-    )
+    timing = isinstance(execution, dict) and execution.get("mode") == "timing"
+    return {"execution": {"mode": "timing"}} if timing else {}
 
 
 def scenario_type() -> type[Scenario]:
     """The scenario model in which every family is a choice among the kinds that are registered now."""
-    _discovered()
+    discovered()
     return _scenario_type(tuple((family, *family.members.values()) for family in families().values()))
 
 
 @cache
-def _discovered() -> None:
-    for package in PACKAGES:
-        discover(f"elsa_sim.{package}")
-    load_entry_points()
-
-
-@cache
 def _scenario_type(members: tuple[Any, ...]) -> type[Scenario]:
+    renew_drawables()
     chain: Any = Items[tuple[any_of(Codec), ...]]  # type: ignore[misc]
     slow: Any = Items[tuple[any_of(Straggler), ...]]  # type: ignore[misc]
     away: Any = Items[tuple[any_of(Downtime), ...]]  # type: ignore[misc]

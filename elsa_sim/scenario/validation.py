@@ -231,6 +231,8 @@ def _tags(schema: Any) -> tuple[str, list[str]]:
     """The key that chooses a kind, and the kinds; none if there is nothing to choose."""
     if schema.get("type") == "tagged-union":
         key = schema["discriminator"]
+        if callable(key):
+            return "kind", []  # a value, or a distribution
         while not isinstance(key, str):
             key = key[-1]  # [["kind"], ["policy"]]: the last one is the alias
         return key, list(schema["choices"])

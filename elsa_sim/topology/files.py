@@ -26,14 +26,14 @@ from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from ..base.listing import listed
 from ..base.registry import Items
+from ..populations import distributions
 from .merging import merged
 from .model import Link, Node, Topology, natural
 from .options import LinkOptions
 from .readers import READERS, Asked, RawLink, Read
 from .reading import read_bytes
-from .source import Count, TopologySource, access_links, checked
+from .source import Count, LinkMaker, TopologySource, checked
 from .spellings import UNIT_OF, unit_fault
-from .traces import traced
 
 EARTH_RADIUS_M = 6_371_000.0
 FIBRE_SPEED = 2.0 / 3.0 * 299_792_458.0
@@ -71,13 +71,15 @@ class TopologyFile(TopologySource):
             fault = None if unit is None else unit_fault(unit, quantity)
             if fault:
                 raise ValueError(f"{option}: {fault}")
+        for key, _ in distributions(self.core):
+            raise ValueError(f"core.{key} stands in for what a file leaves out, and is no distribution")
         return self
 
     def build(self, context: Context) -> Topology:
         read = self._read(context)
         nodes, raw = read.nodes, read.links
-        faults: list[Fault] = []
-        core = traced(self.core, context, "core", faults)
+        making = LinkMaker(context, [])
+        core, _ = making.ready(self.core, "core")
         if read.parallel:
             raw, said = merged(raw, core, self.unclear_speed == "core")
             read.said += said
@@ -90,11 +92,11 @@ class TopologyFile(TopologySource):
         parents = sorted((n.name for n in nodes if n.role == "edge"), key=natural)
         parents = parents or [n.name for n in nodes if n.role == "cloud"]
         if clients and parents:
-            more = access_links(clients, parents, self.access, self.overrides, context, faults)
+            more = making.access(clients, parents, self.access, self.overrides)
             nodes, links = [*nodes, *(Node(c, "client") for c in clients)], [*links, *more]
         elif self.overrides:
-            faults.append(Fault("overrides", "there is no attached client to override; set clients"))
-        return checked(nodes, links, "file", faults, _filled_in(read.nodes, nodes, raw, at))
+            making.faults.append(Fault("overrides", "there is no attached client to override; set clients"))
+        return checked(nodes, links, "file", making.all_faults(), _filled_in(read.nodes, nodes, raw, at))
 
     def _read(self, context: Context) -> Read:
         reader = READERS.get(PurePath(self.file).suffix.lower())

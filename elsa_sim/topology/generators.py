@@ -19,10 +19,9 @@ from pydantic import Field
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from ..base.units import Distance
-from .model import Link, Node, Topology
+from .model import Node, Topology
 from .options import LinkOptions
-from .source import Count, TopologySource, access_links, checked
-from .traces import traced
+from .source import Count, LinkMaker, TopologySource, checked
 
 Probability = Annotated[float, Ge(0.0), Le(1.0)]
 
@@ -50,12 +49,12 @@ class Tree(_Generated):
 
     def build(self, context: Context) -> Topology:
         edges, clients = [f"edge{i}" for i in range(self.edges)], self._names()
-        faults: list[Fault] = []
-        links = access_links(clients, edges, self.access, self.overrides, context, faults)
-        backhaul = traced(self.backhaul, context, "backhaul", faults)
-        links += [Link.of(edge, "cloud", backhaul) for edge in edges]
+        making = LinkMaker(context, [])
+        links = making.access(clients, edges, self.access, self.overrides)
+        backhaul = making.ready(self.backhaul, "backhaul")
+        links += [making.link(edge, "cloud", backhaul, "backhaul") for edge in edges]
         nodes = [Node("cloud", "cloud"), *(Node(e, "edge") for e in edges), *(Node(c, "client") for c in clients)]
-        return checked(nodes, links, faults=faults)
+        return checked(nodes, links, faults=making.all_faults())
 
 
 class Star(_Generated):
@@ -65,9 +64,10 @@ class Star(_Generated):
 
     def build(self, context: Context) -> Topology:
         clients = self._names()
-        faults: list[Fault] = []
-        links = access_links(clients, ["cloud"], self.access, self.overrides, context, faults)
-        return checked([Node("cloud", "cloud"), *(Node(c, "client") for c in clients)], links, faults=faults)
+        making = LinkMaker(context, [])
+        links = making.access(clients, ["cloud"], self.access, self.overrides)
+        nodes = [Node("cloud", "cloud"), *(Node(c, "client") for c in clients)]
+        return checked(nodes, links, faults=making.all_faults())
 
 
 class _Routed(_Generated):
@@ -80,24 +80,25 @@ class _Routed(_Generated):
 
     def _attach(self, context: Context, graph: nx.Graph[int], takers: Sequence[int],
                 at: dict[int, tuple[float, float]] | None = None,
-                latency: dict[tuple[int, int], float] | None = None) -> Topology:  # fmt: skip
-        faults: list[Fault] = []
-        core = traced(self.core, context, "core", faults)
-        backhaul = traced(self.backhaul, context, "backhaul", faults)
-        place, later = at or {}, latency or {}
+                stretch: dict[tuple[int, int], float] | None = None) -> Topology:  # fmt: skip
+        making = LinkMaker(context, [])
+        core, backhaul = making.ready(self.core, "core"), making.ready(self.backhaul, "backhaul")
+        place, factors = at or {}, stretch or {}
         routers = sorted(graph.nodes)
         nodes = [Node("cloud", "cloud"), *(Node(f"router{r}", "router", *place.get(r, (None, None))) for r in routers)]
         pairs = sorted((min(a, b), max(a, b)) for a, b in graph.edges)
-        links = [Link.of(f"router{a}", f"router{b}", core, later.get((a, b))) for a, b in pairs]
+        links = [making.link(f"router{a}", f"router{b}", core, f"core.{b}", factors.get((a, b))) for a, b in pairs]
         hub = max(routers, key=lambda r: (graph.degree[r], -r))
-        links.append(Link.of("cloud", f"router{hub}", backhaul))
+        links.append(making.link("cloud", f"router{hub}", backhaul, "backhaul"))
         edges = [f"edge{j}" for j in range(self.edges)]
         spots = [takers[j * len(takers) // self.edges] for j in range(self.edges)]
-        links += [Link.of(edge, f"router{spot}", backhaul) for edge, spot in zip(edges, spots, strict=True)]
+        links += [
+            making.link(edge, f"router{spot}", backhaul, "backhaul") for edge, spot in zip(edges, spots, strict=True)
+        ]
         clients = self._names()
-        more = access_links(clients, edges, self.access, self.overrides, context, faults)
+        more = making.access(clients, edges, self.access, self.overrides)
         nodes += [*(Node(e, "edge") for e in edges), *(Node(c, "client") for c in clients)]
-        return checked(nodes, [*links, *more], faults=faults)
+        return checked(nodes, [*links, *more], faults=making.all_faults())
 
 
 class Ring(_Routed):
@@ -165,9 +166,9 @@ class Waxman(_Routed):
                 island.union(int(a[k]), int(b[k]))
                 graph.add_edge(int(a[k]), int(b[k]))
         pairs = ((k, (int(a[k]), int(b[k]))) for k in range(len(a)))
-        later = {pair: self.core.latency * float(distance[k]) / self.side for k, pair in pairs if graph.has_edge(*pair)}
+        stretch = {pair: float(distance[k]) / self.side for k, pair in pairs if graph.has_edge(*pair)}
         spots = {r: (float(at[r, 0]), float(at[r, 1])) for r in range(self.routers)}
-        return self._attach(context, graph, range(self.routers), spots, later)
+        return self._attach(context, graph, range(self.routers), spots, stretch)
 
 
 class BarabasiAlbert(_Routed):

@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from ..base.registry import Items, Options
 from ..base.units import Bandwidth, Seconds
+from ..populations import Drawable
 from .limits import DEAD, Duration, Latency, Loss, PositiveBandwidth, is_dead, profile_fault
 from .spellings import UNIT_OF, unit_fault
 
@@ -40,9 +41,10 @@ class _ByPath:
 
 
 class _TraceForm(Options):
-    format: Literal["columns", "mahimahi", "pensieve"] = "columns"
+    format: Literal["columns", "mahimahi", "pensieve", "bandwidth_log"] = "columns"
     """``columns``: a time and a bandwidth per line, held until the next; ``pensieve``: the same in s and Mbit/s, without a
-    header; ``mahimahi``: a whole ms per line, at which 1500 bytes may go, beginning again at the last."""
+    header; ``mahimahi``: a whole ms per line, at which 1500 bytes may go, beginning again at the last; ``bandwidth_log``: a
+    log of downloads on the move, of Ghent's 4G/LTE and Simula's HSDPA data sets."""
     time: str | None = None
     """Unit of the times, where the header has none: ``s``, ``ms``."""
     bandwidth: str | None = None
@@ -109,7 +111,7 @@ class _PathOrTrace:
     """A bare path stays as it is; what is none is looked at as a trace alone, so that its faults are those of a trace."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        made = core_schema.nullable_schema(handler.generate_schema(Trace))
+        made = handler.generate_schema(Trace)
         return core_schema.no_info_wrap_validator_function(
             lambda value, validate: value if isinstance(value, str) else validate(value),
             made,
@@ -122,14 +124,17 @@ class _PathOrTrace:
         return {"anyOf": [{"type": "string"}, handler(schema)]}
 
 
+PathOrTrace = Annotated[str | Trace, _PathOrTrace()]
+
+
 class LinkOptions(Options):
     """Bandwidth and latency of a link; up is from the client's side towards the cloud."""
 
-    up: PositiveBandwidth
+    up: Drawable[PositiveBandwidth]
     """Bandwidth towards the cloud."""
-    down: PositiveBandwidth | None = None
+    down: Drawable[PositiveBandwidth] | None = None
     """Bandwidth towards the client; as ``up`` when not given."""
-    latency: Latency = 0.0
+    latency: Drawable[Latency] = 0.0
     """One-way delay."""
     duplex: Duplex = "full"
     """``full``: a channel per direction; ``half``: both directions share ``up``."""
@@ -142,9 +147,10 @@ class LinkOptions(Options):
     """A profile of the direction towards the client by itself; ``profile`` is then that of ``up`` only."""
     period_down: Duration | None = None
     """After this time ``profile_down`` begins again."""
-    trace: Annotated[str | Trace | None, _PathOrTrace()] = None
+    trace: Drawable[PathOrTrace] | None = None
     """Files, instead of profiles: a path, ``{file, format, time, bandwidth}``, or ``{up: ..., down: ...}``. One file sets
-    both directions if ``down`` is left out, else that of ``up``; units are never assumed."""
+    both directions if ``down`` is left out, else that of ``up``; units are never assumed. Or a choice of several, one for
+    each client."""
     repeat: bool | None = None
     """The trace begins again at the time of its last row; without it, the last bandwidth holds (``mahimahi`` always
     repeats)."""
@@ -153,9 +159,9 @@ class LinkOptions(Options):
     cell stands for the node it hangs off: a cell per edge server."""
     cell_bandwidth: PositiveBandwidth | None = None
     """What the links of the cell carry together; without it, the largest ``up`` among them."""
-    jitter: Latency = 0.0
+    jitter: Drawable[Latency] = 0.0
     """Standard deviation of the latency, drawn per message (normal, cut at 0)."""
-    loss: Loss = 0.0
+    loss: Drawable[Loss] = 0.0
     """Probability that a packet is lost and sent again."""
 
     @model_validator(mode="after")

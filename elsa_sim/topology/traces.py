@@ -7,6 +7,8 @@ from typing import Any
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
+from ..populations import is_distribution
+from .bandwidth_logs import read_bandwidth_log
 from .limits import profile_fault
 from .options import LinkOptions, Profile, Trace, TraceFile
 from .trace_files import read_columns, read_mahimahi
@@ -15,8 +17,11 @@ _PENSIEVE: dict[str, str | None] = {"time": "s", "bandwidth": "Mbit/s"}
 
 
 def traced(options: LinkOptions, context: Context, key: str, faults: list[Fault]) -> LinkOptions:
-    """``options`` with the profiles of their trace files, if they name some; what is wrong is added to ``faults``."""
-    if options.trace is None:
+    """``options`` with the profiles of their trace files, if they name some; what is wrong is added to ``faults``.
+
+    A choice of traces stays as it is until one is drawn.
+    """
+    if options.trace is None or is_distribution(options.trace):
         return options
     trace = Trace(file=options.trace) if isinstance(options.trace, str) else options.trace
     read = _Read(context, bool(options.repeat))
@@ -47,6 +52,9 @@ class _Read:
         try:
             if trace.format == "mahimahi":
                 profile, period = read_mahimahi(self.context, trace.file, where, trace.interval)
+            elif trace.format == "bandwidth_log":
+                profile, end = read_bandwidth_log(self.context, trace.file, where)
+                period = end if self.repeat else None
             else:
                 units = _PENSIEVE if trace.format == "pensieve" else {"time": trace.time, "bandwidth": trace.bandwidth}
                 profile = read_columns(self.context, trace.file, where, units)

@@ -79,3 +79,12 @@ def test_no_global_random_state_is_read_or_written() -> None:
     assert (random.getstate(), legacy[1].tolist(), legacy[2]) == before
     assert torch.equal(torch.random.get_rng_state(), state)
     np.testing.assert_array_equal(first, again)
+
+
+def test_uniform_numbers_are_uniform_and_of_their_stream() -> None:
+    numbers = [Streams(1).uniform("a", i) for i in range(10_000)]
+    assert all(0.0 < each < 1.0 for each in numbers)
+    assert len(set(numbers)) == 10_000
+    below = np.searchsorted(np.sort(numbers), np.arange(1, 10) / 10) / 10_000
+    assert np.abs(below - np.arange(1, 10) / 10).max() < 0.0195  # Kolmogorov-Smirnov at 0.1 %
+    assert Streams(1).uniform("a", 3) == numbers[3] != Streams(2).uniform("a", 3)

@@ -29,6 +29,8 @@ from elsa_sim.base.units import (
     format_seconds,
     format_speed,
     parse,
+    quantity_of,
+    unit_for,
 )
 
 
@@ -258,3 +260,12 @@ def test_every_quantity_has_a_bound_and_says_why(quantity: Any, most: float) -> 
     for wrong in (math.nextafter(most, math.inf), math.nextafter(least, -math.inf), 1e308):
         with pytest.raises(ValidationError, match=r"must be at least .* and at most .* \(.+\), got"):
             adapter.validate_python(wrong)
+
+
+def test_the_unit_that_values_are_told_in() -> None:
+    assert unit_for(2e7, "bandwidth") == ("Mbit/s", 1e6)
+    assert unit_for(0.02, "time") == ("ms", 1e-3)
+    assert unit_for(0.0, "power") == ("mW", 1e-3)
+    assert unit_for(3.0, "distance") == ("m", 1.0)
+    assert quantity_of(Speed) == "speed"
+    assert quantity_of(float) is None

@@ -30,7 +30,7 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-@pytest.mark.parametrize("kind", sorted(set(Downtime.members) - {"crash", "trace"}))
+@pytest.mark.parametrize("kind", sorted(set(Downtime.members) - {"crash", "trace", "fedscale"}))
 def test_every_downtime_is_seeded_and_in_order(kind: str) -> None:
     """The law of the family: intervals in order that do not overlap, the same for the same seed."""
     downtime = Downtime.members[kind]()

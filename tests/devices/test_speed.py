@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from elsa_sim.base.errors import InputFaults
 from elsa_sim.devices import ClientOptions, DeviceOptions, DevicesOptions, speed_in
 from elsa_sim.devices.speed import StatedSpeed
+from elsa_sim.populations import place
 from elsa_sim.topology import Link, Node, Topology
 
 PAIR = Topology((Node("cloud", "cloud"), Node("client0", "client")), (Link("client0", "cloud", 1.0, 1.0),))
@@ -52,7 +53,7 @@ def test_bad_speeds_are_told_where_they_are(speed: Any, key: str, message: str) 
     with pytest.raises(ValidationError) as caught:
         DeviceOptions.model_validate({"speed": speed, "memory": 1e9})
     (error,) = caught.value.errors()
-    assert (".".join(map(str, error["loc"])), message in error["msg"]) == (key, True), error
+    assert (".".join(place(error["loc"])), message in error["msg"]) == (key, True), error
 
 
 def test_overrides_change_one_type_and_keep_the_others() -> None:

@@ -16,7 +16,7 @@ from elsa_sim.base.errors import Fault, InputFaults, ScenarioError
 from elsa_sim.base.registry import families
 from elsa_sim.codecs.base import Codec
 from elsa_sim.protocols.base import Protocol
-from elsa_sim.scenario import model
+from elsa_sim.scenario import model, plugged
 from elsa_sim.scenario.document import parse
 from elsa_sim.scenario.dump import dump
 from elsa_sim.scenario.model import Loaded, Scenario, load, scenario_type, validated
@@ -368,8 +368,8 @@ def test_every_package_of_components_is_looked_into() -> None:
 
 def test_plugins_of_installed_distributions_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr(model, "load_entry_points", lambda: asked.append(True))
-    model._discovered.__wrapped__()
+    monkeypatch.setattr(plugged, "load_entry_points", lambda: asked.append(True))
+    plugged.discovered.__wrapped__()
     assert asked == [True]
 
 
