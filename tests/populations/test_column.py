@@ -45,11 +45,10 @@ def test_all_columns_of_a_file_are_of_one_row(tmp_path: Path) -> None:
 
 def test_a_moved_file_gives_the_same_rows(tmp_path: Path) -> None:
     """The stream is named by what the file holds: the resolved scenario has another path to it."""
-    (tmp_path / "b").mkdir()
-    for folder in (tmp_path, tmp_path / "b"):
-        (folder / "t.csv").write_text(TABLE)
-    given = {"speed": of("gflops", unit="GFLOP/s")}
-    assert drawn(tmp_path, given) == drawn(tmp_path / "b", given)
+    for name in ("t.csv", "moved.csv"):
+        (tmp_path / name).write_text(TABLE)
+    given = of("gflops", unit="GFLOP/s")
+    assert drawn(tmp_path, {"speed": given}) == drawn(tmp_path, {"speed": given | {"file": "moved.csv"}})
 
 
 def test_correlation_is_that_of_the_file(tmp_path: Path) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Generic, Literal
+from typing import Generic, Literal, TypeVar
 
 import pytest
 from small_runs import loaded
 
 from elsa_sim.plugins import Distribution
-from elsa_sim.populations.distribution import Q
 from elsa_sim.run import checks
 from elsa_sim.scenario.plugged import renew_drawables
+
+Q = TypeVar("Q")
 
 
 @pytest.fixture

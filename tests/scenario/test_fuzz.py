@@ -56,7 +56,16 @@ stop: {rounds: 3, target_accuracy: 0.9, sim_time: 2 h, host_time: 5 min}
 execution: {mode: real, threads: 2, device: cpu}
 """
 SHORT = "protocol: fedavg\ntask: {kind: synthetic, length: [3, 5]}\ntopology: {file: a.json}\npartition: iid\n"
-TEXTS = (FULL, SHORT)
+DRAWN = SHORT + """\
+devices:
+  client:
+    profile: {kind: choice, of: [raspberry-pi-4, raspberry-pi-5], weights: [1, 3]}
+    speed: {kind: lognormal, median: 2 GFLOP/s, sigma: 1, at_most: 1 TFLOP/s}
+    memory: {kind: mixture, of: [1 GiB, {kind: uniform, low: 1 GiB, high: 2 GiB}]}
+    power: {idle: {kind: column, file: a.csv, column: watts, unit: W}}
+    downtimes: [{kind: on_off, on: {kind: uniform, low: 5 min, high: 1 h}}]
+"""
+TEXTS = (FULL, SHORT, DRAWN)
 
 WEIRD: Sequence[Any] = (
     None, True, False, 0, -1, 1, 2**63, -(2**64), 10**30, 0.0, -0.0, -1.5, 1e308, -1e308, 1e-320, float("inf"),
