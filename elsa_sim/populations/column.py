@@ -47,6 +47,8 @@ class Column(Clipped[Q], Generic[Q]):
     @model_validator(mode="after")
     def _unit_of_the_quantity(self) -> Self:
         quantity = self.quantity()
+        if is_text(self.values()) and (self.at_least, self.at_most) != (None, None):
+            raise ValueError("text has no bounds; leave at_least and at_most out")
         if self.unit is None or self.values() is Any:
             return self
         if quantity is None:

@@ -98,4 +98,6 @@ def test_a_unit_fits_the_option() -> None:
         Column[Speed].model_validate(of("a", unit="Mbit/s"))
     with pytest.raises(ValueError, match="has no unit; leave unit out"):
         Column[float].model_validate(of("a", unit="s"))
+    with pytest.raises(ValueError, match="text has no bounds"):
+        Column[str].model_validate(of("a", at_least="a"))
     assert Column[Bandwidth].model_validate(of("a", unit="Mbit/s")).unit == "Mbit/s"

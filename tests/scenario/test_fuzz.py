@@ -56,7 +56,9 @@ stop: {rounds: 3, target_accuracy: 0.9, sim_time: 2 h, host_time: 5 min}
 execution: {mode: real, threads: 2, device: cpu}
 """
 SHORT = "protocol: fedavg\ntask: {kind: synthetic, length: [3, 5]}\ntopology: {file: a.json}\npartition: iid\n"
-DRAWN = SHORT + """\
+DRAWN = (
+    SHORT
+    + """\
 devices:
   client:
     profile: {kind: choice, of: [raspberry-pi-4, raspberry-pi-5], weights: [1, 3]}
@@ -65,6 +67,7 @@ devices:
     power: {idle: {kind: column, file: a.csv, column: watts, unit: W}}
     downtimes: [{kind: on_off, on: {kind: uniform, low: 5 min, high: 1 h}}]
 """
+)
 TEXTS = (FULL, SHORT, DRAWN)
 
 WEIRD: Sequence[Any] = (
