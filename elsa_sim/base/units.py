@@ -185,7 +185,8 @@ def format_seconds(value: float) -> str:
 
 
 _TOLD = {"bandwidth": "bit/s kbit/s Mbit/s Gbit/s Tbit/s", "speed": "FLOP/s MFLOP/s GFLOP/s TFLOP/s PFLOP/s",
-         "size": "B kB MB GB TB", "time": "us ms s", "power": "mW W kW"}  # fmt: skip
+         "size": "B kB MB GB TB", "time": "us ms s", "power": "mW W kW", "frequency": "Hz kHz MHz GHz",
+         "distance": "m km"}  # fmt: skip
 
 
 def unit_for(value: float, quantity: str) -> tuple[str, float]:

@@ -6,11 +6,13 @@ Tested in tests/run/test_understood.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, get_args
 
 import networkx as nx
+from pydantic.fields import FieldInfo
 
 from ..base.registry import Options
-from ..base.units import format_bandwidth, format_bytes, format_seconds
+from ..base.units import Quantity, format_bandwidth, format_bytes, format_seconds, quantity_of, unit_for
 from ..topology import Link, Topology
 from .checks import Plan
 
@@ -100,9 +102,24 @@ def stated(options: Options, known: set[str]) -> str:
             continue
         inner = stated(value, {"kind"}) if isinstance(value, Options) else ""
         told = " ".join(filter(None, (getattr(value, "kind", ""), f"({inner})" if inner else ""))) or "(as by default)"
-        value = ", ".join(map(str, value)) if isinstance(value, tuple) else value
-        said.append(f"{name} {told if isinstance(value, Options) else value}")
+        values = value if isinstance(value, tuple) else (value,)
+        text = ", ".join(with_unit(each, _quantity(type(options).model_fields[name])) for each in values)
+        said.append(f"{name} {told if isinstance(value, Options) else text}")
     return ", ".join(said)
+
+
+def with_unit(value: Any, quantity: str | None) -> str:
+    """A value of an option as it is told: ``200 mW``; what has no unit as it is."""
+    if quantity is None or not isinstance(value, float):
+        return str(value)
+    unit, one = unit_for(abs(value), quantity)
+    return f"{value / one:.4g} {unit}"
+
+
+def _quantity(field: FieldInfo) -> str | None:
+    """The quantity of a field: of its values, where it holds several, or may hold none."""
+    own = next((each.name for each in field.metadata if isinstance(each, Quantity)), None)
+    return own or next(filter(None, map(quantity_of, get_args(field.annotation))), None)
 
 
 def hertz(value: float) -> str:

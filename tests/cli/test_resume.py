@@ -18,7 +18,7 @@ from elsa_sim.results.metrics import load
 from elsa_sim.run import simulation
 
 CHANGES = (
-    "protocol={kind: alignfed, clients: split, rounds: 60, local_steps: 2}",
+    "protocol={kind: alignfed, clients: split, rounds: 12, local_steps: 2}",
     "codec.activation=[{kind: ssop, rank: 4}, {kind: sketch, rows: 2, columns: 8}]",
     "devices.overrides={client1: {slowdown: 2.7}}",
     "checkpoint={every: 1}",
@@ -50,9 +50,9 @@ def resume(folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
 def test_killed_runs_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     sets = [word for change in CHANGES for word in ("--set", change)]
     (tmp_path / "small.yaml").write_text(TEXT)
-    assert killed(tmp_path, "run", "small.yaml", "--out", "out", *sets, at="checkpoint/round-7.partial")
+    assert killed(tmp_path, "run", "small.yaml", "--out", "out", *sets, at="checkpoint/round-4.partial")
     assert load(tmp_path / "out.partial").summary["complete"] is False
-    assert killed(tmp_path, "resume", "out", "--quiet", at="checkpoint/round-12")
+    assert killed(tmp_path, "resume", "out", "--quiet", at="checkpoint/round-7")
     resume(tmp_path, monkeypatch, "--quiet")
     assert capsys.readouterr().out == ""
     whole = simulation.run(tmp_path / "small.yaml", tmp_path / "whole", overrides=CHANGES)

@@ -10,6 +10,8 @@ import pytest
 from small_runs import HIDDEN, loaded
 
 from elsa_sim.run import checks, understood
+from elsa_sim.run.understood_network import stated
+from elsa_sim.wireless import WirelessOptions
 
 
 def told(*changes: str) -> dict[str, list[str]]:
@@ -198,3 +200,15 @@ def test_who_takes_part() -> None:
     assert "selection uniform" in said["  with"][0]
     assert "  who takes part" not in told("protocol={kind: fedavg}")
     assert "who takes part" not in told("protocol={kind: fedavg}")["random, from the seed"][0]
+
+
+def test_options_are_told_with_their_units() -> None:
+    given = {
+        "area": ["500 m", "0.25 km"],
+        "interval": "500 ms",
+        "shadowing": "4 dB",
+        "power": "23 dBm",
+        "subchannels": 3,
+    }
+    told = stated(WirelessOptions.model_validate(given), {"bandwidth"})
+    assert told == "area 500 m, 250 m, interval 500 ms, shadowing 4 dB, subchannels 3, power 199.5 mW"
