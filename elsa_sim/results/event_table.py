@@ -130,7 +130,7 @@ class Recorder:
         if not rows:
             return
         columns = ([row.get(name, empty) for row in rows] for name, empty in EMPTY.items())
-        batch = pa.record_batch([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+        batch = pa.record_batch([_array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
         self.rows += len(rows)
         self._pending = []
         self._digests.update(batch)
@@ -172,6 +172,11 @@ class Recorder:
     def digest(self, of: Of = "trace") -> str:
         """SHA-256 of the rows written so far, as :func:`digest` of the closed table gives it."""
         return self._digests.hexdigest(of)
+
+
+def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
+    """A column; whole numbers of FLOPs beyond 2**53 are rounded, which pyarrow refuses to do."""
+    return pa.array(np.array(values, dtype=np.float64) if kind == pa.float64() else values, kind)
 
 
 class _Digests:

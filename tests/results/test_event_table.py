@@ -113,6 +113,12 @@ def table_of(items: list[dict[str, Any]]) -> pa.Table:
     return recorder.close().combine_chunks()
 
 
+def test_flops_may_be_more_than_a_float_tells_apart() -> None:
+    recorder = Recorder()
+    recorder.append({**ROW, "kind": "compute", "flops": 2**60 + 1})
+    assert recorder.close()["flops"].to_pylist() == [2.0**60]
+
+
 @pytest.mark.parametrize("column", [name for name in SCHEMA.names if name != "metrics"])
 def test_every_column_is_in_both_digests(column: str) -> None:
     change: Any = {"kind": "fault", "status": "aborted"}.get(column, "x" if isinstance(ROW.get(column, 0), str) else 77)
