@@ -67,6 +67,7 @@ def child(given: argparse.Namespace) -> None:
 def draw(found: dict[tuple[str, str], list[tuple[int, float, float]]], path: Path) -> None:
     """Time and memory over each size."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     from elsa_sim.results.plots.style import STYLE, finish
 
@@ -80,12 +81,16 @@ def draw(found: dict[tuple[str, str], list[tuple[int, float, float]]], path: Pat
                     x, y = [each[0] for each in points], [each[row + 1] for each in points]
                     axes[row, column].plot(x, y, marker=marker, color=colour, label=label, markersize=4)
             for row, text in enumerate(("CPU time (s)", "Peak memory (MiB)")):
-                axes[row, column].set(xscale="log", yscale="log")
+                axes[row, column].set(xscale="log", ylim=(0, None))
+                axes[row, column].xaxis.set_major_locator(LogLocator(2 if over == "layers" else 10))
+                axes[row, column].xaxis.set_minor_locator(NullLocator())
+                for axis in (axes[row, column].xaxis, axes[row, column].yaxis):
+                    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
                 if column == 0:
                     axes[row, column].set_ylabel(text)
                 finish(axes[row, column], "both")
             axes[1, column].set_xlabel({"layers": "Layers", "tokens": "Tokens per text"}[over])
-        axes[0, 0].legend(loc="upper left", frameon=False)
+        axes[1, -1].legend(loc="center right", frameon=False)
         figure.savefig(path, dpi=200)
 
 
