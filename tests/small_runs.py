@@ -12,12 +12,13 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 
+from elsa_sim.base.errors import Fault, ScenarioError
 from elsa_sim.learning.backbone import model as backbones
 from elsa_sim.learning.backbone import unread
 from elsa_sim.learning.backbone.model import Backbone
 from elsa_sim.learning.tasks.data import Batch, Batches
 from elsa_sim.results.metrics import Results
-from elsa_sim.run import builder, simulation
+from elsa_sim.run import builder, checks, simulation
 from elsa_sim.scenario.document import parse
 from elsa_sim.scenario.model import Loaded, validated
 from elsa_sim.world.progress import Observer
@@ -46,6 +47,15 @@ devices: {client: {speed: 2 GFLOP/s}, edge: {speed: 20 GFLOP/s}}
 def loaded(*changes: str, seed: int | None = None, folder: Path = Path()) -> Loaded:
     """The small scenario, changed as by ``--set`` and ``--seed``."""
     return validated(parse(TEXT, "small.yaml", folder), changes, seed)
+
+
+def faults(*changes: str) -> list[Fault]:
+    """What is wrong with the small scenario, changed."""
+    try:
+        checks.check(loaded(*changes))
+    except ScenarioError as error:
+        return list(error.faults)
+    return []
 
 
 def played(*changes: str, seed: int | None = None, folder: Path | None = None) -> Results:

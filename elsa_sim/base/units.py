@@ -80,6 +80,15 @@ def parse(value: Any, quantity: str) -> float:
     return result
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number without a unit."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _example(quantity: str) -> str:
     usual = {"bandwidth": "Mbit/s", "time": "ms", "size": "MiB", "speed": "GFLOP/s", "frequency": "MHz"}
     usual["noise density"] = "dBm/Hz"

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
 from ..base.files import sha256
-from ..base.units import UNITS, parse
+from ..base.units import UNITS, is_number, parse
 from .distribution import Q, is_text
 from .kinds import Clipped
 
@@ -101,7 +101,7 @@ class Column(Clipped[Q], Generic[Q]):
             if not math.isfinite(number):
                 raise ValueError(f"{cell!r} is not a finite number")
             return self.valid(self.clipped(number))
-        bare = _is_number(cell)
+        bare = is_number(cell)
         if bare and self.unit is None:
             usual = "unit: Mbit/s" if quantity == "bandwidth" else f"unit: {next(iter(UNITS[quantity]))}"
             raise ValueError(f"{cell!r} has no unit; say which the numbers of the column have, such as {usual}")
@@ -110,14 +110,6 @@ class Column(Clipped[Q], Generic[Q]):
     def quantile(self, u: float) -> Any:
         """The value of the row that the share ``u`` falls into, in the order of the file."""
         return self._values[int(u * len(self._values))]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _table(data: bytes) -> tuple[list[str], list[tuple[int, list[str]]]]:

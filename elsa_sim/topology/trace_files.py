@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from ..base.context import Context
 from ..base.errors import Fault, InputFaults
+from ..base.units import is_number
 from .limits import DEAD, is_dead
 from .reading import as_text, read_bytes
 from .spellings import UNIT_OF, unit_in
@@ -49,7 +50,7 @@ def read_columns(context: Context, name: str, key: str, units: dict[str, str | N
         if first is not None and len(first[1]) == 1 and first[1][0].isdecimal() and value == "bandwidth":
             raise InputFaults([Fault(key, f"{name}: line {first[0]}: expected a time and a bandwidth, got {first[1][0][:60]!r}; if "
                                      f"it is a Mahimahi file, say trace: {{file: {name}, format: mahimahi}}")])  # fmt: skip
-        header = first[1] if first is not None and not any(map(_is_number, first[1])) else None
+        header = first[1] if first is not None and not any(map(is_number, first[1])) else None
         commented = _commented(text, value) if header is None else None
         plain = value == "bandwidth" and not any(units.values()) and commented is None and _is_plain(text)
         heading = commented if header is None else header
@@ -88,7 +89,7 @@ def _is_plain(text: str) -> bool:
     """Whether a file begins with two numbers and a comma between them."""
     lines = (line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
     cells = next(lines, "").split(",")
-    return len(cells) == 2 and all(map(_is_number, cells))
+    return len(cells) == 2 and all(map(is_number, cells))
 
 
 def _cells(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -184,14 +185,6 @@ def _rows(first: list[tuple[int, list[str]]], lines: Iterator[tuple[int, list[st
             if wrong >= MOST_FAULTS or len(rows) > MOST_ROWS:
                 return rows
     return rows
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def read_mahimahi(context: Context, name: str, key: str, interval: float) -> tuple[Rows, float]:

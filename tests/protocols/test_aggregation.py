@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from in_process import InProcess
 from protocol_laws import TIMING, adapters_of, coded, norm, timeline
-from small_runs import loaded, played
+from small_runs import faults, loaded, played
 from torch import Tensor
 
-from elsa_sim.base.errors import Fault, ScenarioError
 from elsa_sim.base.registry import discover
 from elsa_sim.learning.aggregation.base import Adapters, Aggregation
 from elsa_sim.learning.aggregation.rules.median import Median
@@ -181,14 +180,6 @@ def test_alignment_looks_at_the_change_that_the_rule_makes() -> None:
 
 
 # -- faults -------------------------------------------------------------------------------------------------------------
-
-
-def faults(*changes: str) -> list[Fault]:
-    try:
-        checks.check(loaded(*changes))
-    except ScenarioError as error:
-        return list(error.faults)
-    return []
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,8 @@ import pytest
 from in_process import InProcess
 from protocol_laws import LAWS, TIMING, adapters_of, coded, norm, timeline, trace
 from resumed import assert_resumes
-from small_runs import loaded, played, work, world_of
+from small_runs import faults, loaded, played, work, world_of
 
-from elsa_sim.base.errors import Fault, ScenarioError
 from elsa_sim.base.registry import discover
 from elsa_sim.learning.execution.pools import POOLS
 from elsa_sim.protocols.base import Protocol
@@ -337,14 +336,6 @@ def test_a_round_that_is_lost_ends_its_selections() -> None:
 
 
 # -- faults -------------------------------------------------------------------------------------------------------------
-
-
-def faults(*changes: str) -> list[Fault]:
-    try:
-        checks.check(loaded(*changes))
-    except ScenarioError as error:
-        return list(error.faults)
-    return []
 
 
 @pytest.mark.parametrize(
